@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Counters, and histograms of latencies: base-2 buckets with 8 sub-buckets
+ * each, 12 % wide, fixed size, no allocation. One thread writes; readers of
+ * the same process may read any time.
+ */
+#ifndef FARSIDE_CORE_COUNTERS_H
+#define FARSIDE_CORE_COUNTERS_H
+
+#include <stdint.h>
+#include <stddef.h>
+
+#define FAR_HIST_BUCKETS 240 /* 1 ns to 17 s */
+
+struct far_hist {
+    uint64_t count;
+    uint64_t sum_ns;
+    uint64_t max_ns;
+    uint32_t buckets[FAR_HIST_BUCKETS];
+};
+
+void far_hist_add(struct far_hist *hist, uint64_t ns);
+/* Upper bound of the bucket that holds the given fraction (0..1); 0 if empty.
+ */
+uint64_t far_hist_quantile_ns(const struct far_hist *hist, double fraction);
+
+#endif

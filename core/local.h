@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The local device protocol: between the backend (client) and whatever serves
+ * a device in another process of this machine: a netproxy or an outside device
+ * (server). A SOCK_SEQPACKET Unix socket whose peer is checked carries the
+ * control messages below, one a packet; ops and interrupts go through two
+ * rings and a buffer arena in a memfd per attachment, which the client makes,
+ * sizes and seals, with one eventfd for each direction. Nothing else crosses.
+ * Both sides check all that they read; a message of an unknown type is
+ * ignored, a longer one than known is read as far as it is known.
+ */
+#ifndef FARSIDE_CORE_LOCAL_H
+#define FARSIDE_CORE_LOCAL_H
+
+#include <assert.h>
+#include "core/conf.h"
+#include "core/input.h"
+#include "core/shring.h"
+
+#define FAR_LOCAL_MAGIC   0x4c524146u /* "FARL" */
+#define FAR_LOCAL_VERSION 0
+
+enum far_local_type {
+    FAR_LOCAL_HELLO = 1,     /* both ways, first */
+    FAR_LOCAL_PREPARE = 2,   /* client: what is it, may I; with 3 descriptors:
+                                memfd, eventfd to the server, eventfd to the
+                                client */
+    FAR_LOCAL_PREPARED = 3,  /* server: the answer; status 0, -ENOENT, -EACCES,
+                                -EBUSY …; sent again by itself when an earlier
+                                refusal's reason is gone */
+    FAR_LOCAL_ACTIVATE = 4,  /* client: the guest's front is there */
+    FAR_LOCAL_ACTIVATED = 5, /* server */
+    FAR_LOCAL_STATE = 6,     /* server: device or link is gone, or back */
+    FAR_LOCAL_ACK = 7,       /* client: interrupts up to this sequence are in
+                                the guest's ring and in the journal (also in
+                                the shared header, at no cost: see acked) */
+    FAR_LOCAL_DETACH = 8,    /* client */
+    FAR_LOCAL_FEED = 9,      /* client: events typed by a person (`farside
+                                send`) for a device that lives at the server */
+};
+
+struct far_local_hello {
+    uint32_t type, bytes; /* of the whole message */
+    uint32_t magic, version;
+    char platform[FAR_NAME_BYTES];
+    uint32_t pid, reserved;
+};
+
+/* Who attaches what: the same for every step, and kept in the journal. */
+struct far_local_who {
+    uint64_t attachment; /* chosen by the backend, unique in its journal */
+    uint8_t guest_uuid[16];
+    uint8_t generation[16]; /* of the guest: random at each build, kept over
+                               save, migration and daemons' restarts */
+    char guest_name[FAR_NAME_BYTES];
+    char platform[FAR_NAME_BYTES]; /* the one that owns the device, or "" */
+    char standby[FAR_NAME_BYTES];
+    char device[FAR_NAME_BYTES];
+    uint32_t class;       /* enum far_class */
+    uint32_t guest_devid; /* "vkbd/0"'s 0: two of one guest are told apart */
+};
+
+struct far_local_prepare {
+    uint32_t type, bytes;
+    struct far_local_who who;
+    uint32_t down_entries, up_entries; /* of the rings, powers of two */
+    uint32_t arena_bytes;
+    uint32_t reserved;
+};
+
+struct far_local_prepared {
+    uint32_t type, bytes;
+    uint64_t attachment;
+    int32_t status;
+    uint32_t reserved;
+    uint64_t incarnation; /* of the owning device: a change means that its
+                             interrupt sequence began anew */
+    uint8_t props[32];    /* the class's: struct far_input_props … */
+    char reason[232];     /* for a person, if status is not 0 */
+};
+
+struct far_local_activate {
+    uint32_t type, bytes;
+    uint64_t attachment;
+    uint64_t incarnation; /* the one that `received` counts in; 0: none */
+    uint64_t received;    /* last interrupt sequence that is in the guest */
+};
+
+struct far_local_activated {
+    uint32_t type, bytes;
+    uint64_t attachment;
+    int32_t status;
+    uint32_t reserved;
+    uint64_t incarnation;
+    uint64_t epoch;
+    char reason[232];
+};
+
+enum far_device_state {
+    FAR_DEVICE_GONE = 0, /* link lost, device unplugged: reason says which */
+    FAR_DEVICE_READY = 1,
+};
+
+struct far_local_state {
+    uint32_t type, bytes;
+    uint64_t attachment;
+    uint32_t state; /* enum far_device_state */
+    uint32_t reserved;
+    char reason[232];
+};
+
+struct far_local_detach { /* ACK too, with sequence */
+    uint32_t type, bytes;
+    uint64_t attachment;
+    uint64_t sequence;
+};
+
+struct far_local_feed {
+    uint32_t type, bytes;
+    char device[FAR_NAME_BYTES];
+    uint32_t count, reserved;
+    struct far_input_event events[64];
+};
+
+#define FAR_LOCAL_BYTES_MAX 4096
+
+/* The memfd: this header, the ring down (client to server: ops), the ring up
+ * (server to client: completions and interrupts), the arena. The offsets follow
+ * from the sizes in PREPARE by far_local_layout(), and stand nowhere in
+ * shared memory. */
+struct far_local_header {
+    _Alignas(64) _Atomic uint64_t acked; /* client: as FAR_LOCAL_ACK; the server
+                                            looks when it wants to forget */
+    _Alignas(64) _Atomic uint64_t heard; /* server */
+};
+
+struct far_local_layout {
+    size_t down, up, arena, total_bytes;
+};
+/* -EINVAL if sizes are no powers of two or above the limits. Pure. */
+int far_local_layout(struct far_local_layout *layout, uint32_t down_entries,
+                     uint32_t up_entries, uint32_t arena_bytes);
+
+/* One attachment's shared memory, either side's. */
+struct far_local_shm {
+    void *memory;
+    size_t bytes;
+    int memfd;
+    int to_server, to_client; /* eventfds */
+    struct far_local_header *header;
+    struct far_shring down, up;
+    uint8_t *arena;
+    uint32_t arena_bytes;
+};
+/* The client's: makes, sizes, seals (shrink, grow, seal) and maps. */
+int far_local_shm_create(struct far_local_shm *shm, uint32_t down_entries,
+                         uint32_t up_entries, uint32_t arena_bytes);
+/* The server's: takes the descriptors (also when it fails), checks seals and
+ * size before it maps. */
+int far_local_shm_open(struct far_local_shm *shm, int memfd, int to_server,
+                       int to_client, uint32_t down_entries,
+                       uint32_t up_entries, uint32_t arena_bytes);
+void far_local_shm_close(struct far_local_shm *shm); /* idempotent */
+
+/* One packet with up to 3 descriptors; 0 or a negative errno (-EAGAIN: the
+ * socket is full; nothing was sent). */
+int far_local_send(int fd, const void *message, const int *fds, unsigned nfds);
+/* Bytes received, 0 at the end, or a negative errno. message is checked for
+ * type, bytes and terminated strings (far_local_valid). *nfds: room in, number
+ * out; descriptors are close-on-exec. */
+int far_local_receive(int fd, void *message, size_t room, int *fds,
+                      unsigned *nfds);
+/* Pure: is this a well-formed message? Its strings end, its size fits. */
+bool far_local_valid(const void *message, size_t bytes);
+
+#endif

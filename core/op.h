@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The op: one operation on a device, its completion (feedback), or what a
+ * device sends unasked (interrupt). The same 64 bytes travel in a function
+ * call, in shared memory and on the wire; there a frame header goes round
+ * them. What the arguments mean is the class's business: core/input.h etc.
+ */
+#ifndef FARSIDE_CORE_OP_H
+#define FARSIDE_CORE_OP_H
+
+#include <assert.h>
+#include <stdint.h>
+
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "Farside's structures are little-endian, as Xen's processors are"
+#endif
+
+enum far_class {
+    FAR_CLASS_NONE = 0,
+    FAR_CLASS_INPUT = 1,
+    FAR_CLASS_SOUND = 2,
+    FAR_CLASS_DISPLAY = 3,
+    FAR_CLASS_BLOCK = 4,
+    FAR_CLASS_TIMER = 5,
+    FAR_CLASS_DOORBELL = 6,
+};
+
+/* An opcode is its class in the upper byte; from 0x80 in the lower byte on
+ * it is an interrupt. */
+#define FAR_OPCODE(class, n)       ((uint16_t)(((class) << 8) | (n)))
+#define FAR_OPCODE_CLASS(opcode)   ((opcode) >> 8)
+#define FAR_OPCODE_IS_INTERRUPT(o) (((o)&0x80) != 0)
+
+/* Of every class: nothing is done, and said to be done. Repeatable. */
+#define FAR_OP_NOP(class) FAR_OPCODE(class, 0)
+
+/* What repeating an op means, after a loss (DESIGN.md, surviving). */
+enum far_repeat {
+    FAR_REPEATABLE,   /* doing it twice is as doing it once */
+    FAR_RECORDED,     /* effect and answer are committed together */
+    FAR_AT_MOST_ONCE, /* fails if its executor died */
+};
+
+#define FAR_OP_ARGS_BYTES 32
+
+struct far_op {
+    uint64_t attachment;    /* whose: given by the backend, never 0 */
+    uint64_t sequence;      /* an op's: per slot; an interrupt's: per
+                               attachment, from 1, without gaps */
+    uint32_t slot;          /* given by the backend; 0 in interrupts */
+    uint16_t opcode;        /* FAR_OPCODE() */
+    uint16_t flags;         /* none yet: 0, and ignored */
+    int32_t status;         /* 0 or a negative errno; 0 in requests */
+    uint32_t payload_bytes; /* in the arena or behind the frame */
+    uint8_t args[FAR_OP_ARGS_BYTES];
+};
+static_assert(sizeof(struct far_op) == 64, "an op is 64 bytes, everywhere");
+
+const char *far_class_name(enum far_class class);
+/* FAR_CLASS_NONE if there is no such class. */
+enum far_class far_class_from_name(const char *name);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Our own ring: ops between two processes that don't trust each other, one
+ * producer and one consumer, in a page of shared memory. Each side keeps its
+ * own index in private memory, reads the other's once, and takes a wrong one
+ * as the end of the ring (-EPROTO, for good). Entries are copied out once.
+ */
+#ifndef FARSIDE_CORE_SHRING_H
+#define FARSIDE_CORE_SHRING_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdbool.h>
+#include "core/op.h"
+
+#define FAR_SHRING_ENTRIES_MAX 4096
+
+/* In shared memory. Indexes run free; entries is a power of two and stands in
+ * each side's private part, not here. */
+struct far_shring_page {
+    /* written by the producer */
+    _Alignas(64) _Atomic uint32_t produced;
+    _Atomic uint32_t producer_cpu; /* where it last ran, +1; 0: it sleeps */
+    /* written by the consumer */
+    _Alignas(64) _Atomic uint32_t consumed;
+    _Atomic uint32_t wake_at; /* "wake me when produced passes this" */
+    _Atomic uint32_t consumer_cpu;
+    /* written by the producer: "wake me when consumed passes this": a producer
+     * that found the ring full */
+    _Alignas(64) _Atomic uint32_t room_wake_at;
+    _Alignas(64) struct far_op entries[];
+};
+static_assert(sizeof(struct far_shring_page) == 192, "shared layout");
+
+struct far_shring {
+    struct far_shring_page *page;
+    uint32_t entries;
+    uint32_t mine;     /* private copy of the own index */
+    uint32_t notified; /* producer: what the last wake-up check covered */
+    bool broken;
+};
+
+size_t far_shring_bytes(uint32_t entries);
+/* Both start at index 0 in zeroed memory; resume: take up the index found
+ * there (a successor of a dead process). entries: a power of two. */
+int far_shring_init(struct far_shring *ring, void *memory, uint32_t entries);
+
+/* Producer. */
+int far_shring_put(struct far_shring *ring, const struct far_op *op);
+/* 0, -ENOSPC (asks to be woken), -EPROTO; visible to the consumer at once */
+bool far_shring_wake_needed(struct far_shring *ring);
+/* once after a batch of puts: must the consumer be woken? */
+uint32_t far_shring_room(struct far_shring *ring);
+
+/* Consumer. */
+int far_shring_get(struct far_shring *ring, struct far_op *op);
+/* 1: one was copied out, 0: empty, -EPROTO */
+bool far_shring_arm(struct far_shring *ring);
+/* before sleeping; false: something has come, don't sleep */
+void far_shring_disarm(struct far_shring *ring);
+bool far_shring_room_wake_needed(struct far_shring *ring);
+/* after gets: does the producer wait for room? */
+bool far_shring_peer_elsewhere(const struct far_shring *ring, bool i_consume);
+
+#endif

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What a device is, and how devices stand in a row. A device (struct
+ * far_device) is one section of farside.conf; it may have many users. Each use
+ * is a chain of layers between a port (top) and the device itself (bottom):
+ * the fast device, filters, the outside or far one. Ops go down: each layer
+ * completes an op or passes it; completions, interrupts and changes of state
+ * go up. One thread; no call blocks; nothing is allocated per op.
+ *
+ *   port ── fast input ── log ── delay ── evdev          all in one process
+ *   port ── fast input ── local client ┄┄ (other process) session ── evdev
+ */
+#ifndef FARSIDE_DEVICES_DEVICE_H
+#define FARSIDE_DEVICES_DEVICE_H
+
+#include "core/conf.h"
+#include "core/counters.h"
+#include "core/error.h"
+#include "core/local.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "core/op.h"
+
+struct far_layer;
+struct far_layer_news;
+
+enum far_verdict {
+    FAR_DONE,  /* op->status is set; complete() is not called */
+    FAR_LATER, /* op was copied; complete() will be called once */
+    FAR_PASS,  /* not mine: the next one behind gets it */
+    FAR_FULL,  /* no room: the caller keeps the op, and is told by room() */
+};
+
+struct far_layer_ops {
+    const char *name;
+    /* Downwards; called by the layer above, through far_layer_*(). A NULL
+     * member means: hand it to the layer below. */
+    enum far_verdict (*submit)(struct far_layer *layer, struct far_op *op);
+    /* The guest's front is there; received and incarnation say how far its
+     * ring had got (both 0: new). Idempotent. */
+    void (*activate)(struct far_layer *layer, uint64_t incarnation,
+                     uint64_t received);
+    /* Interrupts up to sequence are in the guest's ring and in the journal. */
+    void (*ack)(struct far_layer *layer, uint64_t sequence);
+    /* After interrupt() had said false: there is room again. */
+    void (*resume)(struct far_layer *layer);
+    /* The user is gone. Releases the layer's memory, and calls far_layer_close
+     * of the one below. No call goes up any more from when it begins. */
+    void (*close)(struct far_layer *layer);
+
+    /* Upwards; called by the layer below. NULL: hand it to the layer above. */
+    void (*complete)(struct far_layer *layer, const struct far_op *op);
+    /* false: no room; the layer below keeps it and waits for resume(). */
+    bool (*interrupt)(struct far_layer *layer, const struct far_op *op);
+    void (*state)(struct far_layer *layer, enum far_device_state state,
+                  const struct far_layer_news *news);
+    void (*room)(struct far_layer *layer);
+};
+
+/* What goes up with a change of state. */
+struct far_layer_news {
+    uint64_t incarnation;
+    uint8_t props[32];  /* the class's, as in far_local_prepared */
+    const char *reason; /* why it is gone, for a person; may be NULL */
+};
+
+struct far_layer_counters {
+    uint64_t answered, passed, interrupts, dropped, coalesced, held;
+};
+
+/* Embedded first in each layer's own struct. */
+struct far_layer {
+    const struct far_layer_ops *ops;
+    struct far_layer *above, *below;
+    enum far_device_state device_state; /* what state() said last */
+    struct far_layer_counters counters;
+};
+
+/* For use by neighbours: follow NULL members, count. */
+enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op);
+void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
+                        uint64_t received);
+void far_layer_ack(struct far_layer *layer, uint64_t sequence);
+void far_layer_resume(struct far_layer *layer);
+void far_layer_close(struct far_layer *layer); /* NULL is fine */
+void far_layer_complete(struct far_layer *to, const struct far_op *op);
+bool far_layer_interrupt(struct far_layer *to, const struct far_op *op);
+void far_layer_state(struct far_layer *to, enum far_device_state state,
+                     const struct far_layer_news *news);
+void far_layer_room(struct far_layer *to);
+/* Puts upper on top of lower. */
+void far_layer_stack(struct far_layer *upper, struct far_layer *lower);
+
+struct far_device;
+struct far_devices;
+
+struct far_device_type {
+    const char *name;     /* "evdev": `type =` in the section */
+    enum far_class class; /* FAR_CLASS_NONE: a filter, fits all */
+    size_t device_bytes;  /* of the struct that embeds struct far_device first,
+                             zeroed before create */
+    /* Reads its section. What is not there yet (an unplugged keyboard) is no
+     * error: its users see GONE with the reason, then READY. */
+    int (*create)(struct far_device *device, struct far_error *error);
+    void (*destroy)(struct far_device *device); /* no users are left */
+    /* One more user: makes its bottom layer (a filter: opens the device behind
+     * and stacks itself on it). State goes up when the layer above is
+     * stacked and activates, or later. May refuse. */
+    int (*open)(struct far_device *device, const struct far_local_who *who,
+                struct far_layer **layer, struct far_error *error);
+    /* `farside send`; NULL: this device can't be fed. */
+    int (*feed)(struct far_device *device, const struct far_input_event *events,
+                unsigned count, struct far_error *error);
+};
+
+struct far_device {
+    const struct far_device_type *type;
+    struct far_devices *devices;
+    char name[FAR_NAME_BYTES];
+    const struct far_conf_section *section; /* valid while it exists */
+    uint64_t incarnation;                   /* random when made */
+    unsigned users;
+    enum far_device_state state; /* for status */
+    char reason[232];
+    struct far_device *next;
+};
+
+/* All devices of this process: those sections of the configuration for which
+ * mine() says yes (the backend: not exported; the netproxy: exported). */
+struct far_devices {
+    struct far_loop *loop;
+    struct far_log *log;
+    struct far_device *first;
+};
+void far_devices_init(struct far_devices *devices, struct far_loop *loop,
+                      struct far_log *log);
+/* Makes the devices that are new, keeps those whose section is the same
+ * (reload without disturbing), drops those that went (their users see GONE).
+ * Number of sections that failed; each was reported. Keeps conf (the caller
+ * frees the old one after this returns). */
+unsigned far_devices_load(struct far_devices *devices,
+                          const struct far_conf *conf,
+                          bool (*mine)(const struct far_conf *conf,
+                                       const struct far_conf_section *device),
+                          far_conf_report *report, void *arg);
+void far_devices_free(struct far_devices *devices);
+struct far_device *far_device_find(const struct far_devices *devices,
+                                   const char *name);
+int far_device_open(struct far_device *device, const struct far_local_who *who,
+                    struct far_layer **layer, struct far_error *error);
+bool far_device_is_exported(const struct far_conf *conf, const char *name);
+
+/* NULL-terminated: every type that was built in. */
+extern const struct far_device_type *const far_device_types[];
+
+/* The fast input device (devices/fast-input.c): goes between an input port and
+ * whatever is behind. Coalesces motion while the port is full, never drops a
+ * key's release, releases held keys when the device has been gone for
+ * release_after_us, drops what is older than stale_us, presses modifiers that
+ * are still held again. Its layer is made here and stacked by the caller. */
+struct far_fast_input_options {
+    uint64_t release_after_us, stale_us; /* UINT64_MAX: off */
+};
+struct far_layer *far_fast_input_new(struct far_loop *loop,
+                                     const struct far_fast_input_options *o);
+/* For the journal: which keys the guest believes down. A successor hands in
+ * what it found, before activation. 768 bits. */
+struct far_key_set {
+    uint64_t bits[12];
+};
+const struct far_key_set *far_fast_input_held(const struct far_layer *fast);
+void far_fast_input_set_held(struct far_layer *fast,
+                             const struct far_key_set *held);
+/* Why no event comes, or NULL. */
+const char *far_fast_input_reason(const struct far_layer *fast);
+struct far_fast_input_counters {
+    uint64_t delivered, coalesced, stale, late_releases, made_releases,
+        made_presses, dropped_presses, queue_high_water;
+};
+void far_fast_input_counters(const struct far_layer *fast,
+                             struct far_fast_input_counters *counters);
+
+/* The local client (devices/local-client.c): the bottom layer whose device is
+ * in another process of this machine: a netproxy (for all that is exported or
+ * remote) or an outside device. One connection serves all attachments; it
+ * comes back by itself (10 ms, doubling to 50 ms while refused, 1 s cap while
+ * silent) and re-attaches all of them, with what each had received. */
+struct far_local_client;
+struct far_local_client *far_local_client_new(struct far_loop *loop,
+                                              struct far_log *log,
+                                              const char *socket_path,
+                                              const char *platform);
+void far_local_client_free(struct far_local_client *client);
+int far_local_client_open(struct far_local_client *client,
+                          const struct far_local_who *who,
+                          struct far_layer **layer, struct far_error *error);
+/* "connected", or why not. */
+const char *far_local_client_reason(const struct far_local_client *client);
+int far_local_client_feed(struct far_local_client *client, const char *device,
+                          const struct far_input_event *events, unsigned count,
+                          struct far_error *error);
+
+#endif

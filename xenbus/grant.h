@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Grants: a guest's pages mapped here, with a quota for each guest; and, for
+ * frontends, pages of our own granted to another domain.
+ */
+#ifndef FARSIDE_XENBUS_GRANT_H
+#define FARSIDE_XENBUS_GRANT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define FAR_PAGE_BYTES 4096u
+
+struct far_grants; /* one for the process: /dev/xen/gntdev */
+struct far_grants *far_grants_open(void); /* NULL and errno */
+void far_grants_close(struct far_grants *grants);
+
+/* What one guest may have mapped at once. */
+struct far_grant_quota {
+    uint32_t pages, pages_max;
+};
+
+struct far_grant_map {
+    void *memory; /* NULL: not mapped */
+    uint32_t pages;
+    struct far_grants *grants;
+    struct far_grant_quota *quota;
+};
+
+/* Maps refs in a row, all or nothing. -EDQUOT, -EINVAL (a ref is not granted,
+ * not to us, not writable …), -EPERM … quota may be NULL. */
+int far_grant_map(struct far_grants *grants, struct far_grant_map *map,
+                  unsigned domid, const uint32_t *refs, uint32_t pages,
+                  bool writable, struct far_grant_quota *quota);
+void far_grant_unmap(struct far_grant_map *map); /* idempotent */
+
+struct far_shares; /* /dev/xen/gntalloc */
+struct far_shares *far_shares_open(void);
+void far_shares_close(struct far_shares *shares);
+struct far_share {
+    void *memory; /* zeroed pages of ours */
+    uint32_t pages;
+    struct far_shares *shares;
+};
+/* refs: room for `pages`. */
+int far_share_pages(struct far_shares *shares, struct far_share *share,
+                    unsigned domid, uint32_t pages, bool writable,
+                    uint32_t *refs);
+/* Ends the grant; a page that the other side still maps is kept by Xen until
+ * it lets go. Idempotent. */
+void far_unshare(struct far_share *share);
+
+#endif
