@@ -1,0 +1,250 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The words that scenarios are written in: hosts that boot, commands in their
+# dom0, guests and what they say. Sourced by lib/one; judging and ordering of
+# scenarios is run's. $LAB_LOGS is the scenario's folder, with one folder per
+# host (h1, h2, h3) that is /lab in that host's dom0.
+
+LAB_NAMES=(- atlas borealis cygnus)
+LAB_HOSTS=0
+LAB_QEMU=(- '' '' '')
+LAB_SOCAT=(- '' '' '')
+exec {LAB_TICK}<> <(:)
+
+nap() { read -r -t "$1" -u "$LAB_TICK" || :; }
+
+fail() {
+    echo "$*" >"$LAB_LOGS/why"
+    exit 1
+}
+
+step() { printf '%6.1f %s\n' "$(now)" "$*" >>"$LAB_LOGS/steps"; }
+now() { awk -v a="$LAB_START" '{ print $1 - a }' /proc/uptime; }
+
+# wait_for SECONDS WHAT COMMAND…: until the command succeeds
+wait_for() {
+    local end=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@"; do
+        [ $SECONDS -lt $end ] || fail "waited in vain for $what"
+        lab_alive
+        nap 0.1
+    done
+}
+
+lab_alive() {
+    local n
+    for ((n = 1; n <= LAB_HOSTS; n++)); do
+        [ -n "${LAB_QEMU[n]}" ] || continue
+        kill -0 "${LAB_QEMU[n]}" 2>/dev/null ||
+            fail "host $n (${LAB_NAMES[n]}) ended: see h$n/dom0.console"
+    done
+}
+
+# boot_hosts N: N machines with Xen on one network (10.0.0.1 …)
+boot_hosts() {
+    local n
+    LAB_HOSTS=$1
+    # The second host listens for the others' network.
+    case $1 in
+    1) lab_boot 1 ;;
+    *)
+        lab_boot 2
+        for ((n = 1; n <= $1; n++)); do
+            [ "$n" != 2 ] || continue
+            while [ ! -S "$LAB_LOGS/net$n" ]; do
+                lab_alive
+                nap 0.1
+            done
+            lab_boot "$n"
+        done
+        ;;
+    esac
+    for ((n = 1; n <= $1; n++)); do
+        wait_for 120 "dom0 of host $n" test -e "$LAB_LOGS/h$n/ready"
+    done
+    step "hosts are up"
+}
+
+lab_boot() {
+    local n=$1 d=$LAB_LOGS/h$1 net=() cpus=1 address=10.0.0.$1
+    mkdir -p "$d/cmd" "$d/console"
+    ln -s "$LAB_IMAGES/xen.elf" "$LAB_IMAGES/dom0.cpio" "$d/"
+    # Names without a folder: QEMU splits this option at blanks and commas.
+    ln -s "$LAB_IMAGES/vmlinuz" "$d/kernel"
+    cp "$LAB_HERE/dom0/start" "$LAB_HERE/dom0/words" "$d/"
+    [ "$LAB_HOSTS" -gt 1 ] || address=
+    {
+        printf 'LAB_NAME=%q\n' "${LAB_NAMES[n]}"
+        printf 'LAB_ADDRESS=%q\n' "$address"
+        printf 'LAB_STORE=%q\n' "${LAB_STORE:-xenstored}"
+        printf 'LAB_PARTS=%q\n' "$LAB_PARTS"
+        printf 'LAB_IMAGES=%q\n' "$LAB_IMAGES"
+        printf 'LAB_BUILD=%q\n' "$LAB_BUILD"
+        printf 'LAB_TYPE=%q\n' "$LAB_TYPE"
+    } >"$d/env"
+    # Unix sockets in the logs instead of ports: nothing listens outside.
+    # The second host is the hub when there are three.
+    case $LAB_HOSTS.$n in
+    1.*) cpus=2 ;;
+    2.1 | 3.1 | 3.3)
+        net=(-netdev "stream,id=n,addr.type=unix,addr.path=../net$n")
+        ;;
+    2.2) net=(-netdev "stream,id=n,server=on,addr.type=unix,addr.path=../net1") ;;
+    # shellcheck disable=SC2054
+    3.2) net=(-netdev "stream,id=s1,server=on,addr.type=unix,addr.path=../net1"
+        -netdev "stream,id=s3,server=on,addr.type=unix,addr.path=../net3"
+        -netdev hubport,id=p1,hubid=0,netdev=s1
+        -netdev hubport,id=p3,hubid=0,netdev=s3
+        -netdev hubport,id=n,hubid=0) ;;
+    esac
+    [ "$LAB_HOSTS" -eq 1 ] ||
+        net+=(-device "virtio-net-pci,netdev=n,mac=52:54:00:00:00:0$n,disable-legacy=on,iommu_platform=on")
+    local virtio=disable-legacy=on,iommu_platform=on
+    (
+        cd "$d" || exit
+        exec timeout -k 5 "$LAB_LIMIT" qemu-system-x86_64 \
+            -accel tcg,thread=multi -cpu qemu64,+svm,+npt,+rdrand \
+            -smp "$cpus" -m "${LAB_MEMORY:-1536}" -nodefaults -display none \
+            -no-reboot -serial file:dom0.console \
+            -kernel xen.elf \
+            -append "console=com1 com1=115200,8n1 dom0_mem=${LAB_DOM0:-768}M,max:${LAB_DOM0:-768}M" \
+            -initrd "kernel console=hvc0 panic=1 loglevel=5,dom0.cpio" \
+            -fsdev local,id=r,path=/,security_model=none,readonly=on,multidevs=remap \
+            -device "virtio-9p-pci,fsdev=r,mount_tag=hostroot,$virtio" \
+            -fsdev local,id=l,path=.,security_model=none,multidevs=remap \
+            -device "virtio-9p-pci,fsdev=l,mount_tag=lab,$virtio" \
+            -chardev socket,id=a,path=agent,server=on,wait=off \
+            -device "virtio-serial-pci,$virtio" \
+            -device virtserialport,chardev=a,name=lab.agent \
+            "${net[@]}" >qemu.log 2>&1 </dev/null
+    ) &
+    LAB_QEMU[n]=$!
+    mkfifo "$d/agent.in"
+    # Held open here, so that the agent's line lives as long as this shell.
+    eval "exec $((40 + n))<>\"\$d/agent.in\""
+    (
+        while [ ! -S "$d/agent" ]; do nap 0.1; done
+        cd "$d" || exit
+        exec socat -u STDIN UNIX-CONNECT:agent
+    ) <"$d/agent.in" 2>>"$d/qemu.log" &
+    LAB_SOCAT[n]=$!
+}
+
+lab_end() {
+    local n
+    for ((n = 1; n <= 3; n++)); do
+        [ -z "${LAB_QEMU[n]}" ] || kill "${LAB_QEMU[n]}" 2>/dev/null || :
+        [ -z "${LAB_SOCAT[n]}" ] || kill "${LAB_SOCAT[n]}" 2>/dev/null || :
+    done
+    wait
+}
+
+# host N 'commands' [SECONDS]: runs them in dom0 of host N, prints what they
+# print; fails the scenario if they fail. host_try gives their status instead.
+host() {
+    local rc=0 id
+    id=$(host_begin "$1" "$2")
+    host_end "$1" "$id" "${3:-60}" || rc=$?
+    [ $rc -eq 0 ] || fail "on host $1, exit $rc: ${2//$'\n'/; }: $(tail -n 1 \
+        "$LAB_LOGS/h$1/cmd/$id.out" 2>/dev/null)"
+}
+
+host_try() {
+    local id
+    id=$(host_begin "$1" "$2")
+    host_end "$1" "$id" "${3:-60}"
+}
+
+# host_begin N 'commands': starts them and prints a number for host_end N
+# NUMBER SECONDS, which waits for their end.
+host_begin() {
+    local c=$LAB_LOGS/h$1/cmd id=${EPOCHREALTIME/[.,]/}
+    printf '. /lab/words\n%s\n' "$2" >"$c/$id"
+    step "host $1: $2"
+    echo "$id" >"$LAB_LOGS/h$1/agent.in"
+    echo "$id"
+}
+
+host_end() {
+    local c=$LAB_LOGS/h$1/cmd/$2 end=$((SECONDS + $3))
+    until [ -e "$c.rc" ]; do
+        lab_alive
+        [ $SECONDS -lt $end ] ||
+            fail "on host $1, no end in $3 s: $(tail -n +2 "$c" | tr '\n' ';')"
+        nap 0.03
+    done
+    cat "$c.out"
+    return "$(cat "$c.rc")"
+}
+
+# guest HOST NAME ['xl lines'] [SECONDS]: xl create of a guest of this run's
+# kind, and its reader's first words
+guest() {
+    local d=$LAB_LOGS/h$1
+    {
+        printf 'name="%s"\ntype="%s"\n' "$2" "$LAB_TYPE"
+        printf 'kernel="%s"\nramdisk="%s"\n' "$LAB_IMAGES/vmlinuz" \
+            "$LAB_IMAGES/guest.cpio.gz"
+        printf 'extra="console=hvc0 panic=1 loglevel=5"\n'
+        printf 'memory=128\nvcpus=1\non_crash="destroy"\n%s\n' "${3:-}"
+    } >"$d/$2.cfg"
+    mark "$2"
+    host "$1" "xl create /lab/$2.cfg" 60
+    guest_says "$2" '^READER ready' "${4:-60}"
+}
+
+# guest_log NAME: all that the guest printed, on whichever host it lived
+guest_log() {
+    local f
+    for f in "$LAB_LOGS"/h?/console/guest-"$1"{,--*}.log; do
+        [ ! -e "$f" ] || tr -d '\r' <"$f"
+    done
+}
+
+# mark NAME: from here on guest_says and guest_new look at later words only
+declare -A LAB_MARK
+mark() {
+    local f
+    for f in "$LAB_LOGS"/h?/console/guest-"$1"{,--*}.log; do
+        [ ! -e "$f" ] || LAB_MARK[$f]=$(stat -c %s "$f")
+    done
+}
+
+guest_new() {
+    local f
+    for f in "$LAB_LOGS"/h?/console/guest-"$1"{,--*}.log; do
+        [ ! -e "$f" ] ||
+            tail -c "+$((${LAB_MARK[$f]:-0} + 1))" "$f" | tr -d '\r'
+    done
+}
+
+guest_said() { guest_new "$1" | grep -Eq -- "$2"; }
+
+# guest_says NAME REGEX SECONDS: since the mark, or within that time
+guest_says() {
+    wait_for "$3" "guest $1 to say '$2'" guest_said "$1" "$2"
+    step "guest $1 said $2"
+}
+
+# guest_never NAME REGEX: it has not said that since the mark
+guest_never() {
+    ! guest_said "$1" "$2" ||
+        fail "guest $1 said '$(guest_new "$1" | grep -E -m 1 -- "$2")'"
+}
+
+# guest_count NAME REGEX: how many lines since the mark
+guest_count() { guest_new "$1" | grep -Ec -- "$2" || :; }
+
+# guest_tell HOST NAME 'line': types a line at the guest's console
+guest_tell() { host "$1" "tell $2 '$3'"; }
+
+# A guest's kernel that complained fails the scenario, whatever else passed.
+guests_are_sound() {
+    local f line
+    for f in "$LAB_LOGS"/h?/console/guest-*.log; do
+        [ -e "$f" ] || continue
+        line=$(grep -aEm 1 'WARNING:|BUG:|Oops|Call Trace|general protection|unhandled keycode|Kernel panic|unable to handle|UBSAN' "$f") || continue
+        fail "${f##*/} holds: $line"
+    done
+}
