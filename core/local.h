@@ -46,6 +46,12 @@ struct far_local_hello {
     uint32_t pid, reserved;
 };
 
+/* Messages and rings are two ways: `turn` keeps them in order. The server
+ * counts its messages for an attachment (PREPARED, ACTIVATED, STATE), from 1 in
+ * each connection, and an interrupt in the ring up carries in its slot the
+ * number of the last one before it. The client takes an interrupt only after
+ * that message, and empties the ring before it acts on a message. */
+
 /* Who attaches what: the same for every step, and kept in the journal. */
 struct far_local_who {
     uint64_t attachment; /* chosen by the backend, unique in its journal */
@@ -72,7 +78,7 @@ struct far_local_prepared {
     uint32_t type, bytes;
     uint64_t attachment;
     int32_t status;
-    uint32_t reserved;
+    uint32_t turn;
     uint64_t incarnation; /* of the owning device: a change means that its
                              interrupt sequence began anew */
     uint8_t props[32];    /* the class's: struct far_input_props … */
@@ -90,7 +96,7 @@ struct far_local_activated {
     uint32_t type, bytes;
     uint64_t attachment;
     int32_t status;
-    uint32_t reserved;
+    uint32_t turn;
     uint64_t incarnation;
     uint64_t epoch;
     char reason[232];
@@ -105,7 +111,7 @@ struct far_local_state {
     uint32_t type, bytes;
     uint64_t attachment;
     uint32_t state; /* enum far_device_state */
-    uint32_t reserved;
+    uint32_t turn;
     char reason[232];
 };
 
@@ -132,6 +138,8 @@ struct far_local_header {
     _Alignas(64) _Atomic uint64_t acked; /* client: as FAR_LOCAL_ACK; the server
                                             looks when it wants to forget */
     _Alignas(64) _Atomic uint64_t heard; /* server */
+    _Atomic uint64_t ack_wake_at;        /* server: "wake me when acked reaches
+                                            this"; 0: no need */
 };
 
 struct far_local_layout {

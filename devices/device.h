@@ -40,7 +40,8 @@ struct far_layer_ops {
      * ring had got (both 0: new). Idempotent. */
     void (*activate)(struct far_layer *layer, uint64_t incarnation,
                      uint64_t received);
-    /* Interrupts up to sequence are in the guest's ring and in the journal. */
+    /* Interrupts up to sequence are in the guest's ring and in the journal.
+     * May come from within interrupt(); 0 says nothing. */
     void (*ack)(struct far_layer *layer, uint64_t sequence);
     /* After interrupt() had said false: there is room again. */
     void (*resume)(struct far_layer *layer);
@@ -73,6 +74,8 @@ struct far_layer {
     const struct far_layer_ops *ops;
     struct far_layer *above, *below;
     enum far_device_state device_state; /* what state() said last */
+    bool prompt_acks; /* a bottom layer that waits for acks sets it when made:
+                         what joins two processes then passes them at once */
     struct far_layer_counters counters;
 };
 
@@ -120,8 +123,11 @@ struct far_device {
     const struct far_conf_section *section; /* valid while it exists */
     uint64_t incarnation;                   /* random when made */
     unsigned users;
-    enum far_device_state state; /* for status */
+    enum far_device_state state; /* for status; far_device_say() sets it */
     char reason[232];
+    uint8_t props[32]; /* the class's, as far as known (news.props) */
+    bool opening;      /* a filter that stands behind itself is found out */
+    struct far_seat *seats;
     struct far_device *next;
 };
 
@@ -131,11 +137,14 @@ struct far_devices {
     struct far_loop *loop;
     struct far_log *log;
     struct far_device *first;
+    struct far_seat *orphans; /* users of devices that are gone for now */
 };
 void far_devices_init(struct far_devices *devices, struct far_loop *loop,
                       struct far_log *log);
 /* Makes the devices that are new, keeps those whose section is the same
- * (reload without disturbing), drops those that went (their users see GONE).
+ * (reload without disturbing), drops those that went: their users see GONE,
+ * and get the device of that name by themselves when there is one again.
+ * A changed section is the two together. mine may be NULL: all are.
  * Number of sections that failed; each was reported. Keeps conf (the caller
  * frees the old one after this returns). */
 unsigned far_devices_load(struct far_devices *devices,
@@ -148,6 +157,10 @@ struct far_device *far_device_find(const struct far_devices *devices,
                                    const char *name);
 int far_device_open(struct far_device *device, const struct far_local_who *who,
                     struct far_layer **layer, struct far_error *error);
+/* For device types: what status shows, and one line in the log when it changed.
+ * It does not go to the users: far_layer_state() does. reason may be NULL. */
+void far_device_say(struct far_device *device, enum far_device_state state,
+                    const char *reason);
 bool far_device_is_exported(const struct far_conf *conf, const char *name);
 
 /* NULL-terminated: every type that was built in. */
@@ -163,8 +176,13 @@ struct far_fast_input_options {
 };
 struct far_layer *far_fast_input_new(struct far_loop *loop,
                                      const struct far_fast_input_options *o);
-/* For the journal: which keys the guest believes down. A successor hands in
- * what it found, before activation. 768 bits. */
+/* Interrupts that it makes itself carry the last sequence that came before, so
+ * that a port may take each op's sequence as "received up to here"; 0 (only
+ * before the first of an incarnation) says nothing.
+ *
+ * For the journal: which keys the guest believes down. A successor hands in
+ * what it found, before activation; a port whose front was made anew hands in
+ * an empty set (what waited for the old one is dropped). 768 bits. */
 struct far_key_set {
     uint64_t bits[12];
 };
