@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The names of the device classes. What an op holds stands in core/op.h.
+ */
+#include "core/op.h"
+
+#include <stddef.h>
+#include <string.h>
+
+static const char *const names[] = {
+    [FAR_CLASS_NONE] = "none",         [FAR_CLASS_INPUT] = "input",
+    [FAR_CLASS_SOUND] = "sound",       [FAR_CLASS_DISPLAY] = "display",
+    [FAR_CLASS_BLOCK] = "block",       [FAR_CLASS_TIMER] = "timer",
+    [FAR_CLASS_DOORBELL] = "doorbell",
+};
+#define NAMES (sizeof(names) / sizeof(names[0]))
+
+const char *far_class_name(enum far_class class)
+{
+    return (size_t) class < NAMES ? names[class] : "unknown";
+}
+
+enum far_class far_class_from_name(const char *name)
+{
+    for (size_t i = FAR_CLASS_NONE + 1; i < NAMES; i++)
+        if (strcmp(name, names[i]) == 0)
+            return (enum far_class)i;
+    return FAR_CLASS_NONE;
+}

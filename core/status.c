@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Counters and histograms as JSON.
+ */
+#include "core/status.h"
+
+json_t *far_hist_json(const struct far_hist *hist)
+{
+    return json_pack("{sI sI sI sI}", "count", (json_int_t)hist->count,
+                     "p50_ns", (json_int_t)far_hist_quantile_ns(hist, 0.5),
+                     "p99_ns", (json_int_t)far_hist_quantile_ns(hist, 0.99),
+                     "max_ns", (json_int_t)hist->max_ns);
+}
+
+json_t *far_loop_json(const struct far_loop *loop)
+{
+    const struct far_loop_stats *s = far_loop_stats(loop);
+
+    return json_pack("{sI sI sI sI sI}", "turns", (json_int_t)s->turns,
+                     "sleeps", (json_int_t)s->sleeps, "spins",
+                     (json_int_t)s->spins, "fruitless_spins",
+                     (json_int_t)s->fruitless_spins, "longest_turn_us",
+                     (json_int_t)s->longest_turn_us);
+}

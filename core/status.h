@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Counters and histograms as JSON, for the control socket. Not for the data
+ * path.
+ */
+#ifndef FARSIDE_CORE_STATUS_H
+#define FARSIDE_CORE_STATUS_H
+
+#include <jansson.h>
+#include "core/counters.h"
+#include "core/loop.h"
+
+/* {"count", "p50_ns", "p99_ns", "max_ns"}; NULL if memory is out. */
+json_t *far_hist_json(const struct far_hist *hist);
+/* {"turns", "sleeps", "spins", "fruitless_spins", "longest_turn_us"} */
+json_t *far_loop_json(const struct far_loop *loop);
+
+#endif
