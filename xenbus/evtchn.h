@@ -2,8 +2,12 @@
  *
  * Event channels: one handle a domain, so that one guest's storm is its own,
  * each port with a callback. A port is unmasked after its handler has run, and
- * not at all if the handler says that the guest's ring is broken; an event that
- * brought no work makes the unmask wait (1 ms, doubling to 250 ms).
+ * not at all if the handler says that the guest's ring is broken; events that
+ * bring no work make the unmask wait: the first in a row not (work is often
+ * found before its event comes), the second 1 ms, doubling to 250 ms.
+ *
+ * All structs are zeroed before their first use. One thread. A handler may
+ * unbind its own port or another, free it, or close the handle.
  */
 #ifndef FARSIDE_XENBUS_EVTCHN_H
 #define FARSIDE_XENBUS_EVTCHN_H
@@ -14,13 +18,15 @@
 
 struct far_evtchns; /* a handle: all ports that we have with one domain */
 
-/* NULL and errno. Restricted to that domain where the kernel can do it. */
+/* NULL and errno. Restricted to that domain, where the kernel can do it, at the
+ * first bind; not if a port was offered before (the kernel then refuses to make
+ * more). */
 struct far_evtchns *far_evtchns_open(struct far_loop *loop, unsigned domid);
 void far_evtchns_close(struct far_evtchns *channels); /* unbinds all */
 
 enum far_evtchn_verdict {
     FAR_EVTCHN_WORKED,   /* unmask */
-    FAR_EVTCHN_SPURIOUS, /* nothing was there: unmask after a pause */
+    FAR_EVTCHN_SPURIOUS, /* nothing was there: unmask, in a row with a pause */
     FAR_EVTCHN_BROKEN,   /* leave it masked: a broken ring is a silent ring */
 };
 
@@ -44,7 +50,8 @@ int far_evtchn_bind(struct far_evtchns *channels, struct far_evtchn *evtchn,
 int far_evtchn_offer(struct far_evtchns *channels, struct far_evtchn *evtchn,
                      enum far_evtchn_verdict (*fired)(struct far_evtchn *));
 void far_evtchn_unbind(struct far_evtchn *evtchn); /* idempotent */
-/* Wakes the other side. 0 or a negative errno (the peer died). */
+/* Wakes the other side. 0 or a negative errno (-ENOTCONN: not bound). That the
+ * peer died, or that we were restored in another domain, does not show here. */
 int far_evtchn_notify(struct far_evtchn *evtchn);
 
 #endif

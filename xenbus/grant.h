@@ -10,7 +10,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define FAR_PAGE_BYTES 4096u
+#define FAR_PAGE_BYTES      4096u
+#define FAR_GRANT_PAGES_MAX 1024u /* in one map: a stack's worth of refs */
+#define FAR_GRANT_RESERVED  8u    /* refs below are never a device's */
 
 struct far_grants; /* one for the process: /dev/xen/gntdev */
 struct far_grants *far_grants_open(void); /* NULL and errno */
@@ -29,7 +31,8 @@ struct far_grant_map {
 };
 
 /* Maps refs in a row, all or nothing. -EDQUOT, -EINVAL (a ref is not granted,
- * not to us, not writable …), -EPERM … quota may be NULL. */
+ * not to us, not writable; or below FAR_GRANT_RESERVED), -EPERM … quota may be
+ * NULL. Nothing is printed. */
 int far_grant_map(struct far_grants *grants, struct far_grant_map *map,
                   unsigned domid, const uint32_t *refs, uint32_t pages,
                   bool writable, struct far_grant_quota *quota);

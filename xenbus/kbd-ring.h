@@ -27,24 +27,42 @@ struct far_kbd_poll {                /* at offset 64 of the page */
 
 struct far_kbd_ring {
     struct xenkbd_page *page;
-    uint32_t mine;  /* back: in_prod; front: in_cons */
-    uint32_t other; /* last sound value of the other's index */
+    uint32_t mine;      /* back: in_prod; front: in_cons */
+    uint32_t other;     /* last sound value of the other's index */
+    uint32_t published; /* what the other side has been shown of mine */
     bool broken;
     bool polls; /* the extension was negotiated */
 };
 
-/* Back. mine: where to go on (0 for a new page; the journal's for an adopted
- * one). */
+/* Where a back goes on that knows nothing of the page: the front's in_cons, as
+ * it stands (0 in a new page). Linux' front goes on with the same page, and
+ * does not clear it, when a backend has closed and comes again. */
+uint32_t far_kbd_page_start(const void *page);
+
+/* Back. mine: where to go on (far_kbd_page_start() for a new connection; the
+ * journal's for an adopted one). Writes in_prod. */
 void far_kbd_back_init(struct far_kbd_ring *ring, void *page, uint32_t mine,
                        bool polls);
-/* Free entries, 0..51; -EPROTO if in_cons is ahead of us or too far behind: the
- * ring is broken from then on. */
+/* Free entries, 0..51; -EPROTO if in_cons is ahead of us, too far behind, or
+ * has gone back: the ring is broken from then on. Fewer than are free just
+ * before the indexes wrap at 2^32, which is no multiple of 51. */
 int far_kbd_back_room(struct far_kbd_ring *ring);
 /* Copies one event in (not yet visible); caller has checked the room. */
 void far_kbd_back_put(struct far_kbd_ring *ring,
                       const union xenkbd_in_event *event);
-/* Makes all puts visible; true if the front must be notified. */
+/* Makes all puts visible; true if the front must be notified (there was
+ * something, and the front does not look by itself). */
 bool far_kbd_back_publish(struct far_kbd_ring *ring);
+/* Has in_cons moved since far_kbd_back_room()? For a poller: one load. */
+bool far_kbd_back_moved(const struct far_kbd_ring *ring);
+/* For a far_poller's members; no effect, true and -1 where the extension was
+ * not negotiated. arm: from now on notify me; false: something has moved
+ * meanwhile, don't sleep. disarm: I look by myself, on this processor.
+ * peer_cpu: the processor on which the front says that it looks, or -1. */
+#define FAR_KBD_CPU_MAX 65536u
+bool far_kbd_back_arm(struct far_kbd_ring *ring);
+void far_kbd_back_disarm(struct far_kbd_ring *ring, unsigned cpu);
+int far_kbd_back_peer_cpu(const struct far_kbd_ring *ring);
 
 /* Front. */
 void far_kbd_front_init(struct far_kbd_ring *ring, void *page, bool polls);
@@ -52,5 +70,8 @@ void far_kbd_front_init(struct far_kbd_ring *ring, void *page, bool polls);
 int far_kbd_front_get(struct far_kbd_ring *ring, union xenkbd_in_event *event);
 /* Makes the gets visible; true if the back must be notified. */
 bool far_kbd_front_publish(struct far_kbd_ring *ring);
+bool far_kbd_front_arm(struct far_kbd_ring *ring);
+void far_kbd_front_disarm(struct far_kbd_ring *ring, unsigned cpu);
+int far_kbd_front_peer_cpu(const struct far_kbd_ring *ring);
 
 #endif

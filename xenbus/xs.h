@@ -25,7 +25,8 @@ struct far_xs;
 struct far_xs *far_xs_open(struct far_loop *loop,
                            void (*lost)(struct far_xs *xs, void *arg),
                            void *arg);
-void far_xs_close(struct far_xs *xs);
+void far_xs_close(struct far_xs *xs); /* unwatches all */
+bool far_xs_is_lost(const struct far_xs *xs);
 
 /* A transaction: 0 is none. */
 typedef uint32_t far_xs_t;
@@ -68,13 +69,17 @@ void far_xs_list_free(struct far_xs_list *list);
 int far_xs_transact(struct far_xs *xs,
                     int (*change)(struct far_xs *xs, far_xs_t t, void *arg),
                     void *arg);
-/* Strict: digits only, below DOMID_FIRST_RESERVED. */
+/* Pure, and strict: digits only, at least one, at most max; or -EINVAL. */
+int far_number_parse(const char *text, uint64_t max, uint64_t *value);
+/* The same, below DOMID_FIRST_RESERVED. */
 int far_domid_parse(const char *text, unsigned *domid);
 /* Our own: from the relative path "domid", 0 if it can't be read. */
 unsigned far_xs_own_domid(struct far_xs *xs);
 
 /* A watch on a node and what is below. Fires once at the start, then at most
- * once a turn when something changed. Which path it was is told for the last
+ * once a turn when something changed, and after a burst of 32 at most each
+ * 10 ms, however fast a guest writes. A callback may add and remove watches,
+ * its own too, and close xs. Which path it was is told for the last
  * change only: a callback looks at what there is (mark and sweep), not at
  * what happened. Embedded; path is copied. */
 struct far_xs_watch {
@@ -84,7 +89,7 @@ struct far_xs_watch {
     uint32_t token;
     bool dirty;
     uint64_t events; /* how many were coalesced in all */
-    struct far_xs_watch *next, *next_dirty;
+    struct far_xs_watch *next, **prev;
 };
 int far_xs_watch(struct far_xs *xs, struct far_xs_watch *watch,
                  void (*changed)(struct far_xs_watch *watch, const char *path),

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * Grants over libxengnttab: mapping with a quota for each guest, and sharing
+ * pages of our own. All or nothing, at every step. What is in the pages is the
+ * rings' business.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <xentoollog.h>
+#include <xengnttab.h>
+#include "xenbus/grant.h"
+
+struct far_grants {
+    xengnttab_handle *handle;
+};
+
+struct far_shares {
+    xengntshr_handle *handle;
+};
+
+/* libxengnttab writes a line to stderr for each refused grant, and a guest can
+ * have as many refused as it likes: callers get the errno and log with a limit.
+ */
+static void quiet_message(struct xentoollog_logger *logger,
+                          xentoollog_level level, int errnoval,
+                          const char *context, const char *format, va_list al)
+{
+    (void)logger;
+    (void)level;
+    (void)errnoval;
+    (void)context;
+    (void)format;
+    (void)al;
+}
+
+static void quiet_progress(struct xentoollog_logger *logger,
+                           const char *context, const char *doing_what,
+                           int percent, unsigned long done, unsigned long total)
+{
+    (void)logger;
+    (void)context;
+    (void)doing_what;
+    (void)percent;
+    (void)done;
+    (void)total;
+}
+
+static void quiet_destroy(struct xentoollog_logger *logger)
+{
+    (void)logger;
+}
+
+static struct xentoollog_logger quiet = { quiet_message, quiet_progress,
+                                          quiet_destroy };
+
+static int errno_or(int fallback)
+{
+    return errno > 0 ? -errno : -fallback;
+}
+
+struct far_grants *far_grants_open(void)
+{
+    struct far_grants *grants = malloc(sizeof(*grants));
+
+    if (!grants)
+        return NULL;
+    grants->handle = xengnttab_open(&quiet, 0);
+    if (!grants->handle) {
+        int saved = errno;
+
+        free(grants);
+        errno = saved;
+        return NULL;
+    }
+    return grants;
+}
+
+void far_grants_close(struct far_grants *grants)
+{
+    if (!grants)
+        return;
+    xengnttab_close(grants->handle);
+    free(grants);
+}
+
+int far_grant_map(struct far_grants *grants, struct far_grant_map *map,
+                  unsigned domid, const uint32_t *refs, uint32_t pages,
+                  bool writable, struct far_grant_quota *quota)
+{
+    uint32_t copy[FAR_GRANT_PAGES_MAX];
+    int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+
+    *map = (struct far_grant_map){ 0 };
+    if (!pages || pages > FAR_GRANT_PAGES_MAX)
+        return -EINVAL;
+    if (quota && (quota->pages > quota->pages_max ||
+                  pages > quota->pages_max - quota->pages))
+        return -EDQUOT;
+    for (uint32_t i = 0; i < pages; i++) {
+        copy[i] = refs[i];
+        /* The first eight are the toolstack's (console, xenstore …). */
+        if (copy[i] < FAR_GRANT_RESERVED)
+            return -EINVAL;
+    }
+
+    errno = 0;
+    map->memory = xengnttab_map_domain_grant_refs(grants->handle, pages, domid,
+                                                  copy, prot);
+    if (!map->memory)
+        return errno_or(EINVAL);
+    map->pages = pages;
+    map->grants = grants;
+    map->quota = quota;
+    if (quota)
+        quota->pages += pages;
+    return 0;
+}
+
+void far_grant_unmap(struct far_grant_map *map)
+{
+    if (!map->memory)
+        return;
+    xengnttab_unmap(map->grants->handle, map->memory, map->pages);
+    if (map->quota)
+        map->quota->pages -= map->pages;
+    *map = (struct far_grant_map){ 0 };
+}
+
+struct far_shares *far_shares_open(void)
+{
+    struct far_shares *shares = malloc(sizeof(*shares));
+
+    if (!shares)
+        return NULL;
+    shares->handle = xengntshr_open(&quiet, 0);
+    if (!shares->handle) {
+        int saved = errno;
+
+        free(shares);
+        errno = saved;
+        return NULL;
+    }
+    return shares;
+}
+
+void far_shares_close(struct far_shares *shares)
+{
+    if (!shares)
+        return;
+    xengntshr_close(shares->handle);
+    free(shares);
+}
+
+int far_share_pages(struct far_shares *shares, struct far_share *share,
+                    unsigned domid, uint32_t pages, bool writable,
+                    uint32_t *refs)
+{
+    *share = (struct far_share){ 0 };
+    if (!pages || pages > FAR_GRANT_PAGES_MAX)
+        return -EINVAL;
+    errno = 0;
+    share->memory = xengntshr_share_pages(shares->handle, domid, (int)pages,
+                                          refs, writable);
+    if (!share->memory)
+        return errno_or(ENOSPC);
+    share->pages = pages;
+    share->shares = shares;
+    return 0;
+}
+
+void far_unshare(struct far_share *share)
+{
+    if (!share->memory)
+        return;
+    xengntshr_unshare(share->shares->handle, share->memory, share->pages);
+    *share = (struct far_share){ 0 };
+}
