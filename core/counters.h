@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stddef.h>
 
-#define FAR_HIST_BUCKETS 240 /* 1 ns to 17 s */
+#define FAR_HIST_BUCKETS 240 /* 1 ns to 4 s; the last: above */
 
 struct far_hist {
     uint64_t count;
