@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What is wrong with farside.conf beyond single keys and values (those are
+// core/conf-keys.c's): sections that name others which aren't there, key
+// files, traces.
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include "tools/check.h"
+#include "tools/vkb.h"
+
+struct judge {
+    const struct far_conf *conf;
+    far_conf_report *report;
+    void *arg;
+    unsigned problems;
+};
+
+static void problem(struct judge *j, unsigned line, unsigned column,
+                    const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+static void problem(struct judge *j, unsigned line, unsigned column,
+                    const char *format, ...)
+{
+    char text[512];
+    va_list ap;
+
+    va_start(ap, format);
+    vsnprintf(text, sizeof(text), format, ap);
+    va_end(ap);
+    j->problems++;
+    j->report(j->arg, j->conf->file, line, column, text);
+}
+
+static const char *nearest_device(const struct far_conf *conf, const char *name,
+                                  const char *not_this)
+{
+    const char *names[64];
+    size_t n = 0;
+
+    for (const struct far_conf_section *s = conf->sections; s && n < 63;
+         s = s->next)
+        if (!strcmp(s->kind, "device") && strcmp(s->name, not_this))
+            names[n++] = s->name;
+    names[n] = NULL;
+    return far_nearest(name, names);
+}
+
+/* The platform's own key for a server; any key for listeners. */
+static void judge_keys(struct judge *j, const struct far_conf_section *section,
+                       const char *identity)
+{
+    const struct far_conf_entry *e = far_conf_entry(section, "psk-file", NULL);
+    char line[1024], text[256];
+    bool found = false, other = false;
+    unsigned number = 0;
+    struct stat st;
+    FILE *file;
+
+    if (!e)
+        return;
+    file = fopen(e->value, "re");
+    if (!file) {
+        problem(j, e->line, e->column,
+                "%s can't be read: %s; make a key with: psktool -u %s -p %s",
+                e->value, strerror(errno), identity ? identity : "PLATFORM",
+                e->value);
+        return;
+    }
+    if (!fstat(fileno(file), &st) && (st.st_mode & 0007))
+        problem(j, e->line, e->column,
+                "%s holds keys and can be read by everybody: chmod o= %s",
+                e->value, e->value);
+    while (fgets(line, sizeof(line), file)) {
+        size_t n = strcspn(line, "\r\n");
+        char *colon;
+        size_t digits;
+
+        number++;
+        line[n] = '\0';
+        if (!*line || *line == '#')
+            continue;
+        colon = strchr(line, ':');
+        if (!colon) {
+            snprintf(text, sizeof(text), "%s:%u: no IDENTITY:HEXKEY", e->value,
+                     number);
+            problem(j, e->line, e->column, "%s", text);
+            continue;
+        }
+        *colon++ = '\0';
+        digits = strspn(colon, "0123456789abcdefABCDEF");
+        if (colon[digits] || digits % 2 || digits < 32) {
+            problem(j, e->line, e->column,
+                    "%s:%u: the key of '%s' is not at least 32 hexadecimal "
+                    "digits, in pairs",
+                    e->value, number, line);
+            continue;
+        }
+        if (identity && !strcmp(line, identity))
+            found = true;
+        other = true;
+    }
+    fclose(file);
+    if (identity && !found)
+        problem(j, e->line, e->column,
+                "%s has no key of '%s', which is what this platform calls "
+                "itself; make one with: psktool -u %s -p %s",
+                e->value, identity, identity, e->value);
+    else if (!identity && !other)
+        problem(j, e->line, e->column, "%s holds no key: nobody can connect",
+                e->value);
+}
+
+static void judge_device(struct judge *j,
+                         const struct far_conf_section *section)
+{
+    const struct far_conf_entry *e = far_conf_entry(section, "behind", NULL);
+    const struct far_conf_section *next = section;
+    const char *nearest;
+
+    if (e) {
+        if (!far_conf_section(j->conf, "device", e->value)) {
+            nearest = nearest_device(j->conf, e->value, section->name);
+            problem(j, e->line, e->column,
+                    "there is no [device %s] for %s to stand in front "
+                    "of%s%s%s",
+                    e->value, section->name, nearest ? "; meant: " : "",
+                    nearest ? nearest : "", nearest ? "?" : "");
+        }
+        for (unsigned hops = 0; next; hops++) {
+            const char *behind = far_conf_string(next, "behind", NULL);
+
+            if (!behind)
+                break;
+            next = far_conf_section(j->conf, "device", behind);
+            if (next == section || hops > 64) {
+                problem(j, e->line, e->column,
+                        "%s stands in front of itself, by way of '%s'",
+                        section->name, e->value);
+                break;
+            }
+        }
+    }
+    e = far_conf_entry(section, "file", NULL);
+    if (e && access(e->value, R_OK))
+        problem(j, e->line, e->column, "%s can't be read: %s", e->value,
+                strerror(errno));
+}
+
+unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
+                        void *arg)
+{
+    struct judge j = { .conf = conf, .report = report, .arg = arg };
+    const char *self =
+        far_conf_string(far_conf_section(conf, "platform", ""), "name", NULL);
+
+    for (const struct far_conf_section *s = conf->sections; s; s = s->next) {
+        if (!strcmp(s->kind, "device")) {
+            judge_device(&j, s);
+        } else if (!strcmp(s->kind, "export")) {
+            const char *nearest;
+
+            if (far_conf_section(conf, "device", s->name))
+                continue;
+            nearest = nearest_device(conf, s->name, "");
+            problem(&j, s->line, 1, "there is no [device %s] to export%s%s%s",
+                    s->name, nearest ? "; meant: " : "", nearest ? nearest : "",
+                    nearest ? "?" : "");
+        } else if (!strcmp(s->kind, "server")) {
+            if (self && !strcmp(s->name, self))
+                problem(&j, s->line, 1,
+                        "[server %s] is this platform itself: its devices "
+                        "need no server",
+                        s->name);
+            judge_keys(&j, s, self);
+        } else if (!strcmp(s->kind, "listen")) {
+            judge_keys(&j, s, NULL);
+        }
+    }
+    return j.problems;
+}

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The merged status as a person reads it: platforms, guests with their
+// devices, latencies by stage, devices, daemons. Pure: JSON in, text out. An
+// absent field prints as nothing, so that daemons may grow and shrink.
+
+#include <string.h>
+#include "tools/status.h"
+
+struct screen {
+    FILE *out;
+    bool colour;
+};
+
+enum tint { PLAIN, BOLD, GREEN, YELLOW, RED, DIM };
+
+static const char *const tints[] = { "",         "\033[1m",  "\033[32m",
+                                     "\033[33m", "\033[31m", "\033[2m" };
+
+static size_t columns(const char *text)
+{
+    size_t n = 0;
+
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+/* Text, then blanks up to width; one blank at least if width is not 0. */
+static void put(const struct screen *s, enum tint tint, const char *text,
+                size_t width)
+{
+    size_t n = columns(text);
+
+    if (s->colour && tint != PLAIN)
+        fprintf(s->out, "%s%s\033[0m", tints[tint], text);
+    else
+        fputs(text, s->out);
+    if (width)
+        fprintf(s->out, "%*s", n < width ? (int)(width - n) : 1, "");
+}
+
+static void put_right(const struct screen *s, const char *text, size_t width)
+{
+    size_t n = columns(text);
+
+    fprintf(s->out, "%*s%s", n < width ? (int)(width - n) : 1, "", text);
+}
+
+static void heading(const struct screen *s, const char *text)
+{
+    put(s, BOLD, text, 0);
+    fputc('\n', s->out);
+}
+
+char *far_duration_text(char *out, size_t out_bytes, uint64_t ns)
+{
+    double v = (double)ns;
+
+    if (ns < 1000)
+        snprintf(out, out_bytes, "%u ns", (unsigned)ns);
+    else if (v < 99.95e3)
+        snprintf(out, out_bytes, "%.1f µs", v / 1e3);
+    else if (v < 999.5e3)
+        snprintf(out, out_bytes, "%.0f µs", v / 1e3);
+    else if (v < 999.5e6)
+        snprintf(out, out_bytes, "%.2f ms", v / 1e6);
+    else
+        snprintf(out, out_bytes, "%.2f s", v / 1e9);
+    return out;
+}
+
+static enum tint tint_of(const char *state)
+{
+    static const char *const good[] = { "connected", "ready", "up", "this" };
+    static const char *const bad[] = { "down", "gone", "refused", "error",
+                                       "failed" };
+
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        if (!strcmp(state, good[i]))
+            return GREEN;
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (!strcmp(state, bad[i]))
+            return RED;
+    return YELLOW;
+}
+
+static void reason_line(const struct screen *s, const json_t *object,
+                        const char *indent)
+{
+    const char *reason = far_json_text(object, "reason");
+
+    if (!*reason)
+        return;
+    fputs(indent, s->out);
+    put(s, YELLOW, reason, 0);
+    fputc('\n', s->out);
+}
+
+static const json_t *link_to(const json_t *status, const char *platform)
+{
+    size_t i;
+    json_t *link;
+
+    json_array_foreach(json_object_get(status, "links"), i,
+                       link) if (!strcmp(far_json_text(link, "platform"),
+                                         platform)) return link;
+    return NULL;
+}
+
+static void print_platforms(const struct screen *s, const json_t *status)
+{
+    size_t i, j;
+    json_t *p, *role;
+
+    heading(s, "Platforms");
+    json_array_foreach(json_object_get(status, "platforms"), i, p)
+    {
+        const char *name = far_json_text(p, "name");
+        const char *state = far_json_text(p, "state");
+        const json_t *link = link_to(status, name);
+        const json_t *rtt = json_object_get(link, "rtt");
+        char roles[64] = "";
+
+        json_array_foreach(json_object_get(p, "roles"), j, role)
+        {
+            const char *text = json_string_value(role);
+            size_t used = strlen(roles);
+
+            if (text && !strstr(roles, text))
+                snprintf(roles + used, sizeof(roles) - used, "%s%s",
+                         used ? "+" : "", text);
+        }
+        fputs("  ", s->out);
+        put(s, PLAIN, name, 18);
+        put(s, PLAIN, !strcmp(roles, "this") ? "this platform" : roles, 15);
+        if (link) {
+            put(s, tint_of(state), state, 12);
+            put(s, PLAIN, far_json_text(p, "address"), 0);
+            if (far_json_number(rtt, "count")) {
+                char text[32];
+
+                fprintf(s->out, "  round trip %s",
+                        far_duration_text(
+                            text, sizeof(text),
+                            (uint64_t)far_json_number(rtt, "p50_ns")));
+            }
+        }
+        fputc('\n', s->out);
+        reason_line(s, p, "      ");
+    }
+}
+
+/* "events 12, stale 3": what is not 0, wrapped. */
+static void print_counters(const struct screen *s, const json_t *counters,
+                           const char *indent)
+{
+    const char *name;
+    json_t *value;
+    size_t column = 0;
+
+    json_object_foreach((json_t *)(uintptr_t)counters, name, value)
+    {
+        char text[96];
+        size_t n;
+
+        if (!json_is_integer(value) || !json_integer_value(value))
+            continue;
+        n = (size_t)snprintf(text, sizeof(text), "%s %lld", name,
+                             (long long)json_integer_value(value));
+        for (char *c = text; *c; c++)
+            if (*c == '_')
+                *c = ' ';
+        if (!column || column + 2 + n > 79) {
+            fprintf(s->out, "%s%s", column ? ",\n" : "", indent);
+            column = strlen(indent);
+        } else {
+            fputs(", ", s->out);
+            column += 2;
+        }
+        put(s, DIM, text, 0);
+        column += n;
+    }
+    if (column)
+        fputc('\n', s->out);
+}
+
+static void print_guests(const struct screen *s, const json_t *status)
+{
+    const json_t *guests = json_object_get(status, "guests");
+    size_t i, j;
+    json_t *guest, *device;
+
+    if (!json_array_size(guests))
+        return;
+    fputc('\n', s->out);
+    heading(s, "Guests");
+    json_array_foreach(guests, i, guest)
+    {
+        const char *name = far_json_text(guest, "name");
+
+        fprintf(s->out, "  %s (domain %lld)\n",
+                *name ? name : far_json_text(guest, "uuid"),
+                (long long)far_json_number(guest, "domid"));
+        json_array_foreach(json_object_get(guest, "devices"), j, device)
+        {
+            const char *state = far_json_text(device, "state");
+            char what[48];
+
+            snprintf(what, sizeof(what), "%s %lld",
+                     far_json_text(device, "class"),
+                     (long long)far_json_number(device, "devid"));
+            fputs("    ", s->out);
+            put(s, PLAIN, what, 10);
+            put(s, PLAIN, far_json_text(device, "address"), 30);
+            put(s, *far_json_text(device, "reason") ? YELLOW : tint_of(state),
+                state, 0);
+            fputc('\n', s->out);
+            reason_line(s, device, "        ");
+            print_counters(s, json_object_get(device, "counters"), "        ");
+        }
+    }
+}
+
+/* Stages in the order in which an event passes them. */
+static const struct {
+    const char *key, *text;
+} stages[] = {
+    { "queue", "device to network" },
+    { "wire", "network, one way" },
+    { "deliver", "netproxy to backend" },
+    { "inject", "backend to guest's ring" },
+    { "guest", "guest takes it" },
+    { "age", "in all, to guest's ring" },
+};
+
+#define STAGES (sizeof(stages) / sizeof(stages[0]))
+
+static void print_stage(const struct screen *s, const char *what,
+                        const char *stage, const json_t *hist)
+{
+    static const char *const keys[] = { "p50_ns", "p99_ns", "max_ns" };
+    char text[32];
+
+    fputs("  ", s->out);
+    put(s, PLAIN, what, 22);
+    put(s, PLAIN, stage, 24);
+    snprintf(text, sizeof(text), "%lld",
+             (long long)far_json_number(hist, "count"));
+    put_right(s, text, 7);
+    for (size_t k = 0; k < 3; k++)
+        put_right(s,
+                  far_duration_text(text, sizeof(text),
+                                    (uint64_t)far_json_number(hist, keys[k])),
+                  k ? 9 : 10);
+    fputc('\n', s->out);
+}
+
+static bool stage_is_known(const char *key)
+{
+    for (size_t i = 0; i < STAGES; i++)
+        if (!strcmp(stages[i].key, key))
+            return true;
+    return false;
+}
+
+static void print_latency_of(const struct screen *s, const char *what,
+                             const json_t *latency, bool *headed)
+{
+    const char *key;
+    json_t *hist;
+    bool named = false;
+
+    for (size_t i = 0; i < STAGES + json_object_size(latency); i++) {
+        const char *text;
+
+        if (i < STAGES) {
+            hist = json_object_get(latency, stages[i].key);
+            text = stages[i].text;
+        } else {
+            /* A stage that a newer daemon knows: by its own name. */
+            size_t n = 0;
+
+            hist = NULL;
+            text = NULL;
+            json_object_foreach((json_t *)(uintptr_t)latency, key, hist)
+            {
+                if (n++ == i - STAGES) {
+                    text = stage_is_known(key) ? NULL : key;
+                    break;
+                }
+            }
+        }
+        if (!text || !far_json_number(hist, "count"))
+            continue;
+        if (!*headed) {
+            fputc('\n', s->out);
+            put(s, BOLD, "Latency", 48);
+            put_right(s, "events", 7);
+            put_right(s, "median", 10);
+            put_right(s, "99 %", 9);
+            put_right(s, "worst", 9);
+            fputc('\n', s->out);
+            *headed = true;
+        }
+        print_stage(s, named ? "" : what, text, hist);
+        named = true;
+    }
+}
+
+static void print_latencies(const struct screen *s, const json_t *status)
+{
+    bool headed = false;
+    size_t i, j;
+    json_t *guest, *device, *session;
+
+    json_array_foreach(json_object_get(status, "guests"), i, guest)
+    {
+        json_array_foreach(json_object_get(guest, "devices"), j, device)
+        {
+            char what[160];
+
+            snprintf(what, sizeof(what), "%s %s", far_json_text(guest, "name"),
+                     far_json_text(device, "address"));
+            print_latency_of(s, what, json_object_get(device, "latency"),
+                             &headed);
+        }
+    }
+    json_array_foreach(json_object_get(status, "sessions"), i, session)
+    {
+        char what[160];
+
+        snprintf(what, sizeof(what), "%s for %s",
+                 far_json_text(session, "device"),
+                 far_json_text(session, "platform"));
+        print_latency_of(s, what, json_object_get(session, "latency"), &headed);
+    }
+}
+
+static void print_devices(const struct screen *s, const json_t *status)
+{
+    const json_t *devices = json_object_get(status, "devices");
+    size_t i;
+    json_t *device;
+
+    if (!json_array_size(devices))
+        return;
+    fputc('\n', s->out);
+    heading(s, "Devices of this platform");
+    json_array_foreach(devices, i, device)
+    {
+        const char *state = far_json_text(device, "state");
+        char what[64];
+
+        fputs("  ", s->out);
+        put(s, PLAIN, far_json_text(device, "name"), 18);
+        snprintf(what, sizeof(what), "%s %s", far_json_text(device, "type"),
+                 far_json_text(device, "class"));
+        put(s, PLAIN, what, 18);
+        put(s, tint_of(state), state, 9);
+        fprintf(s->out, "%lld user%s%s\n",
+                (long long)far_json_number(device, "users"),
+                far_json_number(device, "users") == 1 ? "" : "s",
+                json_is_true(json_object_get(device, "exported")) ? ", exported"
+                                                                  : "");
+        reason_line(s, device, "      ");
+    }
+}
+
+static void print_daemon(const struct screen *s, const json_t *status,
+                         const char *name)
+{
+    const json_t *daemon = json_object_get(status, name);
+    const json_t *sandbox = json_object_get(daemon, "sandbox");
+    char program[32];
+
+    snprintf(program, sizeof(program), "farside-%s", name);
+    fputs("  ", s->out);
+    put(s, PLAIN, program, 18);
+    if (!json_is_true(json_object_get(daemon, "running"))) {
+        put(s, RED, far_json_text(daemon, "error"), 0);
+        fputc('\n', s->out);
+        return;
+    }
+    fprintf(s->out, "pid %lld", (long long)far_json_number(daemon, "pid"));
+    if (sandbox)
+        fputs(json_is_true(sandbox) ? ", sandboxed" : ", NOT sandboxed",
+              s->out);
+    if (json_is_string(json_object_get(daemon, "netproxy")))
+        fprintf(s->out, ", netproxy: %s", far_json_text(daemon, "netproxy"));
+    fputc('\n', s->out);
+}
+
+void far_status_print(FILE *out, const json_t *status, bool colour)
+{
+    struct screen s = { .out = out, .colour = colour };
+
+    print_platforms(&s, status);
+    print_guests(&s, status);
+    print_latencies(&s, status);
+    print_devices(&s, status);
+    fputc('\n', out);
+    heading(&s, "Daemons");
+    print_daemon(&s, status, "backend");
+    print_daemon(&s, status, "netproxy");
+}
