@@ -47,8 +47,8 @@ struct far_conf *far_conf_parse(const char *file, const char *text,
                                 void *arg, unsigned *problems);
 void far_conf_free(struct far_conf *conf);
 
-/* Judges sections, keys and values against the tables of core/conf.c (all of
- * farside.conf is described there, once); number of problems. */
+/* Judges sections, keys and values against the tables of core/conf-keys.c (all
+ * of farside.conf is described there, once); number of problems. */
 unsigned far_conf_check(const struct far_conf *conf, far_conf_report *report,
                         void *arg);
 
@@ -69,6 +69,9 @@ uint64_t far_conf_number(const struct far_conf_section *section,
 /* "500ms", "2s", "100us"; "off" gives UINT64_MAX */
 uint64_t far_conf_time_us(const struct far_conf_section *section,
                           const char *key, uint64_t fallback_us);
+
+/* "500ms" and so on; false if that is no time. */
+bool far_time_parse(uint64_t *time_us, const char *text);
 
 /* Names of platforms, devices: letters, digits . _ -, at most 63 bytes. */
 #define FAR_NAME_BYTES 64

@@ -36,14 +36,20 @@ struct far_shring {
     struct far_shring_page *page;
     uint32_t entries;
     uint32_t mine;     /* private copy of the own index */
-    uint32_t notified; /* producer: what the last wake-up check covered */
+    uint32_t theirs;   /* the other's, as last read and found sound */
+    uint32_t notified; /* what the last wake-up check covered */
     bool broken;
 };
 
+/* 0 if entries is no power of two from 2 to FAR_SHRING_ENTRIES_MAX. */
 size_t far_shring_bytes(uint32_t entries);
-/* Both start at index 0 in zeroed memory; resume: take up the index found
- * there (a successor of a dead process). entries: a power of two. */
+/* Both start at index 0 in zeroed memory. memory is aligned to 64 bytes and has
+ * far_shring_bytes(entries). 0 or -EINVAL. */
 int far_shring_init(struct far_shring *ring, void *memory, uint32_t entries);
+/* A successor of a dead process takes up the index found there; -EPROTO if the
+ * indexes found contradict each other. */
+int far_shring_resume(struct far_shring *ring, void *memory, uint32_t entries,
+                      bool i_consume);
 
 /* Producer. */
 int far_shring_put(struct far_shring *ring, const struct far_op *op);
@@ -51,6 +57,11 @@ int far_shring_put(struct far_shring *ring, const struct far_op *op);
 bool far_shring_wake_needed(struct far_shring *ring);
 /* once after a batch of puts: must the consumer be woken? */
 uint32_t far_shring_room(struct far_shring *ring);
+/* entries that can be put now; 0 too if the ring is broken. Does not ask to be
+ * woken: only a refused put does. */
+void far_shring_producer_sleeps(struct far_shring *ring);
+/* before sleeping: a consumer need not spin for us (see peer_elsewhere). The
+ * next far_shring_wake_needed() takes it back. */
 
 /* Consumer. */
 int far_shring_get(struct far_shring *ring, struct far_op *op);
@@ -59,7 +70,10 @@ bool far_shring_arm(struct far_shring *ring);
 /* before sleeping; false: something has come, don't sleep */
 void far_shring_disarm(struct far_shring *ring);
 bool far_shring_room_wake_needed(struct far_shring *ring);
-/* after gets: does the producer wait for room? */
+/* after gets: does the producer wait for room? (True once too often at the
+ * beginning, since zeroed memory asks for it.) */
 bool far_shring_peer_elsewhere(const struct far_shring *ring, bool i_consume);
+/* the peer is known to run, on another processor than this thread's, as far as
+ * it says: a lie costs a bounded spin */
 
 #endif
