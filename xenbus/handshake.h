@@ -41,14 +41,18 @@ struct far_handshake_view {
     bool online;                 /* "online" is 1 */
     bool domain_dead;            /* @releaseDomain said so */
     bool connected;              /* we have its ring mapped and serve it */
-    bool foreign_connected;      /* back and front say 4, but it was a dead
-                                    predecessor that served it */
+    bool front_connected_seen;   /* since we connected, the front was at 4: a 3
+                                    now is a restart, not its way to 4 */
     bool adoptable;              /* the journal knows it: same guest, same
                                     nodes, same version */
     bool device_ready;           /* the device behind answers */
     bool published;              /* features are in xenstore */
     bool refused;                /* we will not serve it: error node says why */
-    bool front_closed_seen;      /* since our last Closed (before 2 again) */
+    bool front_closed_seen;      /* since we let go of it (or began), the front
+                                    was at 6, 1 or 7, or not there */
+    bool closed_shown;           /* our Closed has stood long enough to be seen
+                                    by a front that mirrors it (kexec), or we
+                                    were the first to close */
     uint32_t flags;              /* enum far_handshake_flags */
 };
 
@@ -64,8 +68,16 @@ enum far_handshake_action {
     FAR_HS_FORGET, /* toolstack will remove the nodes: drop it */
 };
 
+/* Pure: the first row of the table that fits. A state 4 of ours while we are
+ * not connected is a dead predecessor's: adopted or bounced (4, 5, 6, wait for
+ * the front to close, 2). After FAR_HS_SET_2 a caller waits for its own watch
+ * to tell of it before it steps on: libxl looks for a 2 that stands. */
 enum far_handshake_action
 far_handshake_step(const struct far_handshake_view *view);
+/* The name of the row that step() took, for logs and tests. */
+const char *far_handshake_rule(const struct far_handshake_view *view);
+/* All rows, for the test that each one is reached: NULL after the last. */
+const char *far_handshake_rule_name(unsigned index);
 
 /* From the text of a state node; strict. */
 enum far_xenbus_state far_xenbus_state_parse(const char *text);

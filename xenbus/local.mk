@@ -3,6 +3,6 @@ noinst_LIBRARIES += xenbus/libxenbus.a
 xenbus_libxenbus_a_SOURCES = \
 	xenbus/evtchn.c xenbus/evtchn.h \
 	xenbus/grant.c xenbus/grant.h \
-	xenbus/handshake.h \
+	xenbus/handshake.c xenbus/handshake.h \
 	xenbus/kbd-ring.c xenbus/kbd-ring.h \
 	xenbus/xs.c xenbus/xs.h
