@@ -121,11 +121,13 @@ struct far_local_detach { /* ACK too, with sequence */
     uint64_t sequence;
 };
 
+/* Ends behind the last of its count events. */
+#define FAR_LOCAL_FEED_EVENTS_MAX 64
 struct far_local_feed {
     uint32_t type, bytes;
     char device[FAR_NAME_BYTES];
     uint32_t count, reserved;
-    struct far_input_event events[64];
+    struct far_input_event events[FAR_LOCAL_FEED_EVENTS_MAX];
 };
 
 #define FAR_LOCAL_BYTES_MAX 4096
@@ -145,7 +147,9 @@ struct far_local_header {
 struct far_local_layout {
     size_t down, up, arena, total_bytes;
 };
-/* -EINVAL if sizes are no powers of two or above the limits. Pure. */
+#define FAR_LOCAL_ARENA_BYTES_MAX (64u << 20)
+/* -EINVAL if sizes are no powers of two or above the limits (arena: 0 too).
+ * Pure. */
 int far_local_layout(struct far_local_layout *layout, uint32_t down_entries,
                      uint32_t up_entries, uint32_t arena_bytes);
 
@@ -164,7 +168,8 @@ struct far_local_shm {
 int far_local_shm_create(struct far_local_shm *shm, uint32_t down_entries,
                          uint32_t up_entries, uint32_t arena_bytes);
 /* The server's: takes the descriptors (also when it fails), checks seals and
- * size before it maps. */
+ * size before it maps. -EPERM: not sealed against shrinking; -EMSGSIZE: too
+ * short; -EINVAL: sizes, or no non-blocking eventfds. */
 int far_local_shm_open(struct far_local_shm *shm, int memfd, int to_server,
                        int to_client, uint32_t down_entries,
                        uint32_t up_entries, uint32_t arena_bytes);

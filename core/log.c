@@ -168,8 +168,7 @@ char *far_escape(char *out, size_t out_bytes, const char *in, size_t in_bytes)
         return out;
     for (size_t i = 0; i < in_bytes; i++) {
         unsigned char c = (unsigned char)in[i];
-        bool plain =
-            c >= 0x20 && c < 0x7f && c != '\\' && c != '"';
+        bool plain = c >= 0x20 && c < 0x7f && c != '\\' && c != '"';
         size_t need = plain ? 1 : 4;
 
         if (used + need + 1 > out_bytes) {
