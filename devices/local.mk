@@ -1,1 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+noinst_LIBRARIES += devices/libdevices.a
+
+devices_libdevices_a_SOURCES = \
+	devices/device.c devices/device.h \
+	devices/fast-input.c \
+	devices/input-queue.c devices/input-queue.h \
+	devices/input-source.c devices/input-source.h \
+	devices/local-server.h \
+	devices/types.c devices/types.h \
+	devices/virtual.c

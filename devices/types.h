@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The device types that are built in, for devices/types.c and the files that
+ * define them. Nobody else includes it: types are found by name.
+ */
+#ifndef FARSIDE_DEVICES_TYPES_H
+#define FARSIDE_DEVICES_TYPES_H
+
+#include "devices/device.h"
+
+extern const struct far_device_type far_type_virtual;
+extern const struct far_device_type far_type_evdev;
+extern const struct far_device_type far_type_replay;
+extern const struct far_device_type far_type_probe;
+extern const struct far_device_type far_type_delay;
+extern const struct far_device_type far_type_error;
+extern const struct far_device_type far_type_log;
+
+#endif
