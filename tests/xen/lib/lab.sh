@@ -83,6 +83,7 @@ lab_boot() {
         printf 'LAB_BUILD=%q\n' "$LAB_BUILD"
         printf 'LAB_TYPE=%q\n' "$LAB_TYPE"
     } >"$d/env"
+    # shellcheck disable=SC2054
     # Unix sockets in the logs instead of ports: nothing listens outside.
     # The second host is the hub when there are three.
     case $LAB_HOSTS.$n in
@@ -91,7 +92,6 @@ lab_boot() {
         net=(-netdev "stream,id=n,addr.type=unix,addr.path=../net$n")
         ;;
     2.2) net=(-netdev "stream,id=n,server=on,addr.type=unix,addr.path=../net1") ;;
-    # shellcheck disable=SC2054
     3.2) net=(-netdev "stream,id=s1,server=on,addr.type=unix,addr.path=../net1"
         -netdev "stream,id=s3,server=on,addr.type=unix,addr.path=../net3"
         -netdev hubport,id=p1,hubid=0,netdev=s1
@@ -239,12 +239,112 @@ guest_count() { guest_new "$1" | grep -Ec -- "$2" || :; }
 # guest_tell HOST NAME 'line': types a line at the guest's console
 guest_tell() { host "$1" "tell $2 '$3'"; }
 
-# A guest's kernel that complained fails the scenario, whatever else passed.
-guests_are_sound() {
-    local f line
-    for f in "$LAB_LOGS"/h?/console/guest-*.log; do
-        [ -e "$f" ] || continue
-        line=$(grep -aEm 1 'WARNING:|BUG:|Oops|Call Trace|general protection|unhandled keycode|Kernel panic|unable to handle|UBSAN' "$f") || continue
-        fail "${f##*/} holds: $line"
+# config N: farside.conf of host N, from standard input; with two or more
+# hosts all share the keys in psk.keys.
+config() {
+    cat >"$LAB_LOGS/h$1/farside.conf"
+    printf '%s:%064x\n' atlas 4711 cygnus 815 >"$LAB_LOGS/h$1/psk.keys"
+}
+
+# farside N: installs and starts both daemons on host N
+farside() { host "$1" 'install_farside && start netproxy && start backend'; }
+
+# keys_of TEXT: what guest_typed sees when that is typed (letters, digits,
+# blanks), "code:value …"
+keys_of() {
+    local rows=' 1234567890-=..qwertyuiop[]..asdfghjkl;..\\zxcvbnm,./' i c
+    for ((i = 0; i < ${#1}; i++)); do
+        c=${1:i:1}
+        if [ "$c" = ' ' ]; then
+            c=57
+        else
+            c=${rows%%"$c"*}
+            c=$((${#c} + 1))
+        fi
+        printf '%s:1 %s:0 ' "$c" "$c"
     done
 }
+
+# A key that no sequence holds: sent until heard, where a test waits for a
+# device to be reachable and not for that key.
+LAB_CALL=f13
+LAB_CALL_CODE=183
+
+# guest_hears GUEST DEVICE SECONDS COMMAND…: repeats the command until the
+# guest got a $LAB_CALL from the device; then marks.
+guest_hears() {
+    local end=$((SECONDS + $3)) guest=$1 device=$2 i
+    shift 3
+    mark "$guest"
+    until guest_said "$guest" "^EV $device KEY $LAB_CALL_CODE 0"; do
+        [ $SECONDS -lt $end ] || fail "guest $guest: $device stays deaf"
+        "$@"
+        for ((i = 0; i < 10; i++)); do
+            nap 0.1
+            ! guest_said "$guest" "^EV $device KEY $LAB_CALL_CODE 0" || break
+        done
+    done
+    step "guest $guest hears $device"
+    mark "$guest"
+}
+
+guest_keys() {
+    guest_new "$1" | sed -n "s/^EV $2 KEY \\([0-9]*\\) \\([0-9]*\\)\$/\\1:\\2/p" |
+        grep -v "^$LAB_CALL_CODE:" | tr '\n' ' ' || :
+}
+
+# guest_typed GUEST DEVICE 'code:value …' SECONDS: these key events since the
+# mark, each once, in this order, and no other; then marks.
+guest_typed() {
+    local end=$((SECONDS + $4)) got
+    until
+        got=$(guest_keys "$1" "$2")
+        [ "${got% }" = "${3% }" ]
+    do
+        [ $SECONDS -lt $end ] ||
+            fail "guest $1 got '$got' from $2, not '$3'"
+        lab_alive
+        nap 0.1
+    done
+    step "guest $1 got $3 from $2"
+    mark "$1"
+}
+
+# guest_at GUEST DEVICE X Y SECONDS: the pointer's last place, give or take 2
+guest_at() {
+    local end=$((SECONDS + $5)) x y
+    while :; do
+        x=$(guest_new "$1" | sed -n "s/^EV $2 ABS 0 //p" | tail -n 1)
+        y=$(guest_new "$1" | sed -n "s/^EV $2 ABS 1 //p" | tail -n 1)
+        [ -z "$x" ] || [ -z "$y" ] || [ $((x - $3)) -gt 2 ] ||
+            [ $((x - $3)) -lt -2 ] || [ $((y - $4)) -gt 2 ] ||
+            [ $((y - $4)) -lt -2 ] || break
+        [ $SECONDS -lt $end ] ||
+            fail "guest $1: $2 is at '$x' '$y', not at $3 $4"
+        lab_alive
+        nap 0.1
+    done
+    step "guest $1: $2 is at $x $y"
+    mark "$1"
+}
+
+# guest_lives HOST GUEST: it answers, and its kernel did not complain
+guest_lives() {
+    mark "$2"
+    guest_tell "$1" "$2" 'echo alive'
+    guest_says "$2" '^SAID alive' 15
+    guests_are_sound
+}
+
+# A kernel that complained, the guest's or dom0's, fails the scenario, whatever
+# else passed.
+guests_are_sound() {
+    local f line
+    for f in "$LAB_LOGS"/h?/console/guest-*.log "$LAB_LOGS"/h?/dom0.console; do
+        [ -e "$f" ] || continue
+        line=$(grep -aEm 1 "$LAB_COMPLAINTS" "$f") || continue
+        fail "${f#"$LAB_LOGS/"} holds: $line"
+    done
+}
+LAB_COMPLAINTS='WARNING:|BUG:|Oops|Call Trace|general protection|UBSAN'
+LAB_COMPLAINTS+='|unhandled keycode|Kernel panic|unable to handle'
