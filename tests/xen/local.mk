@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# The lab builds what it boots by itself; here it is only shipped.
+EXTRA_DIST += tests/xen/README.md tests/xen/run \
+	tests/xen/lib/build.sh tests/xen/lib/lab.sh tests/xen/lib/one \
+	tests/xen/lib/two.sh \
+	tests/xen/dom0/init tests/xen/dom0/start tests/xen/dom0/words \
+	tests/xen/guest/init tests/xen/guest/evread.c \
+	tests/xen/guest/mkinput.c \
+	tests/xen/scenarios/boot.sh tests/xen/scenarios/input-absent.sh \
+	tests/xen/scenarios/input-hotplug.sh \
+	tests/xen/scenarios/input-local.sh \
+	tests/xen/scenarios/input-migrate.sh \
+	tests/xen/scenarios/input-oops.sh \
+	tests/xen/scenarios/input-oxenstored.sh \
+	tests/xen/scenarios/input-remote.sh \
+	tests/xen/scenarios/input-restart.sh \
+	tests/xen/scenarios/input-save-restore.sh
