@@ -184,6 +184,29 @@ out:
     return NULL;
 }
 
+static void forget(struct far_evtchns *channels, struct far_evtchn *evtchn)
+{
+    far_timer_cancel(&evtchn->unmask);
+    for (struct far_evtchn **e = &channels->first; *e; e = &(*e)->next)
+        if (*e == evtchn) {
+            *e = evtchn->next;
+            break;
+        }
+    channels->slots[evtchn->local_port & channels->mask] = NULL;
+    channels->bound--;
+    evtchn->local_port = 0;
+    evtchn->channels = NULL;
+    evtchn->next = NULL;
+}
+
+static void end(struct far_evtchns *channels)
+{
+    if (channels->gone)
+        *channels->gone = true;
+    free(channels->slots);
+    free(channels);
+}
+
 void far_evtchns_close(struct far_evtchns *channels)
 {
     if (!channels)
@@ -192,10 +215,17 @@ void far_evtchns_close(struct far_evtchns *channels)
         far_evtchn_unbind(channels->first);
     far_io_del(&channels->io);
     xenevtchn_close(channels->handle);
-    if (channels->gone)
-        *channels->gone = true;
-    free(channels->slots);
-    free(channels);
+    end(channels);
+}
+
+void far_evtchns_abandon(struct far_evtchns *channels)
+{
+    if (!channels)
+        return;
+    while (channels->first)
+        forget(channels, channels->first);
+    far_io_del(&channels->io);
+    end(channels);
 }
 
 /* Puts a port into the table, which grows until each has a slot of its own. */
@@ -299,21 +329,12 @@ int far_evtchn_offer(struct far_evtchns *channels, struct far_evtchn *evtchn,
 void far_evtchn_unbind(struct far_evtchn *evtchn)
 {
     struct far_evtchns *channels = evtchn->channels;
+    uint32_t port = evtchn->local_port;
 
-    if (!evtchn->local_port || !channels)
+    if (!port || !channels)
         return;
-    far_timer_cancel(&evtchn->unmask);
-    for (struct far_evtchn **e = &channels->first; *e; e = &(*e)->next)
-        if (*e == evtchn) {
-            *e = evtchn->next;
-            break;
-        }
-    channels->slots[evtchn->local_port & channels->mask] = NULL;
-    channels->bound--;
-    (void)xenevtchn_unbind(channels->handle, evtchn->local_port);
-    evtchn->local_port = 0;
-    evtchn->channels = NULL;
-    evtchn->next = NULL;
+    forget(channels, evtchn);
+    (void)xenevtchn_unbind(channels->handle, port);
 }
 
 int far_evtchn_notify(struct far_evtchn *evtchn)

@@ -23,6 +23,11 @@ struct far_evtchns; /* a handle: all ports that we have with one domain */
  * more). */
 struct far_evtchns *far_evtchns_open(struct far_loop *loop, unsigned domid);
 void far_evtchns_close(struct far_evtchns *channels); /* unbinds all */
+/* After this domain was restored as another one: its ports are no more, and
+ * Linux' driver dies of a BUG when one of them is unbound or its descriptor is
+ * closed (no interrupt belongs to it any longer). So the descriptor is left
+ * open, on purpose, for as long as the process lives. */
+void far_evtchns_abandon(struct far_evtchns *channels);
 
 enum far_evtchn_verdict {
     FAR_EVTCHN_WORKED,   /* unmask */
