@@ -1,0 +1,1073 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The client's half of the local device protocol (core/local.h): one
+ * connection for all attachments of this process, each a layer. The server is
+ * not trusted: what it sends is checked, and nonsense costs it the connection,
+ * which is made again after a pause; meanwhile the users see GONE and why.
+ *
+ * Waking: an attachment whose ring had something is `hot`: the poller looks at
+ * it. Before the loop sleeps, hot rings are armed and leave the list; all
+ * others are armed already, so idle attachments cost nothing per turn.
+ */
+#include "devices/device.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define RING_ENTRIES       64u
+#define INFLIGHT_INPUT     4u
+#define BACKOFF_FIRST_US   10000u
+#define BACKOFF_REFUSED_US 50000u
+#define BACKOFF_SILENT_US  1000000u
+/* Refused for so long, nobody is about to restart it: wake up less often. */
+#define REFUSED_LONG_US 5000000u
+#define HELLO_WITHIN_US 1000000u
+#define LIVED_US        2000000u
+#define MESSAGES_A_TURN 64
+
+struct use {
+    struct far_layer layer;
+    struct far_local_client *client; /* NULL: it was freed before its user */
+    struct far_local_who who;
+    struct far_local_shm shm;
+    struct far_io io; /* to_client */
+    bool has_shm, prepare_sent, prepared, activate_sent, activated;
+    bool active; /* the user wants it */
+    bool dead;   /* the user closed it; freed when DETACH is sent */
+    bool ready;  /* what STATE said */
+    bool blocked, draining, wake_server;
+    uint64_t incarnation, received, acked;
+    uint32_t turn;             /* of the last message */
+    uint32_t incarnation_turn; /* of the one that told the incarnation */
+    bool has_held;
+    struct far_op held; /* copied out of the ring, not taken yet */
+    uint8_t props[32];
+    char reason[232];
+    struct far_op *inflight;
+    uint32_t inflight_used, inflight_room;
+    bool room_wanted;
+    struct use *next;
+    struct use *hot_next, **hot_prev;
+    struct use *flush_next;
+    bool hot, flush;
+};
+
+enum connection { DOWN, GREETING, UP };
+
+struct far_local_client {
+    struct far_loop *loop;
+    struct far_log *log;
+    struct far_log_bucket bucket;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    char platform[FAR_NAME_BYTES];
+    enum connection connection;
+    int fd;
+    struct far_io io;
+    struct far_timer timer; /* the next try, or the hello's deadline */
+    struct far_defer sync, flush, doom;
+    bool doomed, told;
+    uint64_t backoff_us, refused_since_us, connected_us;
+    char reason[232];
+    struct use *uses, *hot, *flushes;
+    struct far_poller poller;
+};
+
+static void sync_later(struct far_local_client *c);
+static void try_connect(struct far_local_client *c);
+
+#define container(pointer, type, member) \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+/* ---- hot and flush lists ---- */
+
+static void make_hot(struct use *u)
+{
+    struct far_local_client *c = u->client;
+
+    if (u->hot || !c || !u->has_shm || u->dead)
+        return;
+    far_shring_disarm(&u->shm.up);
+    u->hot = true;
+    u->hot_next = c->hot;
+    u->hot_prev = &c->hot;
+    if (u->hot_next)
+        u->hot_next->hot_prev = &u->hot_next;
+    c->hot = u;
+}
+
+static void make_cold(struct use *u)
+{
+    if (!u->hot)
+        return;
+    u->hot = false;
+    *u->hot_prev = u->hot_next;
+    if (u->hot_next)
+        u->hot_next->hot_prev = u->hot_prev;
+}
+
+/* End of the turn: each server is woken once, for all that happened. */
+static void flush_run(struct far_defer *defer)
+{
+    struct far_local_client *c =
+        container(defer, struct far_local_client, flush);
+    struct use *u;
+
+    while ((u = c->flushes) != NULL) {
+        bool wake = u->wake_server;
+
+        c->flushes = u->flush_next;
+        u->flush = false;
+        u->wake_server = false;
+        if (!u->has_shm)
+            continue;
+        wake |= far_shring_wake_needed(&u->shm.down);
+        wake |= far_shring_room_wake_needed(&u->shm.up);
+        if (wake) {
+            uint64_t one = 1;
+            ssize_t n = write(u->shm.to_server, &one, sizeof(one));
+
+            (void)n; /* EAGAIN: it is awake already */
+        }
+    }
+}
+
+static void flush_later(struct use *u)
+{
+    struct far_local_client *c = u->client;
+
+    if (u->flush || !c || !u->has_shm)
+        return;
+    u->flush = true;
+    u->flush_next = c->flushes;
+    c->flushes = u;
+    far_defer(c->loop, &c->flush, flush_run);
+}
+
+static void flush_forget(struct use *u)
+{
+    if (!u->flush)
+        return;
+    for (struct use **at = &u->client->flushes; *at; at = &(*at)->flush_next)
+        if (*at == u) {
+            *at = u->flush_next;
+            break;
+        }
+    u->flush = false;
+}
+
+/* ---- what goes up ---- */
+
+static void say(struct use *u, enum far_device_state state, const char *reason)
+{
+    struct far_layer_news news = { .incarnation = u->incarnation,
+                                   .reason = reason };
+
+    u->ready = state == FAR_DEVICE_READY;
+    if (reason != u->reason)
+        snprintf(u->reason, sizeof(u->reason), "%s", reason ? reason : "");
+    if (u->dead)
+        return;
+    memcpy(news.props, u->props, sizeof(news.props));
+    far_layer_state(u->layer.above, state, &news);
+}
+
+static void doom_run(struct far_defer *defer);
+
+/* The connection ends at the end of this turn: nobody's list is walked then. */
+static void __attribute__((format(printf, 2, 3)))
+doom(struct far_local_client *c, const char *format, ...)
+{
+    va_list args;
+
+    if (c->doomed || c->connection == DOWN)
+        return;
+    c->doomed = true;
+    va_start(args, format);
+    vsnprintf(c->reason, sizeof(c->reason), format, args);
+    va_end(args);
+    far_defer(c->loop, &c->doom, doom_run);
+}
+
+static void nonsense(struct use *u, const char *what)
+{
+    char text[160];
+
+    snprintf(text, sizeof(text), "the server sent nonsense for %s: %s",
+             u->who.device, what);
+    doom(u->client, "%s", text);
+}
+
+static bool completion_known(struct use *u, const struct far_op *op)
+{
+    for (uint32_t i = 0; i < u->inflight_used; i++) {
+        const struct far_op *f = &u->inflight[i];
+
+        if (f->slot != op->slot || f->sequence != op->sequence ||
+            f->opcode != op->opcode)
+            continue;
+        u->inflight_used--;
+        memmove(&u->inflight[i], &u->inflight[i + 1],
+                (u->inflight_used - i) * sizeof(*f));
+        return true;
+    }
+    return false;
+}
+
+static void complete_up(struct use *u, struct far_op *op)
+{
+    if (!completion_known(u, op)) {
+        nonsense(u, "an answer to what was not asked");
+        return;
+    }
+    if (op->status > 0 || op->payload_bytes != 0) {
+        op->status = -EPROTO;
+        op->payload_bytes = 0;
+        nonsense(u, "an answer that can't be");
+    }
+    far_layer_complete(u->layer.above, op);
+    if (u->room_wanted && !u->dead) {
+        u->room_wanted = false;
+        far_layer_room(u->layer.above);
+    }
+}
+
+/* One interrupt from the ring: true if it is done with. */
+static bool interrupt_up(struct use *u)
+{
+    struct far_op op = u->held;
+    struct far_input_event event;
+
+    if ((int32_t)(op.slot - u->turn) > 0)
+        return false; /* its message has not come yet */
+    if (!u->active || op.sequence == 0) {
+        nonsense(u, u->active ? "an interrupt without a number"
+                              : "an interrupt before it was activated");
+        return true;
+    }
+    if (u->who.class == FAR_CLASS_INPUT) {
+        memcpy(&event, op.args, sizeof(event));
+        if (op.opcode != FAR_INPUT_EVENT || !far_input_event_valid(&event)) {
+            nonsense(u, "no valid input event");
+            return true;
+        }
+    }
+    if ((int32_t)(op.slot - u->incarnation_turn) < 0)
+        op.sequence = 0; /* of a device that was there before */
+    else if (op.sequence <= u->received) {
+        u->layer.counters.dropped++; /* sent again, had arrived */
+        return true;
+    }
+    op.slot = 0;
+    op.flags = 0;
+    op.status = 0;
+    op.payload_bytes = 0;
+    if (!far_layer_interrupt(u->layer.above, &op)) {
+        u->blocked = true;
+        return false;
+    }
+    if (op.sequence)
+        u->received = op.sequence;
+    return true;
+}
+
+/* Takes what is in the ring; number of entries. */
+static unsigned drain(struct use *u)
+{
+    unsigned n = 0;
+
+    if (u->draining)
+        return 0;
+    u->draining = true;
+    /* at most a ringful: a server that fills as fast as we empty must not keep
+     * the turn from ending */
+    while (!u->blocked && !u->dead && u->has_shm && n < RING_ENTRIES) {
+        if (u->client->doomed)
+            break;
+        if (!u->has_held) {
+            int r = far_shring_get(&u->shm.up, &u->held);
+
+            if (r == 0)
+                break;
+            if (r < 0) {
+                nonsense(u, "a ring index out of range");
+                break;
+            }
+            if (u->held.attachment != u->who.attachment ||
+                FAR_OPCODE_CLASS(u->held.opcode) != u->who.class) {
+                nonsense(u, "an entry of another attachment or class");
+                break;
+            }
+        }
+        u->has_held = true;
+        if (FAR_OPCODE_IS_INTERRUPT(u->held.opcode)) {
+            if (!interrupt_up(u))
+                break;
+            u->has_held = false;
+        } else {
+            struct far_op op = u->held;
+
+            u->has_held = false;
+            complete_up(u, &op);
+        }
+        n++;
+    }
+    u->draining = false;
+    if (n)
+        flush_later(u); /* the server may wait for room */
+    return n;
+}
+
+static void ring_ready(struct far_io *io, uint32_t events)
+{
+    struct use *u = container(io, struct use, io);
+
+    (void)events; /* edge-triggered: the count need not be read */
+    make_hot(u);
+    drain(u);
+}
+
+/* ---- the poller ---- */
+
+static bool hot_poll(struct far_poller *poller)
+{
+    struct far_local_client *c =
+        container(poller, struct far_local_client, poller);
+    bool any = false;
+
+    for (struct use *u = c->hot, *next; u; u = next) {
+        next = u->hot_next;
+        any |= drain(u) > 0;
+    }
+    return any;
+}
+
+static bool hot_peer_elsewhere(struct far_poller *poller)
+{
+    struct far_local_client *c =
+        container(poller, struct far_local_client, poller);
+
+    for (struct use *u = c->hot; u; u = u->hot_next)
+        if (far_shring_peer_elsewhere(&u->shm.up, true))
+            return true;
+    return false;
+}
+
+static bool hot_arm(struct far_poller *poller)
+{
+    struct far_local_client *c =
+        container(poller, struct far_local_client, poller);
+    bool quiet = true;
+
+    for (struct use *u = c->hot, *next; u; u = next) {
+        next = u->hot_next;
+        far_shring_producer_sleeps(&u->shm.down);
+        /* One that waits for the layer above or for a message is armed too,
+         * but its waiting entries are no reason to stay awake. */
+        if (far_shring_arm(&u->shm.up) || u->has_held)
+            make_cold(u);
+        else
+            quiet = false;
+    }
+    return quiet;
+}
+
+/* ---- the connection ---- */
+
+static void drop_shm(struct use *u)
+{
+    make_cold(u);
+    flush_forget(u);
+    far_io_del(&u->io);
+    if (u->has_shm)
+        far_local_shm_close(&u->shm);
+    u->has_shm = false;
+    u->has_held = false;
+    u->prepare_sent = u->prepared = u->activate_sent = u->activated = false;
+}
+
+static void free_use(struct use *u)
+{
+    drop_shm(u);
+    free(u->inflight);
+    free(u);
+}
+
+static void schedule(struct far_local_client *c)
+{
+    if (!c->uses)
+        return;
+    far_timer_set(&c->timer, far_loop_now_us(c->loop) + c->backoff_us);
+}
+
+static void back_off(struct far_local_client *c, uint64_t cap_us)
+{
+    c->backoff_us = c->backoff_us ? c->backoff_us * 2 : BACKOFF_FIRST_US;
+    if (c->backoff_us > cap_us)
+        c->backoff_us = cap_us;
+}
+
+/* Ends the connection and tells everybody; c->reason says why. */
+static void lost(struct far_local_client *c)
+{
+    char reason[sizeof(c->reason)];
+
+    far_io_del(&c->io);
+    close(c->fd);
+    c->fd = -1;
+    c->connection = DOWN;
+    c->doomed = false;
+    for (struct use **at = &c->uses; *at;) {
+        struct use *u = *at;
+
+        drop_shm(u);
+        if (u->dead) {
+            *at = u->next;
+            free_use(u);
+        } else {
+            at = &u->next;
+        }
+    }
+    if (far_loop_now_us(c->loop) - c->connected_us > LIVED_US)
+        c->backoff_us = 0;
+    back_off(c, BACKOFF_SILENT_US);
+    memcpy(reason, c->reason, sizeof(reason));
+    far_log_limited(c->log, &c->bucket, FAR_LOG_WARNING, "%s: %s", c->path,
+                    reason);
+    c->told = true;
+    for (struct use *u = c->uses; u; u = u->next)
+        say(u, FAR_DEVICE_GONE, reason);
+    schedule(c);
+}
+
+static void doom_run(struct far_defer *defer)
+{
+    struct far_local_client *c =
+        container(defer, struct far_local_client, doom);
+
+    if (!c->doomed)
+        return;
+    /* What the dead server had put into the rings is still sound. */
+    c->doomed = false;
+    for (struct use *u = c->uses; u; u = u->next)
+        if (u->has_shm && !u->dead && !u->shm.up.broken)
+            drain(u);
+    far_defer_cancel(c->loop, &c->doom);
+    lost(c);
+}
+
+static struct use *find(struct far_local_client *c, uint64_t attachment)
+{
+    for (struct use *u = c->uses; u; u = u->next)
+        if (u->who.attachment == attachment && !u->dead)
+            return u;
+    return NULL;
+}
+
+static void learn_incarnation(struct use *u, uint64_t incarnation,
+                              uint32_t turn)
+{
+    if (incarnation == 0 || incarnation == u->incarnation)
+        return;
+    u->incarnation = incarnation;
+    u->incarnation_turn = turn;
+    u->received = u->acked = 0;
+    atomic_store(&u->shm.header->acked, 0);
+}
+
+/* Reasons come from a process that is not trusted, and go to people. */
+static void foreign_reason(struct use *u, const char *reason, size_t bytes)
+{
+    char text[sizeof(u->reason)];
+
+    far_escape(text, sizeof(text), reason, strnlen(reason, bytes));
+    snprintf(u->reason, sizeof(u->reason), "%s",
+             text[0] ? text : "gone, and the server gave no reason");
+}
+
+static void resubmit(struct use *u)
+{
+    for (uint32_t i = 0; i < u->inflight_used; i++)
+        far_shring_put(&u->shm.down, &u->inflight[i]);
+    if (u->inflight_used)
+        flush_later(u);
+}
+
+static void take_prepared(struct use *u, const struct far_local_prepared *m)
+{
+    u->turn = m->turn;
+    if (m->status) {
+        u->prepared = u->activate_sent = u->activated = false;
+        foreign_reason(u, m->reason, sizeof(m->reason));
+        say(u, FAR_DEVICE_GONE, u->reason);
+        return;
+    }
+    learn_incarnation(u, m->incarnation, m->turn);
+    memcpy(u->props, m->props, sizeof(u->props));
+    if (!u->prepared) {
+        u->prepared = true;
+        u->reason[0] = '\0';
+        sync_later(u->client);
+    }
+}
+
+static void take_activated(struct use *u, const struct far_local_activated *m)
+{
+    u->turn = m->turn;
+    if (m->status) {
+        foreign_reason(u, m->reason, sizeof(m->reason));
+        say(u, FAR_DEVICE_GONE, u->reason);
+        return;
+    }
+    learn_incarnation(u, m->incarnation, m->turn);
+    if (!u->activated) {
+        u->activated = true;
+        resubmit(u);
+    }
+}
+
+static void take_state(struct use *u, const struct far_local_state *m)
+{
+    u->turn = m->turn;
+    if (m->state == FAR_DEVICE_READY) {
+        u->reason[0] = '\0';
+        say(u, FAR_DEVICE_READY, NULL);
+    } else {
+        foreign_reason(u, m->reason, sizeof(m->reason));
+        say(u, FAR_DEVICE_GONE, u->reason);
+    }
+}
+
+union message {
+    struct {
+        uint32_t type, bytes;
+    } head;
+    struct far_local_hello hello;
+    struct far_local_prepared prepared;
+    struct far_local_activated activated;
+    struct far_local_state state;
+    char raw[FAR_LOCAL_BYTES_MAX];
+};
+
+static void take(struct far_local_client *c, const union message *m)
+{
+    struct use *u;
+    uint64_t attachment;
+
+    if (c->connection == GREETING) {
+        if (m->head.type != FAR_LOCAL_HELLO)
+            doom(c, "the server did not say hello");
+        else if (m->hello.version != FAR_LOCAL_VERSION)
+            doom(c,
+                 "the server speaks version %u of the local protocol, not "
+                 "%d: is it of the same release?",
+                 m->hello.version, FAR_LOCAL_VERSION);
+        if (c->doomed)
+            return;
+        c->connection = UP;
+        c->told = false;
+        snprintf(c->reason, sizeof(c->reason), "connected");
+        far_timer_cancel(&c->timer);
+        sync_later(c);
+        return;
+    }
+    if (m->head.type != FAR_LOCAL_PREPARED &&
+        m->head.type != FAR_LOCAL_ACTIVATED && m->head.type != FAR_LOCAL_STATE)
+        return; /* unknown types are skipped */
+    /* attachment stands at the same place in all three */
+    attachment = m->prepared.attachment;
+    u = find(c, attachment);
+    if (!u || !u->prepare_sent)
+        return; /* closed just now */
+    while (drain(u) == RING_ENTRIES)
+        ;
+    if (u->dead || c->doomed)
+        return;
+    if (m->head.type == FAR_LOCAL_PREPARED)
+        take_prepared(u, &m->prepared);
+    else if (m->head.type == FAR_LOCAL_ACTIVATED)
+        take_activated(u, &m->activated);
+    else
+        take_state(u, &m->state);
+    if (u->has_held)
+        drain(u); /* it waited for this message */
+    make_hot(u);
+}
+
+static void socket_ready(struct far_io *io, uint32_t events)
+{
+    struct far_local_client *c = container(io, struct far_local_client, io);
+    union message m;
+
+    if (events & EPOLLOUT)
+        sync_later(c);
+    for (int i = 0; i < MESSAGES_A_TURN && !c->doomed; i++) {
+        int r = far_local_receive(c->fd, &m, sizeof(m), NULL, NULL);
+
+        if (r == -EAGAIN)
+            return;
+        if (r == 0 || r == -ECONNRESET)
+            doom(c, "the server has gone; it will be tried again");
+        else if (r < 0)
+            doom(c, "the server sent nonsense (%s)", strerror(-r));
+        else
+            take(c, &m);
+    }
+}
+
+/* Whoever answers there gets our guests' devices: root, whoever owns the run
+ * directory, or, if only the trusted can write to that, who made the socket. */
+static int check_peer(struct far_local_client *c)
+{
+    struct ucred peer;
+    socklen_t bytes = sizeof(peer);
+    char dir[sizeof(c->path)];
+    struct stat d, s;
+    char *slash;
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0)
+        return -errno;
+    if (peer.uid == 0)
+        return 0;
+    snprintf(dir, sizeof(dir), "%s", c->path);
+    slash = strrchr(dir, '/');
+    if (!slash)
+        snprintf(dir, sizeof(dir), ".");
+    else
+        slash[slash == dir] = '\0';
+    if (stat(dir, &d) < 0)
+        return -errno;
+    if (peer.uid == d.st_uid)
+        return 0;
+    if (!(d.st_mode & S_IWOTH) && lstat(c->path, &s) == 0 &&
+        S_ISSOCK(s.st_mode) && s.st_uid == peer.uid)
+        return 0;
+    return -EPERM;
+}
+
+static void say_hello(struct far_local_client *c)
+{
+    struct far_local_hello hello = { .type = FAR_LOCAL_HELLO,
+                                     .bytes = sizeof(hello),
+                                     .magic = FAR_LOCAL_MAGIC,
+                                     .version = FAR_LOCAL_VERSION,
+                                     .pid = (uint32_t)getpid() };
+    int r;
+
+    snprintf(hello.platform, sizeof(hello.platform), "%s", c->platform);
+    r = far_local_send(c->fd, &hello, NULL, 0);
+    if (r)
+        doom(c, "hello could not be sent: %s", strerror(-r));
+}
+
+static void refused(struct far_local_client *c, int code)
+{
+    uint64_t now_us = far_loop_now_us(c->loop);
+
+    close(c->fd);
+    c->fd = -1;
+    if (!c->refused_since_us)
+        c->refused_since_us = now_us;
+    back_off(c, now_us - c->refused_since_us > REFUSED_LONG_US
+                    ? BACKOFF_SILENT_US
+                    : BACKOFF_REFUSED_US);
+    snprintf(c->reason, sizeof(c->reason),
+             code == -EPERM
+                 ? "%s: whoever listens there is neither root nor the owner "
+                   "of that directory%.0s"
+                 : "%s: %s; is farside-netproxy running?",
+             c->path, strerror(-code));
+    if (!c->told) {
+        c->told = true;
+        for (struct use *u = c->uses; u; u = u->next)
+            say(u, FAR_DEVICE_GONE, c->reason);
+    }
+    schedule(c);
+}
+
+static void try_connect(struct far_local_client *c)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    int r = 0;
+
+    if (c->connection != DOWN)
+        return;
+    far_timer_cancel(&c->timer);
+    memcpy(address.sun_path, c->path, sizeof(c->path));
+    c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (c->fd < 0)
+        r = -errno;
+    else if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0)
+        r = -errno;
+    else
+        r = check_peer(c);
+    if (r == 0)
+        r = far_io_add(c->loop, &c->io, c->fd, EPOLLIN, socket_ready);
+    if (r) {
+        refused(c, r);
+        return;
+    }
+    c->refused_since_us = 0;
+    c->connection = GREETING;
+    c->connected_us = far_loop_now_us(c->loop);
+    snprintf(c->reason, sizeof(c->reason), "waiting for the server's hello");
+    far_timer_set(&c->timer, c->connected_us + HELLO_WITHIN_US);
+    say_hello(c);
+}
+
+static void timer_fired(struct far_timer *timer)
+{
+    struct far_local_client *c =
+        container(timer, struct far_local_client, timer);
+
+    if (c->connection == DOWN)
+        try_connect(c);
+    else if (c->connection == GREETING)
+        doom(c, "the server does not answer");
+    else
+        sync_later(c); /* what failed for want of memory or descriptors */
+}
+
+/* ---- bringing the server to where we are ---- */
+
+static int send_prepare(struct use *u)
+{
+    struct far_local_prepare m = { .type = FAR_LOCAL_PREPARE,
+                                   .bytes = sizeof(m),
+                                   .who = u->who,
+                                   .down_entries = RING_ENTRIES,
+                                   .up_entries = RING_ENTRIES };
+    int fds[3], r;
+
+    if (!u->has_shm) {
+        r = far_local_shm_create(&u->shm, RING_ENTRIES, RING_ENTRIES, 0);
+        if (r)
+            return r;
+        u->has_shm = true;
+        u->turn = u->incarnation_turn = 0;
+        /* Edge-triggered: nobody reads the count. */
+        r = far_io_add(u->client->loop, &u->io, u->shm.to_client,
+                       EPOLLIN | EPOLLET, ring_ready);
+        if (r) {
+            drop_shm(u);
+            return r;
+        }
+    }
+    fds[0] = u->shm.memfd;
+    fds[1] = u->shm.to_server;
+    fds[2] = u->shm.to_client;
+    r = far_local_send(u->client->fd, &m, fds, 3);
+    if (r)
+        return r;
+    u->prepare_sent = true;
+    close(u->shm.memfd); /* it stays mapped */
+    u->shm.memfd = -1;
+    return 0;
+}
+
+static int send_activate(struct use *u)
+{
+    struct far_local_activate m = { .type = FAR_LOCAL_ACTIVATE,
+                                    .bytes = sizeof(m),
+                                    .attachment = u->who.attachment,
+                                    .incarnation = u->incarnation,
+                                    .received = u->received };
+    int r = far_local_send(u->client->fd, &m, NULL, 0);
+
+    if (r == 0)
+        u->activate_sent = true;
+    return r;
+}
+
+static int send_detach(struct use *u)
+{
+    struct far_local_detach m = { .type = FAR_LOCAL_DETACH,
+                                  .bytes = sizeof(m),
+                                  .attachment = u->who.attachment };
+
+    return far_local_send(u->client->fd, &m, NULL, 0);
+}
+
+static int sync_one(struct use *u)
+{
+    int r = 0;
+
+    if (u->dead)
+        return u->prepare_sent ? send_detach(u) : 0;
+    if (!u->prepare_sent)
+        r = send_prepare(u);
+    if (r == 0 && u->prepared && u->active && !u->activate_sent)
+        r = send_activate(u);
+    return r;
+}
+
+static void sync_run(struct far_defer *defer)
+{
+    struct far_local_client *c =
+        container(defer, struct far_local_client, sync);
+    uint32_t events = EPOLLIN;
+    int r = 0;
+
+    for (struct use **at = &c->uses; *at && r != -EAGAIN && !c->doomed;) {
+        struct use *u = *at;
+
+        r = c->connection == UP ? sync_one(u) : 0;
+        if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
+            doom(c, "the server has gone; it will be tried again");
+        } else if (r == -EAGAIN) {
+            events |= EPOLLOUT;
+        } else if (r < 0 && !u->dead) {
+            char reason[160];
+
+            snprintf(reason, sizeof(reason),
+                     "%s: can't be attached: %s; it will be tried again",
+                     u->who.device, strerror(-r));
+            say(u, FAR_DEVICE_GONE, reason);
+            far_timer_set(&c->timer,
+                          far_loop_now_us(c->loop) + BACKOFF_SILENT_US);
+        }
+        if (u->dead && r != -EAGAIN) {
+            *at = u->next;
+            free_use(u);
+        } else {
+            at = &u->next;
+        }
+    }
+    if (c->connection != DOWN)
+        far_io_set(&c->io, events);
+}
+
+static void sync_later(struct far_local_client *c)
+{
+    far_defer(c->loop, &c->sync, sync_run);
+}
+
+/* ---- the layer ---- */
+
+static enum far_verdict use_submit(struct far_layer *layer, struct far_op *op)
+{
+    struct use *u = (struct use *)layer;
+
+    if (!u->client || op->payload_bytes) {
+        op->status = u->client ? -EOPNOTSUPP : -ENODEV;
+        return FAR_DONE;
+    }
+    if (u->inflight_used == u->inflight_room) {
+        u->room_wanted = true;
+        return FAR_FULL;
+    }
+    /* The copy is sent again after a loss; the executor knows repeats by slot
+     * and sequence. */
+    u->inflight[u->inflight_used] = *op;
+    u->inflight[u->inflight_used].attachment = u->who.attachment;
+    if (u->activated) {
+        far_shring_put(&u->shm.down, &u->inflight[u->inflight_used]);
+        flush_later(u);
+    }
+    u->inflight_used++;
+    return FAR_LATER;
+}
+
+static void use_activate(struct far_layer *layer, uint64_t incarnation,
+                         uint64_t received)
+{
+    struct use *u = (struct use *)layer;
+
+    if (!u->active && incarnation &&
+        (u->incarnation == 0 || u->incarnation == incarnation)) {
+        u->incarnation = incarnation;
+        u->received = received;
+    }
+    u->active = true;
+    u->activate_sent = false;
+    u->blocked = false;
+    say(u, u->ready ? FAR_DEVICE_READY : FAR_DEVICE_GONE,
+        u->ready                      ? NULL
+        : u->reason[0]                ? u->reason
+        : !u->client                  ? "the local client has ended"
+        : u->client->connection == UP ? "waiting for the server's answer"
+                                      : u->client->reason);
+    if (u->client)
+        sync_later(u->client);
+}
+
+static void use_ack(struct far_layer *layer, uint64_t sequence)
+{
+    struct use *u = (struct use *)layer;
+    uint64_t wake_at;
+
+    if (!u->has_shm || sequence <= u->acked)
+        return;
+    u->acked = sequence;
+    /* Out before ack_wake_at is read; the server writes that before it reads
+     * acked: one of the two sees the other. */
+    atomic_store(&u->shm.header->acked, sequence);
+    wake_at = atomic_load(&u->shm.header->ack_wake_at);
+    if (wake_at && sequence >= wake_at) {
+        u->wake_server = true;
+        flush_later(u);
+    }
+}
+
+static void use_resume(struct far_layer *layer)
+{
+    struct use *u = (struct use *)layer;
+
+    u->blocked = false;
+    if (!u->has_shm)
+        return;
+    make_hot(u);
+    drain(u);
+}
+
+static void use_close(struct far_layer *layer)
+{
+    struct use *u = (struct use *)layer;
+    bool told = u->prepare_sent;
+
+    layer->above = NULL;
+    if (!u->client) {
+        free_use(u);
+        return;
+    }
+    u->dead = true;
+    drop_shm(u);
+    u->prepare_sent = told;
+    sync_later(u->client);
+}
+
+static const struct far_layer_ops use_ops = {
+    .name = "local-client",
+    .submit = use_submit,
+    .activate = use_activate,
+    .ack = use_ack,
+    .resume = use_resume,
+    .close = use_close,
+};
+
+int far_local_client_open(struct far_local_client *c,
+                          const struct far_local_who *who,
+                          struct far_layer **layer, struct far_error *error)
+{
+    struct use *u;
+
+    if (find(c, who->attachment))
+        return far_error(error, -EEXIST, "%s: this attachment is open already",
+                         who->device);
+    u = calloc(1, sizeof(*u));
+    if (!u)
+        return far_error(error, -ENOMEM, "%s: out of memory", who->device);
+    u->inflight_room =
+        who->class == FAR_CLASS_INPUT ? INFLIGHT_INPUT : RING_ENTRIES;
+    u->inflight = calloc(u->inflight_room, sizeof(*u->inflight));
+    if (!u->inflight) {
+        free(u);
+        return far_error(error, -ENOMEM, "%s: out of memory", who->device);
+    }
+    u->layer.ops = &use_ops;
+    u->client = c;
+    u->who = *who;
+    u->io.fd = -1;
+    u->next = c->uses;
+    c->uses = u;
+    *layer = &u->layer;
+    if (c->connection == DOWN && !far_timer_armed(&c->timer))
+        far_timer_set(&c->timer, far_loop_now_us(c->loop));
+    sync_later(c);
+    return 0;
+}
+
+struct far_local_client *far_local_client_new(struct far_loop *loop,
+                                              struct far_log *log,
+                                              const char *socket_path,
+                                              const char *platform)
+{
+    struct far_local_client *c;
+
+    if (strlen(socket_path) >= sizeof(c->path)) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    c = calloc(1, sizeof(*c));
+    if (!c)
+        return NULL;
+    c->loop = loop;
+    c->log = log;
+    c->fd = -1;
+    c->io.fd = -1;
+    snprintf(c->path, sizeof(c->path), "%s", socket_path);
+    snprintf(c->platform, sizeof(c->platform), "%s", platform);
+    snprintf(c->reason, sizeof(c->reason), "nobody has needed it yet");
+    far_timer_init(&c->timer, loop, timer_fired);
+    c->poller.poll = hot_poll;
+    c->poller.peer_elsewhere = hot_peer_elsewhere;
+    c->poller.arm = hot_arm;
+    far_poller_add(loop, &c->poller);
+    return c;
+}
+
+void far_local_client_free(struct far_local_client *c)
+{
+    if (!c)
+        return;
+    for (struct use *u = c->uses, *next; u; u = next) {
+        next = u->next;
+        drop_shm(u);
+        if (u->dead)
+            free_use(u);
+        else
+            u->client = NULL; /* its user closes it */
+    }
+    far_timer_cancel(&c->timer);
+    far_defer_cancel(c->loop, &c->sync);
+    far_defer_cancel(c->loop, &c->flush);
+    far_defer_cancel(c->loop, &c->doom);
+    far_poller_del(&c->poller);
+    far_io_del(&c->io);
+    if (c->fd >= 0)
+        close(c->fd);
+    free(c);
+}
+
+const char *far_local_client_reason(const struct far_local_client *c)
+{
+    return c->reason;
+}
+
+int far_local_client_feed(struct far_local_client *c, const char *device,
+                          const struct far_input_event *events, unsigned count,
+                          struct far_error *error)
+{
+    struct far_local_feed m = { .type = FAR_LOCAL_FEED };
+
+    if (c->connection == DOWN)
+        try_connect(c);
+    if (c->connection == DOWN || c->doomed)
+        return far_error(error, -ENOTCONN, "%s: %s", device, c->reason);
+    snprintf(m.device, sizeof(m.device), "%s", device);
+    while (count) {
+        unsigned n = count < FAR_LOCAL_FEED_EVENTS_MAX
+                         ? count
+                         : FAR_LOCAL_FEED_EVENTS_MAX;
+        int r;
+
+        m.count = n;
+        m.bytes = (uint32_t)(offsetof(struct far_local_feed, events) +
+                             n * sizeof(*events));
+        memcpy(m.events, events, n * sizeof(*events));
+        r = far_local_send(c->fd, &m, NULL, 0);
+        if (r)
+            return far_error(error, r, "%s: could not be sent: %s", device,
+                             strerror(-r));
+        events += n;
+        count -= n;
+    }
+    return 0;
+}
