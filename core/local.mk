@@ -7,7 +7,9 @@ core_libcore_a_SOURCES = \
 	core/conf-file.c \
 	core/conf-keys.c core/conf-keys.h \
 	core/conf-values.c \
+	core/control.c core/control.h \
 	core/counters.c core/counters.h \
+	core/daemon.c core/daemon.h \
 	core/error.c core/error.h \
 	core/input.c core/input.h \
 	core/local.c core/local.h \
