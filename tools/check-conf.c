@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
 // What is wrong with farside.conf beyond single keys and values (those are
-// core/conf-keys.c's): sections that name others which aren't there, key
-// files, traces.
+// core/conf-keys.c's, as are sections that name others): what stands in the
+// files that it names.
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,7 +12,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 #include "tools/check.h"
-#include "tools/vkb.h"
 
 struct judge {
     const struct far_conf *conf;
@@ -39,20 +37,6 @@ static void problem(struct judge *j, unsigned line, unsigned column,
     j->report(j->arg, j->conf->file, line, column, text);
 }
 
-static const char *nearest_device(const struct far_conf *conf, const char *name,
-                                  const char *not_this)
-{
-    const char *names[64];
-    size_t n = 0;
-
-    for (const struct far_conf_section *s = conf->sections; s && n < 63;
-         s = s->next)
-        if (!strcmp(s->kind, "device") && strcmp(s->name, not_this))
-            names[n++] = s->name;
-    names[n] = NULL;
-    return far_nearest(name, names);
-}
-
 /* The platform's own key for a server; any key for listeners. */
 static void judge_keys(struct judge *j, const struct far_conf_section *section,
                        const char *identity)
@@ -64,7 +48,7 @@ static void judge_keys(struct judge *j, const struct far_conf_section *section,
     struct stat st;
     FILE *file;
 
-    if (!e)
+    if (!e || *e->value != '/')
         return;
     file = fopen(e->value, "re");
     if (!file) {
@@ -118,38 +102,11 @@ static void judge_keys(struct judge *j, const struct far_conf_section *section,
                 e->value);
 }
 
-static void judge_device(struct judge *j,
-                         const struct far_conf_section *section)
+static void judge_file(struct judge *j, const struct far_conf_section *section)
 {
-    const struct far_conf_entry *e = far_conf_entry(section, "behind", NULL);
-    const struct far_conf_section *next = section;
-    const char *nearest;
+    const struct far_conf_entry *e = far_conf_entry(section, "file", NULL);
 
-    if (e) {
-        if (!far_conf_section(j->conf, "device", e->value)) {
-            nearest = nearest_device(j->conf, e->value, section->name);
-            problem(j, e->line, e->column,
-                    "there is no [device %s] for %s to stand in front "
-                    "of%s%s%s",
-                    e->value, section->name, nearest ? "; meant: " : "",
-                    nearest ? nearest : "", nearest ? "?" : "");
-        }
-        for (unsigned hops = 0; next; hops++) {
-            const char *behind = far_conf_string(next, "behind", NULL);
-
-            if (!behind)
-                break;
-            next = far_conf_section(j->conf, "device", behind);
-            if (next == section || hops > 64) {
-                problem(j, e->line, e->column,
-                        "%s stands in front of itself, by way of '%s'",
-                        section->name, e->value);
-                break;
-            }
-        }
-    }
-    e = far_conf_entry(section, "file", NULL);
-    if (e && access(e->value, R_OK))
+    if (e && *e->value == '/' && access(e->value, R_OK))
         problem(j, e->line, e->column, "%s can't be read: %s", e->value,
                 strerror(errno));
 }
@@ -159,20 +116,11 @@ unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
 {
     struct judge j = { .conf = conf, .report = report, .arg = arg };
     const char *self =
-        far_conf_string(far_conf_section(conf, "platform", ""), "name", NULL);
+        far_conf_string(far_conf_section(conf, "platform", NULL), "name", NULL);
 
     for (const struct far_conf_section *s = conf->sections; s; s = s->next) {
         if (!strcmp(s->kind, "device")) {
-            judge_device(&j, s);
-        } else if (!strcmp(s->kind, "export")) {
-            const char *nearest;
-
-            if (far_conf_section(conf, "device", s->name))
-                continue;
-            nearest = nearest_device(conf, s->name, "");
-            problem(&j, s->line, 1, "there is no [device %s] to export%s%s%s",
-                    s->name, nearest ? "; meant: " : "", nearest ? nearest : "",
-                    nearest ? "?" : "");
+            judge_file(&j, s);
         } else if (!strcmp(s->kind, "server")) {
             if (self && !strcmp(s->name, self))
                 problem(&j, s->line, 1,

@@ -140,8 +140,8 @@ static void judge_address(struct reader *r, struct place p, const char *value)
 
     if (!r->conf || far_address_parse(&address, value, NULL))
         return;
-    self =
-        far_conf_string(far_conf_section(r->conf, "platform", ""), "name", "");
+    self = far_conf_string(far_conf_section(r->conf, "platform", NULL), "name",
+                           "");
     if (!*address.platform || !strcmp(address.platform, self)) {
         look_up(r, p, "device", "the device", address.device);
         return;

@@ -9,8 +9,8 @@
 #include <stddef.h>
 #include "core/conf.h"
 
-/* What no table of keys can say: references between sections, key files,
- * traces. After far_conf_check(); number of problems. */
+/* What far_conf_check() can't see, as it opens no file: keys of the link,
+ * traces. Number of problems. */
 unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
                         void *arg);
 
