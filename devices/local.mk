@@ -6,6 +6,6 @@ devices_libdevices_a_SOURCES = \
 	devices/fast-input.c \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
-	devices/local-client.c devices/local-server.h \
+	devices/local-client.c devices/local-server.c devices/local-server.h \
 	devices/types.c devices/types.h \
 	devices/virtual.c
