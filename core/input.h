@@ -21,7 +21,7 @@
 
 enum far_input_type {
     FAR_INPUT_MOTION = 1, /* x, y: relative; z: wheel, up is negative as in
-                             kbdif.h (the port turns evdev's sign) */
+                             kbdif.h (a device turns evdev's sign) */
     FAR_INPUT_KEY = 3,    /* code; value 1 pressed, 0 released */
     FAR_INPUT_POS = 4,    /* x, y: 0..FAR_INPUT_POS_MAX; z: wheel */
     FAR_INPUT_TOUCH = 5,  /* code: enum far_touch; value: contact id;

@@ -85,13 +85,14 @@ static enum far_input_put append(struct far_input_queue *q,
     return FAR_INPUT_QUEUED;
 }
 
+/* A sum that no single event could hold would not be valid any more. */
 static int32_t add(int32_t a, int32_t b)
 {
     int64_t sum = (int64_t)a + b;
 
-    return sum > INT32_MAX   ? INT32_MAX
-           : sum < INT32_MIN ? INT32_MIN
-                             : (int32_t)sum;
+    return sum > FAR_INPUT_POS_MAX    ? FAR_INPUT_POS_MAX
+           : sum < -FAR_INPUT_POS_MAX ? -FAR_INPUT_POS_MAX
+                                      : (int32_t)sum;
 }
 
 static enum far_input_put put_key(struct far_input_queue *q,

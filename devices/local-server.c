@@ -182,6 +182,11 @@ static void flush_one(struct attachment *a)
     }
 }
 
+static bool owes_message(const struct attachment *a)
+{
+    return a->say_prepared || a->say_activated || a->say_state;
+}
+
 static void flush_unlink(struct attachment *a)
 {
     if (!a->flush)
@@ -196,7 +201,6 @@ static void flush_run(struct far_defer *defer)
 {
     struct far_local_server *s =
         container(defer, struct far_local_server, flush);
-    struct attachment *stay = NULL;
 
     while (s->flushes) {
         struct attachment *a = s->flushes;
@@ -205,28 +209,15 @@ static void flush_run(struct far_defer *defer)
         flush_unlink(a);
         if (a->client->doomed)
             continue;
-        if (a->say_prepared || a->say_activated || a->say_state)
+        if (owes_message(a))
             r = post(a);
-        if (r == -EAGAIN) {
+        if (r == -EAGAIN) { /* client_ready() goes on */
             far_io_set(&a->client->io, EPOLLIN | EPOLLOUT);
-            a->flush_next = stay;
-            stay = a;
         } else if (r) {
             doom(a->client, "has gone (%s)", strerror(-r));
             continue;
         }
         flush_one(a);
-    }
-    while (stay) {
-        struct attachment *a = stay;
-
-        stay = a->flush_next;
-        a->flush = true;
-        a->flush_next = s->flushes;
-        a->flush_prev = &s->flushes;
-        if (a->flush_next)
-            a->flush_next->flush_prev = &a->flush_next;
-        s->flushes = a;
     }
 }
 
@@ -807,7 +798,9 @@ static void client_ready(struct far_io *io, uint32_t events)
 
     if (events & EPOLLOUT) {
         far_io_set(&c->io, EPOLLIN);
-        far_defer(c->server->loop, &c->server->flush, flush_run);
+        for (struct attachment *a = c->server->attachments; a; a = a->next)
+            if (a->client == c && owes_message(a))
+                flush_later(a);
     }
     for (int i = 0; i < MESSAGES_A_TURN && !c->doomed; i++) {
         int fds[3];

@@ -7,5 +7,7 @@ devices_libdevices_a_SOURCES = \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
 	devices/local-client.c devices/local-server.c devices/local-server.h \
+	devices/key-names.c \
 	devices/types.c devices/types.h \
-	devices/virtual.c
+	devices/virtual.c \
+	devices/words.c devices/words.h
