@@ -1,1 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# The simulated hypervisor: the program, and the library that it preloads.
+# The library is loaded into programs of all kinds, xenstored too, and
+# therefore never built with sanitizers.
+bin_PROGRAMS += sim/farside-sim
+sim_farside_sim_SOURCES = sim/main.c sim/keeper.c sim/domain.c sim/xenbus.c \
+	sim/xl.c sim/common.c sim/common.h sim/hv.h sim/keeper.h sim/sim.h
+sim_farside_sim_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DFARSIDE_PKGLIBDIR='"$(pkglibdir)"'
+sim_farside_sim_LDADD = $(XEN_LIBS)
+
+pkglib_LTLIBRARIES = sim/libfarside-sim.la
+sim_libfarside_sim_la_SOURCES = sim/client.c sim/evtchn.c sim/gnttab.c \
+	sim/files.c sim/common.c sim/client.h sim/common.h sim/hv.h
+sim_libfarside_sim_la_CFLAGS = -std=gnu17 $(WARN_CFLAGS)
+sim_libfarside_sim_la_LDFLAGS = -module -avoid-version -shared
+sim_libfarside_sim_la_LIBADD = -lpthread

@@ -1,0 +1,1176 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The part of xl that tests need: it writes the nodes that libxl 4.17 writes,
+ * in its order, in its transactions, with its permissions and its timeouts,
+ * and takes the same care as little. What libxl keeps in its json record is
+ * kept here in HOSTDIR/domains/UUID. The guest has no kernel, so nothing asks
+ * it to suspend.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+#include <xenstore.h>
+#include <xen/io/kbdif.h>
+#include "sim/common.h"
+#include "sim/sim.h"
+
+#define DESTROY_TIMEOUT_MS 10000
+#define QEMU_TIMEOUT_MS    2000
+#define MAX_VKBS           64
+
+struct vkb {
+    int devid; /* -1: the next free one */
+    bool linux_backend;
+    char *unique_id;
+    unsigned long disable_keyboard, disable_pointer, abs_pointer, raw_pointer;
+    unsigned long multi_touch, mt_width, mt_height, mt_contacts;
+    unsigned long width, height;
+    char *text; /* as it was given */
+};
+
+struct config {
+    char name[HV_NAME];
+    uint8_t uuid[16];
+    char type[8];
+    uint32_t memory_mb, gntalloc;
+    bool paused;
+    struct vkb vkbs[MAX_VKBS];
+    int vkb_count;
+};
+
+struct xl {
+    struct far_sim *s;
+    struct xs_handle *xs;
+    const char *host;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+__attribute__((format(printf, 1, 2))) static int complain(const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    fputs("farside-sim: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+    return 1;
+}
+
+/* ---- nodes ---- */
+
+static struct xs_permissions none0[] = { { 0, XS_PERM_NONE } };
+
+__attribute__((format(printf, 4, 5))) static bool
+put(struct xl *x, xs_transaction_t t, const char *path, const char *fmt, ...)
+{
+    char value[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(value, sizeof(value), fmt, ap);
+    va_end(ap);
+    return n >= 0 && (size_t)n < sizeof(value) &&
+           xs_write(x->xs, t, path, value, (unsigned)n);
+}
+
+__attribute__((format(printf, 1, 2))) static char *path_of(const char *fmt, ...)
+{
+    /* A few at a time are in use. */
+    static char ring[8][512];
+    static unsigned next;
+    char *p = ring[next++ % 8];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(p, sizeof(ring[0]), fmt, ap);
+    va_end(ap);
+    return p;
+}
+
+static void make(struct xl *x, xs_transaction_t t, const char *path,
+                 struct xs_permissions *perms, unsigned count)
+{
+    xs_write(x->xs, t, path, "", 0);
+    xs_set_permissions(x->xs, t, path, perms, count);
+}
+
+static char *get(struct xl *x, xs_transaction_t t, const char *path)
+{
+    unsigned len;
+    return xs_read(x->xs, t, path, &len);
+}
+
+/* Removes a node and then its parents as long as they are empty. */
+static void cleanup(struct xl *x, xs_transaction_t t, const char *path)
+{
+    char p[512];
+    snprintf(p, sizeof(p), "%s", path);
+    xs_rm(x->xs, t, p);
+    for (char *last = strrchr(p, '/'); last; last = strrchr(p, '/')) {
+        unsigned n = 1;
+        *last = 0;
+        if (!p[0])
+            break;
+        char **dir = xs_directory(x->xs, t, p, &n);
+        bool empty = dir && !n;
+        free(dir);
+        if (!empty || !xs_rm(x->xs, t, p))
+            break;
+    }
+}
+
+int far_sim_init_dom0(struct xs_handle *xs)
+{
+    unsigned len;
+    char *have = xs_read(xs, XBT_NULL, "/local/domain/0/name", &len);
+    if (have) {
+        free(have);
+        return 0;
+    }
+    return xs_write(xs, XBT_NULL, "/local/domain/0/domid", "0", 1) &&
+                   xs_write(xs, XBT_NULL, "/local/domain/0/name", "Domain-0", 8)
+               ? 0
+               : -EIO;
+}
+
+/* ---- vkb lines ---- */
+
+static int parse_vkb(struct vkb *v, const char *text)
+{
+    char *copy = strdup(text), *save = NULL;
+    static const char *const names[] = {
+        XENKBD_FIELD_FEAT_DSBL_KEYBRD,
+        XENKBD_FIELD_FEAT_DSBL_POINTER,
+        XENKBD_FIELD_FEAT_ABS_POINTER,
+        XENKBD_FIELD_FEAT_RAW_POINTER,
+        XENKBD_FIELD_FEAT_MTOUCH,
+        XENKBD_FIELD_MT_WIDTH,
+        XENKBD_FIELD_MT_HEIGHT,
+        XENKBD_FIELD_MT_NUM_CONTACTS,
+        XENKBD_FIELD_WIDTH,
+        XENKBD_FIELD_HEIGHT,
+    };
+    unsigned long *values[] = {
+        &v->disable_keyboard, &v->disable_pointer, &v->abs_pointer,
+        &v->raw_pointer,      &v->multi_touch,     &v->mt_width,
+        &v->mt_height,        &v->mt_contacts,     &v->width,
+        &v->height,
+    };
+    bool typed = false;
+    int rc = 0;
+
+    memset(v, 0, sizeof(*v));
+    v->devid = -1;
+    v->text = strdup(text);
+    for (char *tok = strtok_r(copy, ",", &save); tok && !rc;
+         tok = strtok_r(NULL, ",", &save)) {
+        while (*tok == ' ')
+            tok++;
+        char *value = strchr(tok, '=');
+        if (!value) {
+            rc = complain("Unknown string \"%s\" in vkb spec", tok);
+            break;
+        }
+        *value++ = 0;
+        size_t i = 0;
+        while (i < sizeof(names) / sizeof(names[0]) && strcmp(tok, names[i]))
+            i++;
+        if (i < sizeof(names) / sizeof(names[0])) {
+            *values[i] = strtoul(value, NULL, 0);
+        } else if (!strcmp(tok, "backend-type")) {
+            v->linux_backend = !strcmp(value, "linux");
+            typed = true;
+            if (!v->linux_backend && strcmp(value, "qemu"))
+                rc = complain("Unknown backend_type \"%s\" in vkb spec", value);
+        } else if (!strcmp(tok, "unique-id")) {
+            free(v->unique_id);
+            v->unique_id = strdup(value);
+        } else if (!strcmp(tok, "backend")) {
+            if (strcmp(value, "0") && strcmp(value, "Domain-0"))
+                rc = complain("vkb: driver domains are not simulated");
+        } else {
+            rc = complain("Unknown string \"%s=%s\" in vkb spec", tok, value);
+        }
+    }
+    free(copy);
+    if (!rc && !typed)
+        rc = complain("backend-type should be set in vkb spec");
+    if (v->mt_height || v->mt_width || v->mt_contacts)
+        v->multi_touch = 1;
+    if (!rc && v->multi_touch &&
+        !(v->mt_height || v->mt_width || v->mt_contacts))
+        rc = complain("multi-touch-width, multi-touch-height, "
+                      "multi-touch-num-contacts should be set for multi touch "
+                      "in vkb spec");
+    return rc;
+}
+
+static void free_vkb(struct vkb *v)
+{
+    free(v->unique_id);
+    free(v->text);
+}
+
+static void free_config(struct config *c)
+{
+    for (int i = 0; i < c->vkb_count; i++)
+        free_vkb(&c->vkbs[i]);
+    free(c);
+}
+
+/* ---- the record of a domain ---- */
+
+static char *record_path(struct xl *x, const uint8_t uuid[16])
+{
+    char text[FAR_SIM_UUID_LEN];
+    far_sim_uuid_print(uuid, text);
+    return path_of("%s/%s/domains/%s", x->s->dir, x->host, text);
+}
+
+static int write_config(const struct config *c, const char *path)
+{
+    char uuid[FAR_SIM_UUID_LEN], tmp[600];
+    snprintf(tmp, sizeof(tmp), "%s.%d", path, (int)getpid());
+    FILE *f = fopen(tmp, "we");
+    if (!f)
+        return complain("can't write %s: %s", tmp, strerror(errno));
+    far_sim_uuid_print(c->uuid, uuid);
+    fprintf(f, "name %s\nuuid %s\ntype %s\nmemory %u\ngntalloc %u\n", c->name,
+            uuid, c->type, c->memory_mb, c->gntalloc);
+    for (int i = 0; i < c->vkb_count; i++)
+        fprintf(f, "vkb %d %s\n", c->vkbs[i].devid, c->vkbs[i].text);
+    if (fclose(f) || rename(tmp, path))
+        return complain("can't write %s: %s", path, strerror(errno));
+    return 0;
+}
+
+static struct config *read_config(const char *path)
+{
+    char line[1024];
+    FILE *f = fopen(path, "re");
+    if (!f) {
+        complain("can't read %s: %s", path, strerror(errno));
+        return NULL;
+    }
+    struct config *c = calloc(1, sizeof(*c));
+    while (c && fgets(line, sizeof(line), f)) {
+        char *value = strchr(line, ' ');
+        line[strcspn(line, "\n")] = 0;
+        if (!value)
+            continue;
+        *value++ = 0;
+        if (!strcmp(line, "name"))
+            snprintf(c->name, sizeof(c->name), "%s", value);
+        else if (!strcmp(line, "uuid"))
+            far_sim_uuid_parse(value, c->uuid);
+        else if (!strcmp(line, "type"))
+            snprintf(c->type, sizeof(c->type), "%.7s", value);
+        else if (!strcmp(line, "memory"))
+            c->memory_mb = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(line, "gntalloc"))
+            c->gntalloc = (uint32_t)strtoul(value, NULL, 10);
+        else if (!strcmp(line, "vkb") && c->vkb_count < MAX_VKBS) {
+            char *rest;
+            long devid = strtol(value, &rest, 10);
+            struct vkb *v = &c->vkbs[c->vkb_count];
+            if (*rest == ' ' && !parse_vkb(v, rest + 1)) {
+                v->devid = (int)devid;
+                c->vkb_count++;
+            }
+        }
+    }
+    fclose(f);
+    return c;
+}
+
+/* ---- devices ---- */
+
+static int next_devid(struct xl *x, uint32_t domid)
+{
+    unsigned n = 0;
+    int next = 0;
+    char **dir = xs_directory(x->xs, XBT_NULL,
+                              path_of("/libxl/%u/device/vkbd", domid), &n);
+    for (unsigned i = 0; dir && i < n; i++)
+        if (atoi(dir[i]) >= next)
+            next = atoi(dir[i]) + 1;
+    free(dir);
+    return next;
+}
+
+struct pairs {
+    const char *key;
+    char value[256];
+};
+
+static int back_entries(const struct vkb *v, uint32_t domid, struct pairs *e)
+{
+    int n = 0;
+#define ADD(k, ...)                                              \
+    do {                                                         \
+        e[n].key = (k);                                          \
+        snprintf(e[n++].value, sizeof(e[0].value), __VA_ARGS__); \
+    } while (0)
+#define ADD_IF(k, v_)            \
+    do {                         \
+        if (v_)                  \
+            ADD(k, "%lu", (v_)); \
+    } while (0)
+    ADD("frontend-id", "%u", domid);
+    ADD("online", "1");
+    ADD("state", "1");
+    if (v->unique_id)
+        ADD(XENKBD_FIELD_UNIQUE_ID, "%s", v->unique_id);
+    ADD_IF(XENKBD_FIELD_FEAT_DSBL_KEYBRD, v->disable_keyboard);
+    ADD_IF(XENKBD_FIELD_FEAT_DSBL_POINTER, v->disable_pointer);
+    ADD_IF(XENKBD_FIELD_FEAT_ABS_POINTER, v->abs_pointer);
+    ADD_IF(XENKBD_FIELD_FEAT_RAW_POINTER, v->raw_pointer);
+    if (v->multi_touch) {
+        ADD(XENKBD_FIELD_FEAT_MTOUCH, "%lu", v->multi_touch);
+        ADD(XENKBD_FIELD_MT_WIDTH, "%lu", v->mt_width);
+        ADD(XENKBD_FIELD_MT_HEIGHT, "%lu", v->mt_height);
+        ADD(XENKBD_FIELD_MT_NUM_CONTACTS, "%lu", v->mt_contacts);
+    }
+    ADD_IF(XENKBD_FIELD_WIDTH, v->width);
+    ADD_IF(XENKBD_FIELD_HEIGHT, v->height);
+#undef ADD
+#undef ADD_IF
+    return n;
+}
+
+/* libxl__device_generic_add(), inside a transaction. */
+static bool generic_add(struct xl *x, xs_transaction_t t, uint32_t domid,
+                        const char *fe, const char *be, const char *lx,
+                        struct pairs *back, int back_count, struct pairs *front,
+                        int front_count, struct pairs *ro_front, int ro_count,
+                        bool console)
+{
+    struct xs_permissions fp[] = { { domid, XS_PERM_NONE },
+                                   { 0, XS_PERM_READ } };
+    struct xs_permissions bp[] = { { 0, XS_PERM_NONE },
+                                   { domid, XS_PERM_READ } };
+    char p[512];
+    bool ok = true;
+
+    xs_rm(x->xs, t, lx);
+    snprintf(p, sizeof(p), "%s/frontend", lx);
+    ok &= put(x, t, p, "%s", fe);
+    snprintf(p, sizeof(p), "%s/backend", lx);
+    ok &= put(x, t, p, "%s", be);
+
+    xs_rm(x->xs, t, fe);
+    ok &= xs_mkdir(x->xs, t, fe);
+    ok &= xs_set_permissions(x->xs, t, fe, console ? bp : fp, 2);
+    snprintf(p, sizeof(p), "%s/backend", fe);
+    ok &= put(x, t, p, "%s", be);
+    for (int i = 0; i < front_count; i++) {
+        snprintf(p, sizeof(p), "%s/%s", fe, front[i].key);
+        ok &= put(x, t, p, "%s", front[i].value);
+        ok &= xs_set_permissions(x->xs, t, p, fp, 2);
+    }
+    for (int i = 0; i < ro_count; i++) {
+        snprintf(p, sizeof(p), "%s/%s", fe, ro_front[i].key);
+        ok &= put(x, t, p, "%s", ro_front[i].value);
+        ok &= xs_set_permissions(x->xs, t, p, bp, 2);
+    }
+
+    xs_rm(x->xs, t, be);
+    ok &= xs_mkdir(x->xs, t, be);
+    ok &= xs_set_permissions(x->xs, t, be, bp, 2);
+    snprintf(p, sizeof(p), "%s/frontend", be);
+    ok &= put(x, t, p, "%s", fe);
+    for (int i = 0; i < back_count; i++) {
+        snprintf(p, sizeof(p), "%s/%s", be, back[i].key);
+        ok &= put(x, t, p, "%s", back[i].value);
+        snprintf(p, sizeof(p), "%s/%s", lx, back[i].key);
+        ok &= put(x, t, p, "%s", back[i].value);
+    }
+    return ok;
+}
+
+static int add_device(struct xl *x, uint32_t domid, const char *fe,
+                      const char *be, const char *lx, struct pairs *back,
+                      int back_count, struct pairs *front, int front_count,
+                      struct pairs *ro_front, int ro_count, bool console)
+{
+    for (;;) {
+        xs_transaction_t t = xs_transaction_start(x->xs);
+        if (!t)
+            return complain("xenstore: %s", strerror(errno));
+        bool ok = generic_add(x, t, domid, fe, be, lx, back, back_count, front,
+                              front_count, ro_front, ro_count, console);
+        if (xs_transaction_end(x->xs, t, !ok) && ok)
+            return 0;
+        if (!ok || errno != EAGAIN)
+            return complain("can't write the nodes of %s: %s", be,
+                            strerror(errno));
+    }
+}
+
+static int add_vkb(struct xl *x, uint32_t domid, struct vkb *v)
+{
+    struct pairs back[20];
+    struct pairs front[] = { { "backend-id", "0" }, { "state", "1" } };
+
+    if (v->devid < 0)
+        v->devid = next_devid(x, domid);
+    int n = back_entries(v, domid, back);
+    return add_device(
+        x, domid, path_of("/local/domain/%u/device/vkbd/%d", domid, v->devid),
+        path_of("/local/domain/0/backend/%s/%u/%d",
+                v->linux_backend ? "vinput" : "vkbd", domid, v->devid),
+        path_of("/libxl/%u/device/vkbd/%d", domid, v->devid), back, n, front, 2,
+        NULL, 0, false);
+}
+
+static int add_console(struct xl *x, uint32_t domid, uint32_t frame)
+{
+    struct pairs back[] = { { "frontend-id", "" },
+                            { "online", "1" },
+                            { "state", "1" },
+                            { "protocol", "vt100" } };
+    struct pairs front[] = { { "backend-id", "0" } };
+    struct pairs ro[] = { { "limit", "1048576" }, { "type", "xenconsoled" },
+                          { "output", "pty" },    { "tty", "" },
+                          { "port", "2" },        { "ring-ref", "" } };
+    snprintf(back[0].value, sizeof(back[0].value), "%u", domid);
+    snprintf(ro[5].value, sizeof(ro[5].value), "%u", frame);
+    return add_device(x, domid, path_of("/local/domain/%u/console", domid),
+                      path_of("/local/domain/0/backend/console/%u/0", domid),
+                      path_of("/libxl/%u/device/console/0", domid), back, 4,
+                      front, 1, ro, 6, true);
+}
+
+/* One device on its way out. */
+struct removal {
+    char fe[128], be[128], lx[128];
+    bool qemu;
+    bool waiting;
+    int rc;
+};
+
+static void begin_removal(struct xl *x, struct removal *d, bool force)
+{
+    char state_path[160], online_path[160];
+
+    d->waiting = false;
+    snprintf(state_path, sizeof(state_path), "%s/state", d->be);
+    snprintf(online_path, sizeof(online_path), "%s/online", d->be);
+    for (;;) {
+        xs_transaction_t t = xs_transaction_start(x->xs);
+        if (force)
+            cleanup(x, t, d->fe);
+        char *state = get(x, t, state_path);
+        if (!state) {
+            xs_transaction_end(x->xs, t, true);
+            return; /* backend is gone: only tidy up */
+        }
+        put(x, t, online_path, "0");
+        if (atoi(state) != 6)
+            put(x, t, state_path, "5");
+        free(state);
+        if (xs_transaction_end(x->xs, t, false)) {
+            d->waiting = true;
+            return;
+        }
+        if (errno != EAGAIN) {
+            d->rc = 1;
+            return;
+        }
+    }
+}
+
+static void await_closed(struct xl *x, struct removal *all, int count,
+                         int timeout_ms)
+{
+    int64_t end = now_ms() + timeout_ms;
+    char path[160];
+    int left = 0;
+
+    for (int i = 0; i < count; i++)
+        if (all[i].waiting) {
+            snprintf(path, sizeof(path), "%s/state", all[i].be);
+            xs_watch(x->xs, path, "removal");
+            left++;
+        }
+    while (left) {
+        for (int i = 0; i < count; i++) {
+            if (!all[i].waiting)
+                continue;
+            snprintf(path, sizeof(path), "%s/state", all[i].be);
+            char *state = get(x, XBT_NULL, path);
+            if (!state || atoi(state) == 6) {
+                all[i].waiting = false;
+                xs_unwatch(x->xs, path, "removal");
+                left--;
+            }
+            free(state);
+        }
+        int64_t now = now_ms();
+        if (!left || now >= end)
+            break;
+        struct pollfd p = { xs_fileno(x->xs), POLLIN, 0 };
+        if (poll(&p, 1, (int)(end - now)) > 0) {
+            char **event = xs_check_watch(x->xs);
+            while (event) {
+                free(event);
+                event = xs_check_watch(x->xs);
+            }
+        }
+    }
+    for (int i = 0; i < count; i++)
+        if (all[i].waiting) {
+            snprintf(path, sizeof(path), "%s/state", all[i].be);
+            xs_unwatch(x->xs, path, "removal");
+        }
+}
+
+static void finish_removal(struct xl *x, struct removal *d)
+{
+    xs_transaction_t t;
+    do {
+        t = xs_transaction_start(x->xs);
+        cleanup(x, t, d->fe);
+        cleanup(x, t, d->lx);
+        cleanup(x, t, d->be);
+    } while (!xs_transaction_end(x->xs, t, false) && errno == EAGAIN);
+}
+
+static bool describe(struct xl *x, uint32_t domid, const char *kind,
+                     const char *devid, struct removal *d)
+{
+    memset(d, 0, sizeof(*d));
+    snprintf(d->lx, sizeof(d->lx), "/libxl/%u/device/%s/%s", domid, kind,
+             devid);
+    char *be = get(x, XBT_NULL, path_of("%s/backend", d->lx));
+    char *fe = get(x, XBT_NULL, path_of("%s/frontend", d->lx));
+    bool ok = be && fe;
+    if (ok) {
+        snprintf(d->be, sizeof(d->be), "%.127s", be);
+        snprintf(d->fe, sizeof(d->fe), "%.127s", fe);
+        d->qemu = strstr(be, "/backend/vkbd/") != NULL;
+    }
+    free(be);
+    free(fe);
+    return ok;
+}
+
+/* libxl__devices_destroy(): all at once, by force. */
+static void remove_all(struct xl *x, uint32_t domid)
+{
+    unsigned kinds = 0, devs = 0;
+    int count = 0, room = 0;
+    bool qemu = false;
+    struct removal *all = NULL;
+    char **kind = xs_directory(x->xs, XBT_NULL,
+                               path_of("/libxl/%u/device", domid), &kinds);
+
+    for (unsigned i = 0; kind && i < kinds; i++) {
+        char **dev =
+            xs_directory(x->xs, XBT_NULL,
+                         path_of("/libxl/%u/device/%s", domid, kind[i]), &devs);
+        for (unsigned j = 0; dev && j < devs; j++) {
+            if (count == room) {
+                room = room ? room * 2 : 16;
+                struct removal *p = realloc(all, (size_t)room * sizeof(*all));
+                if (!p)
+                    break;
+                all = p;
+            }
+            struct removal *d = &all[count];
+            if (!describe(x, domid, kind[i], dev[j], d))
+                continue;
+            if (!strcmp(kind[i], "console")) {
+                finish_removal(x, d);
+                continue;
+            }
+            if (d->qemu)
+                qemu = true; /* libxl leaves these to QEMU for 2 s */
+            else
+                begin_removal(x, d, true);
+            count++;
+        }
+        free(dev);
+    }
+    free(kind);
+    int64_t began = now_ms();
+    await_closed(x, all, count, DESTROY_TIMEOUT_MS);
+    if (qemu && now_ms() - began < QEMU_TIMEOUT_MS)
+        poll(NULL, 0, (int)(QEMU_TIMEOUT_MS - (now_ms() - began)));
+    for (int i = 0; i < count; i++) {
+        if (all[i].qemu)
+            put(x, XBT_NULL, path_of("%s/state", all[i].be), "6");
+        if (all[i].waiting)
+            complain("%s did not close within 10 s; removed by force",
+                     all[i].be);
+        finish_removal(x, &all[i]);
+    }
+    free(all);
+}
+
+/* ---- domains ---- */
+
+static int keeper_op(struct xl *x, uint32_t op, uint32_t domid, uint32_t a,
+                     struct hv_rsp *rsp)
+{
+    struct hv_req req = { .op = op, .c = domid, .a = a };
+    struct hv_rsp mine;
+    snprintf(req.host, sizeof(req.host), "%s", x->host);
+    return far_sim_call(x->s, &req, NULL, 0, rsp ? rsp : &mine, NULL, 0);
+}
+
+/* libxl__domain_make()'s transaction. */
+static int make_domain(struct xl *x, uint32_t domid, const struct config *c,
+                       const char *name)
+{
+    struct xs_permissions ro[] = { { 0, XS_PERM_NONE },
+                                   { domid, XS_PERM_READ } };
+    struct xs_permissions rw[] = { { domid, XS_PERM_NONE } };
+    static const char *const ro_dirs[] = { "cpu", "memory", "device" };
+    static const char *const ro_late[] = { "control" };
+    static const char *const rw_dirs[] = { "control/shutdown",
+                                           "control/feature-poweroff",
+                                           "control/feature-reboot",
+                                           "control/feature-suspend",
+                                           "control/sysrq",
+                                           "data",
+                                           "drivers",
+                                           "feature",
+                                           "attr",
+                                           "error" };
+    char uuid[FAR_SIM_UUID_LEN], dom[64], vm[64], lx[64];
+
+    far_sim_uuid_print(c->uuid, uuid);
+    snprintf(dom, sizeof(dom), "/local/domain/%u", domid);
+    snprintf(vm, sizeof(vm), "/vm/%s", uuid);
+    snprintf(lx, sizeof(lx), "/libxl/%u", domid);
+    for (;;) {
+        xs_transaction_t t = xs_transaction_start(x->xs);
+        if (!t)
+            return complain("xenstore: %s", strerror(errno));
+        xs_rm(x->xs, t, dom);
+        make(x, t, dom, ro, 2);
+        xs_rm(x->xs, t, vm);
+        make(x, t, vm, ro, 2);
+        xs_rm(x->xs, t, lx);
+        make(x, t, lx, none0, 1);
+        make(x, t, path_of("%s/device", lx), none0, 1);
+        put(x, t, path_of("%s/vm", dom), "%s", vm);
+        put(x, t, path_of("%s/name", dom), "%s", name);
+        put(x, t, path_of("%s/name", vm), "%s", name);
+        for (size_t i = 0; i < sizeof(ro_dirs) / sizeof(ro_dirs[0]); i++)
+            make(x, t, path_of("%s/%s", dom, ro_dirs[i]), ro, 2);
+        make(x, t, path_of("%s/device/suspend/event-channel", dom), rw, 1);
+        for (size_t i = 0; i < sizeof(ro_late) / sizeof(ro_late[0]); i++)
+            make(x, t, path_of("%s/%s", dom, ro_late[i]), ro, 2);
+        for (size_t i = 0; i < sizeof(rw_dirs) / sizeof(rw_dirs[0]); i++)
+            make(x, t, path_of("%s/%s", dom, rw_dirs[i]), rw, 1);
+        put(x, t, path_of("%s/uuid", vm), "%s", uuid);
+        put(x, t, path_of("%s/name", vm), "%s", name);
+        put(x, t,
+            path_of("%s/control/platform-feature-multiprocessor-suspend", dom),
+            "1");
+        put(x, t, path_of("%s/control/platform-feature-xs_reset_watches", dom),
+            "1");
+        put(x, t, path_of("%s/type", lx), "%s", c->type);
+        if (xs_transaction_end(x->xs, t, false))
+            return 0;
+        if (errno != EAGAIN)
+            return complain("%s: can't write its nodes: %s", name,
+                            strerror(errno));
+    }
+}
+
+/* libxl__build_post()'s transaction, and the introduction. */
+static int build_post(struct xl *x, uint32_t domid, const struct config *c,
+                      uint32_t port, uint32_t frame)
+{
+    char uuid[FAR_SIM_UUID_LEN], dom[64], vm[64];
+    struct timeval now;
+    xs_transaction_t t;
+
+    gettimeofday(&now, NULL);
+    far_sim_uuid_print(c->uuid, uuid);
+    snprintf(dom, sizeof(dom), "/local/domain/%u", domid);
+    snprintf(vm, sizeof(vm), "/vm/%s", uuid);
+    do {
+        t = xs_transaction_start(x->xs);
+        put(x, t, path_of("%s/memory/static-max", dom), "%u",
+            c->memory_mb * 1024);
+        put(x, t, path_of("%s/memory/target", dom), "%u", c->memory_mb * 1024);
+        put(x, t, path_of("%s/memory/videoram", dom), "-1");
+        put(x, t, path_of("%s/domid", dom), "%u", domid);
+        put(x, t, path_of("%s/store/port", dom), "%u", port);
+        put(x, t, path_of("%s/store/ring-ref", dom), "%u", frame);
+        put(x, t, path_of("%s/cpu/0/availability", dom), "online");
+        if (!strcmp(c->type, "pv")) {
+            put(x, t, path_of("%s/image/ostype", vm), "linux");
+            put(x, t, path_of("%s/image/kernel", vm), "vmlinuz");
+        }
+        put(x, t, path_of("%s/start_time", vm), "%ld.%02d", (long)now.tv_sec,
+            (int)now.tv_usec / 10000);
+    } while (!xs_transaction_end(x->xs, t, false) && errno == EAGAIN);
+    if (!xs_introduce_domain(x->xs, domid, frame, port))
+        return complain("%s: xenstored refuses the domain: %s", c->name,
+                        strerror(errno));
+    return 0;
+}
+
+static void wipe(struct xl *x, uint32_t domid)
+{
+    char *vm = get(x, XBT_NULL, path_of("/local/domain/%u/vm", domid));
+    if (vm)
+        xs_rm(x->xs, XBT_NULL, vm);
+    free(vm);
+    xs_rm(x->xs, XBT_NULL, path_of("/local/domain/%u", domid));
+    xs_rm(x->xs, XBT_NULL, path_of("/libxl/%u", domid));
+}
+
+/* Builds a domain, paused. Its domid, or 0. */
+static uint32_t build(struct xl *x, struct config *c, const char *name)
+{
+    struct hv_req req = { .op = HV_DOM_CREATE,
+                          .a = c->gntalloc,
+                          .b = c->memory_mb * 1024 };
+    struct hv_rsp rsp;
+
+    snprintf(req.host, sizeof(req.host), "%s", x->host);
+    snprintf(req.name, sizeof(req.name), "%s", c->name);
+    memcpy(req.uuid, c->uuid, 16);
+    int r = far_sim_call(x->s, &req, NULL, 0, &rsp, NULL, 0);
+    if (r) {
+        complain("%s: can't make a domain on host %s: %s", c->name, x->host,
+                 strerror(-r));
+        return 0;
+    }
+    uint32_t domid = rsp.a;
+    r = make_domain(x, domid, c, name);
+    if (!r)
+        r = build_post(x, domid, c, rsp.b, rsp.c);
+    for (int i = 0; i < c->vkb_count && !r; i++)
+        r = add_vkb(x, domid, &c->vkbs[i]);
+    if (!r)
+        r = add_console(x, domid, rsp.d);
+    if (!r)
+        r = write_config(c, record_path(x, c->uuid));
+    if (r) {
+        wipe(x, domid);
+        keeper_op(x, HV_DOM_DESTROY, domid, 0, NULL);
+        return 0;
+    }
+    return domid;
+}
+
+/* Waits until the processes of a guest that was ended are gone. */
+static void await_end(struct xl *x, const uint8_t uuid[16])
+{
+    for (int tries = 0; tries < 1000; tries++) {
+        struct hv_req req = { .op = HV_DOM_LIST };
+        struct hv_rsp rsp;
+        static uint32_t words[HV_BATCH * 2];
+        struct hv_info *info = (struct hv_info *)words;
+        bool found = false;
+
+        snprintf(req.host, sizeof(req.host), "%s", x->host);
+        if (far_sim_call(x->s, &req, NULL, 0, &rsp, words, HV_BATCH * 2))
+            return;
+        for (uint32_t i = 0; i < rsp.a; i++)
+            found |=
+                info[i].state == HV_DYING && !memcmp(info[i].uuid, uuid, 16);
+        if (!found)
+            return;
+        poll(NULL, 0, 2);
+    }
+    complain("processes of the guest do not end");
+}
+
+/* Takes a domain apart; the guest stays for its next domain if `keep`. */
+static int take_down(struct xl *x, uint32_t domid, const uint8_t uuid[16],
+                     bool keep)
+{
+    keeper_op(x, HV_DOM_PAUSE, domid, 0, NULL);
+    remove_all(x, domid);
+    wipe(x, domid);
+    int r = keeper_op(x, HV_DOM_DESTROY, domid, keep, NULL);
+    if (r)
+        return complain("can't end domain %u: %s", domid, strerror(-r));
+    unlink(record_path(x, uuid));
+    if (!keep)
+        await_end(x, uuid);
+    return 0;
+}
+
+static int find(struct xl *x, const char *guest, struct hv_info *info)
+{
+    if (!far_sim_find(x->s, x->host, guest, info) && info->state != HV_SAVED)
+        return 0;
+    return complain("%s is an invalid domain identifier on host %s", guest,
+                    x->host);
+}
+
+static int cmd_create(struct xl *x, int argc, char **argv)
+{
+    struct config *c = calloc(1, sizeof(*c));
+    struct hv_info info;
+    int rc = 0;
+
+    if (!c)
+        return complain("out of memory");
+    if (argc < 1 || strlen(argv[0]) >= sizeof(c->name) ||
+        strspn(argv[0], "0123456789") == strlen(argv[0]) ||
+        strchr(argv[0], '/')) {
+        free(c);
+        return complain("create: a guest needs a name, not all digits");
+    }
+    snprintf(c->name, sizeof(c->name), "%s", argv[0]);
+    snprintf(c->type, sizeof(c->type), "pvh");
+    c->memory_mb = 128;
+    if (getrandom(c->uuid, 16, 0) != 16)
+        rc = complain("no random numbers: %s", strerror(errno));
+    c->uuid[6] = (uint8_t)((c->uuid[6] & 0x0f) | 0x40);
+    c->uuid[8] = (uint8_t)((c->uuid[8] & 0x3f) | 0x80);
+    for (int i = 1; i < argc && !rc; i++) {
+        const char *v = strchr(argv[i], '=');
+        size_t key = v ? (size_t)(v - argv[i]) : strlen(argv[i]);
+        v = v ? v + 1 : "";
+#define KEY(k) (key == strlen(k) && !strncmp(argv[i], k, key))
+        if (KEY("vkb")) {
+            if (c->vkb_count == MAX_VKBS)
+                rc = complain("at most %d vkb lines", MAX_VKBS);
+            else
+                rc = parse_vkb(&c->vkbs[c->vkb_count++], v);
+        } else if (KEY("type")) {
+            if (strcmp(v, "pv") && strcmp(v, "pvh"))
+                rc = complain("type is pv or pvh, not '%s'", v);
+            snprintf(c->type, sizeof(c->type), "%.7s", v);
+        } else if (KEY("memory")) {
+            c->memory_mb = (uint32_t)strtoul(v, NULL, 10);
+        } else if (KEY("gntalloc")) {
+            c->gntalloc = (uint32_t)strtoul(v, NULL, 10);
+        } else if (KEY("uuid")) {
+            if (far_sim_uuid_parse(v, c->uuid))
+                rc = complain("'%s' is no uuid", v);
+        } else if (KEY("paused")) {
+            c->paused = true;
+        } else {
+            rc = complain("create: unknown key '%s'", argv[i]);
+        }
+#undef KEY
+    }
+    if (!rc && !far_sim_find(x->s, x->host, c->name, &info))
+        rc = complain("Domain with name \"%s\" already exists.", c->name);
+    if (!rc) {
+        uint32_t domid = build(x, c, c->name);
+        rc = !domid;
+        if (domid && !c->paused && keeper_op(x, HV_DOM_UNPAUSE, domid, 0, NULL))
+            rc = complain("can't unpause domain %u", domid);
+        if (!rc)
+            printf("%u\n", domid);
+    }
+    free_config(c);
+    return rc;
+}
+
+static int cmd_destroy(struct xl *x, const char *guest)
+{
+    struct hv_info info;
+    if (!far_sim_find(x->s, x->host, guest, &info) && info.state == HV_SAVED)
+        return complain("%s is saved; 'farside-sim restore' it first", guest);
+    int rc = find(x, guest, &info);
+    return rc ? rc : take_down(x, info.domid, info.uuid, false);
+}
+
+static int cmd_reboot(struct xl *x, const char *guest)
+{
+    struct hv_info info;
+    int rc = find(x, guest, &info);
+    struct config *c = rc ? NULL : read_config(record_path(x, info.uuid));
+    if (!c)
+        return 1;
+    rc = take_down(x, info.domid, info.uuid, false);
+    if (!rc) {
+        uint32_t domid = build(x, c, c->name);
+        rc = !domid || keeper_op(x, HV_DOM_UNPAUSE, domid, 0, NULL);
+        if (!rc)
+            printf("%u\n", domid);
+    }
+    free_config(c);
+    return rc;
+}
+
+/* Stops the guest's processes when no request of theirs is on its way. */
+static void suspend(struct xl *x, uint32_t domid)
+{
+    struct hv_rsp rsp = { 0 };
+    for (int tries = 0; tries < 500; tries++) {
+        if (keeper_op(x, HV_DOM_SUSPEND, domid, 0, &rsp) || !rsp.a)
+            return;
+        poll(NULL, 0, 2);
+    }
+}
+
+static int cmd_save(struct xl *x, int argc, char **argv)
+{
+    struct hv_info info;
+    int rc = find(x, argv[0], &info);
+    struct config *c = rc ? NULL : read_config(record_path(x, info.uuid));
+    if (!c)
+        return 1;
+    const char *file =
+        argc > 1 ? argv[1]
+                 : path_of("%s/%s/%s.save", x->s->dir, x->host, c->name);
+    char copy[512];
+    snprintf(copy, sizeof(copy), "%s", file);
+    suspend(x, info.domid);
+    rc = write_config(c, copy);
+    if (rc)
+        keeper_op(x, HV_DOM_UNPAUSE, info.domid, 0, NULL);
+    else
+        rc = take_down(x, info.domid, info.uuid, true);
+    free_config(c);
+    return rc;
+}
+
+static int cmd_restore(struct xl *x, const char *what)
+{
+    char path[512];
+    snprintf(path, sizeof(path), "%s", what);
+    if (!strchr(what, '/') && access(what, R_OK))
+        snprintf(path, sizeof(path), "%s/%s/%s.save", x->s->dir, x->host, what);
+    struct config *c = read_config(path);
+    if (!c)
+        return 1;
+    uint32_t domid = build(x, c, c->name);
+    int rc = !domid || keeper_op(x, HV_DOM_UNPAUSE, domid, 0, NULL);
+    if (!rc)
+        printf("%u\n", domid);
+    free_config(c);
+    return rc;
+}
+
+static int cmd_migrate(struct xl *x, const char *guest, const char *where)
+{
+    struct hv_info info;
+    char name[HV_NAME + 16];
+    struct xl dst = { .s = x->s, .host = where };
+    int rc = find(x, guest, &info);
+    struct config *c = rc ? NULL : read_config(record_path(x, info.uuid));
+    if (!c)
+        return 1;
+    dst.xs = far_sim_xenstore(x->s, where);
+    if (!dst.xs) {
+        free_config(c);
+        return 1;
+    }
+    snprintf(name, sizeof(name), "%s--incoming", c->name);
+    uint32_t domid = build(&dst, c, name);
+    rc = !domid;
+    if (!rc) {
+        suspend(x, info.domid);
+        /* The target runs before the source is destroyed. */
+        xs_transaction_t t;
+        char uuid[FAR_SIM_UUID_LEN];
+        far_sim_uuid_print(c->uuid, uuid);
+        do {
+            t = xs_transaction_start(dst.xs);
+            put(&dst, t, path_of("/local/domain/%u/name", domid), "%s",
+                c->name);
+            put(&dst, t, path_of("/vm/%s/name", uuid), "%s", c->name);
+        } while (!xs_transaction_end(dst.xs, t, false) && errno == EAGAIN);
+        rc = keeper_op(&dst, HV_DOM_UNPAUSE, domid, 0, NULL);
+        if (rc)
+            rc = complain("can't unpause %s on host %s", c->name, where);
+        else
+            rc = take_down(x, info.domid, info.uuid, true);
+        if (!rc)
+            printf("%u\n", domid);
+    }
+    xs_close(dst.xs);
+    free_config(c);
+    return rc;
+}
+
+static int cmd_vkb_attach(struct xl *x, const char *guest, int argc,
+                          char **argv)
+{
+    struct hv_info info;
+    struct vkb v = { 0 };
+    char text[1024] = "";
+    int rc = find(x, guest, &info);
+
+    for (int i = 0; i < argc; i++) {
+        size_t n = strlen(text);
+        snprintf(text + n, sizeof(text) - n, "%s%s", n ? "," : "", argv[i]);
+    }
+    if (!rc)
+        rc = parse_vkb(&v, text);
+    struct config *c = rc ? NULL : read_config(record_path(x, info.uuid));
+    rc = rc || !c || c->vkb_count == MAX_VKBS;
+    if (!rc)
+        rc = add_vkb(x, info.domid, &v);
+    if (!rc) {
+        c->vkbs[c->vkb_count++] = v;
+        rc = write_config(c, record_path(x, info.uuid));
+    } else {
+        free_vkb(&v);
+    }
+    if (c)
+        free_config(c);
+    return rc;
+}
+
+static int cmd_vkb_detach(struct xl *x, const char *guest, const char *devid)
+{
+    struct hv_info info;
+    struct removal d;
+    int rc = find(x, guest, &info);
+
+    if (rc)
+        return rc;
+    if (!describe(x, info.domid, "vkbd", devid, &d))
+        return complain("Error: Device %s not connected.", devid);
+    begin_removal(x, &d, false);
+    await_closed(x, &d, 1, DESTROY_TIMEOUT_MS);
+    if (d.waiting) {
+        begin_removal(x, &d, true);
+        await_closed(x, &d, 1, DESTROY_TIMEOUT_MS);
+    }
+    if (d.waiting)
+        rc = complain("vkb %s of %s: the backend did not close", devid, guest);
+    finish_removal(x, &d);
+    struct config *c = read_config(record_path(x, info.uuid));
+    if (c) {
+        for (int i = 0; i < c->vkb_count; i++)
+            if (c->vkbs[i].devid == atoi(devid)) {
+                free_vkb(&c->vkbs[i]);
+                c->vkbs[i] = c->vkbs[--c->vkb_count];
+                break;
+            }
+        write_config(c, record_path(x, info.uuid));
+        free_config(c);
+    }
+    return rc;
+}
+
+static int number(struct xl *x, const char *path)
+{
+    char *v = get(x, XBT_NULL, path);
+    int n = v ? atoi(v) : -1;
+    free(v);
+    return n;
+}
+
+static int cmd_vkb_list(struct xl *x, const char *guest)
+{
+    struct hv_info info;
+    unsigned n = 0;
+    int rc = find(x, guest, &info);
+
+    if (rc)
+        return rc;
+    printf("%-3s %-2s %-6s %-5s %-6s %6s %-10s %-10s %-30s\n", "Idx", "BE",
+           "handle", "state", "evt-ch", "ref", "ID", "BE-type", "BE-path");
+    char **dir = xs_directory(x->xs, XBT_NULL,
+                              path_of("/libxl/%u/device/vkbd", info.domid), &n);
+    for (unsigned i = 0; dir && i < n; i++) {
+        struct removal d;
+        if (!describe(x, info.domid, "vkbd", dir[i], &d))
+            continue;
+        char *id = get(x, XBT_NULL, path_of("%s/unique-id", d.be));
+        int devid = atoi(dir[i]);
+        printf("%-3d %-2d %6d %5d %6d %6d %-10s %-10s %-30s\n", devid, 0, devid,
+               number(x, path_of("%s/state", d.fe)),
+               number(x, path_of("%s/event-channel", d.fe)),
+               number(x, path_of("%s/page-gref", d.fe)), id ? id : "",
+               d.qemu ? "qemu" : "linux", d.be);
+        free(id);
+    }
+    free(dir);
+    return 0;
+}
+
+static int cmd_pause(struct xl *x, const char *guest, uint32_t op)
+{
+    struct hv_info info;
+    int rc = find(x, guest, &info);
+    return rc ? rc : keeper_op(x, op, info.domid, 0, NULL) != 0;
+}
+
+static int dispatch(struct xl *x, const char *cmd, int argc, char **argv)
+{
+    struct hv_info info;
+
+    if (!strcmp(cmd, "create"))
+        return cmd_create(x, argc, argv);
+    if (!strcmp(cmd, "destroy"))
+        return cmd_destroy(x, argv[0]);
+    if (!strcmp(cmd, "reboot"))
+        return cmd_reboot(x, argv[0]);
+    if (!strcmp(cmd, "pause"))
+        return cmd_pause(x, argv[0], HV_DOM_PAUSE);
+    if (!strcmp(cmd, "unpause"))
+        return cmd_pause(x, argv[0], HV_DOM_UNPAUSE);
+    if (!strcmp(cmd, "save"))
+        return cmd_save(x, argc, argv);
+    if (!strcmp(cmd, "restore"))
+        return cmd_restore(x, argv[0]);
+    if (!strcmp(cmd, "migrate"))
+        return cmd_migrate(x, argv[0], argv[1]);
+    if (!strcmp(cmd, "vkb-attach"))
+        return cmd_vkb_attach(x, argv[0], argc - 1, argv + 1);
+    if (!strcmp(cmd, "vkb-detach"))
+        return cmd_vkb_detach(x, argv[0], argv[1]);
+    if (!strcmp(cmd, "vkb-list"))
+        return cmd_vkb_list(x, argv[0]);
+    /* domid, domname */
+    int rc = find(x, argv[0], &info);
+    if (!rc && !strcmp(cmd, "domid"))
+        printf("%u\n", info.domid);
+    else if (!rc)
+        printf("%s\n", info.name);
+    return rc;
+}
+
+int far_sim_xl(struct far_sim *s, const char *command, int argc, char **argv)
+{
+    static const struct {
+        const char *name;
+        int args; /* after HOST */
+    } commands[] = {
+        { "create", 1 },     { "destroy", 1 },  { "reboot", 1 },
+        { "pause", 1 },      { "unpause", 1 },  { "save", 1 },
+        { "restore", 1 },    { "migrate", 2 },  { "vkb-attach", 2 },
+        { "vkb-detach", 2 }, { "vkb-list", 1 }, { "domid", 1 },
+        { "domname", 1 },
+    };
+    struct xl x = { .s = s };
+
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        if (strcmp(commands[i].name, command))
+            continue;
+        if (argc < 1 + commands[i].args) {
+            complain("%s: too few arguments; see 'farside-sim -h'", command);
+            return 2;
+        }
+        x.host = argv[0];
+        x.xs = far_sim_xenstore(s, x.host);
+        if (!x.xs)
+            return 1;
+        int rc = dispatch(&x, command, argc - 1, argv + 1);
+        xs_close(x.xs);
+        return rc;
+    }
+    complain("unknown command '%s'; see 'farside-sim -h'", command);
+    return 2;
+}
