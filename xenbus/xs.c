@@ -305,6 +305,12 @@ unsigned far_xs_own_domid(struct far_xs *xs)
     return (unsigned)domid;
 }
 
+bool far_xs_is_introduced(struct far_xs *xs, unsigned domid)
+{
+    errno = 0;
+    return xs_is_domain_introduced(xs->handle, domid) || errno;
+}
+
 static void say_lost(struct far_defer *defer)
 {
     struct far_xs *xs = CONTAINER(struct far_xs, tell_lost, defer);

@@ -75,6 +75,9 @@ int far_number_parse(const char *text, uint64_t max, uint64_t *value);
 int far_domid_parse(const char *text, unsigned *domid);
 /* Our own: from the relative path "domid", 0 if it can't be read. */
 unsigned far_xs_own_domid(struct far_xs *xs);
+/* Does xenstored know this domain? It tells @releaseDomain after it has let go
+ * of one. True if that can't be asked. */
+bool far_xs_is_introduced(struct far_xs *xs, unsigned domid);
 
 /* A watch on a node and what is below. Fires once at the start, then at most
  * once a turn when something changed, and after a burst of 32 at most each
