@@ -1,1 +1,39 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# The library's objects, once: into the shared library, into the program (which
+# a guest can then run without the library) and into tests.
+noinst_LTLIBRARIES += frontend/libfront.la
+frontend_libfront_la_SOURCES = \
+	core/clock.h \
+	core/loop.c core/loop.h \
+	frontend/event-check.c \
+	frontend/farside-frontend.h \
+	frontend/frontend.c \
+	frontend/kbd.c frontend/kbd.h \
+	frontend/step.c frontend/step.h \
+	xenbus/evtchn.c xenbus/evtchn.h \
+	xenbus/grant.c xenbus/grant.h \
+	xenbus/handshake.c xenbus/handshake.h \
+	xenbus/kbd-ring.c xenbus/kbd-ring.h \
+	xenbus/xs.c xenbus/xs.h \
+	xenstore-schema/schema-read.c xenstore-schema/schema-read.h
+nodist_frontend_libfront_la_SOURCES = \
+	xenstore-schema/schema.c xenstore-schema/schema.h
+# Flags of its own: the same files are built without libtool elsewhere.
+frontend_libfront_la_CFLAGS = $(AM_CFLAGS)
+frontend_libfront_la_LIBADD = $(XEN_LIBS)
+
+lib_LTLIBRARIES = frontend/libfarside-frontend.la
+frontend_libfarside_frontend_la_SOURCES =
+frontend_libfarside_frontend_la_LIBADD = frontend/libfront.la
+frontend_libfarside_frontend_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
+	-no-undefined -export-symbols-regex '^far_frontend_'
+include_HEADERS = frontend/farside-frontend.h
+
+bin_PROGRAMS += frontend/farside-frontend
+frontend_farside_frontend_SOURCES = \
+	frontend/main.c \
+	frontend/uinput.c frontend/uinput.h
+frontend_farside_frontend_LDADD = frontend/libfront.la $(XEN_LIBS) \
+	$(EVDEV_LIBS)
+
+$(frontend_libfront_la_OBJECTS): xenstore-schema/schema.h

@@ -213,3 +213,10 @@ int far_kbd_front_peer_cpu(const struct far_kbd_ring *ring)
                                 memory_order_relaxed);
     return word && word <= FAR_KBD_CPU_MAX ? (int)(word - 1) : -1;
 }
+
+void far_kbd_front_forget_peer(struct far_kbd_ring *ring)
+{
+    if (ring->polls && !ring->broken)
+        atomic_store_explicit(&poll_words(ring)->back_polls_cpu, 0,
+                              memory_order_relaxed);
+}

@@ -73,5 +73,7 @@ bool far_kbd_front_publish(struct far_kbd_ring *ring);
 bool far_kbd_front_arm(struct far_kbd_ring *ring);
 void far_kbd_front_disarm(struct far_kbd_ring *ring, unsigned cpu);
 int far_kbd_front_peer_cpu(const struct far_kbd_ring *ring);
+/* Another backend takes the page up: the former one's word is void. */
+void far_kbd_front_forget_peer(struct far_kbd_ring *ring);
 
 #endif

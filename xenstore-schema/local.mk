@@ -5,8 +5,8 @@ xenstore_schema_libschema_a_SOURCES = \
 nodist_xenstore_schema_libschema_a_SOURCES = \
 	xenstore-schema/schema.c xenstore-schema/schema.h
 
-# Made in the build directory. Whoever includes schema.h and is built by
-# itself says so: ROOM/NAME.$(OBJEXT): xenstore-schema/schema.h
+# Made in the build directory. Whoever includes schema.h says so, for a make
+# of that target alone: $(ROOM_PROGRAM_OBJECTS): xenstore-schema/schema.h
 SCHEMA = $(srcdir)/xenstore-schema/nodes.awk $(srcdir)/xenstore-schema/nodes.txt
 SCHEMA_MAKE = $(AM_V_GEN)$(MKDIR_P) $(@D) && \
 	LC_ALL=C $(AWK) -f $(srcdir)/xenstore-schema/nodes.awk
@@ -18,7 +18,8 @@ xenstore-schema/schema.c: $(SCHEMA)
 	$(SCHEMA_MAKE) -v out=c $(SCHEMA_INTO)
 man/farside-xenstore.7: $(SCHEMA)
 	$(SCHEMA_MAKE) -v out=7 $(SCHEMA_INTO)
-xenstore-schema/schema.$(OBJEXT): xenstore-schema/schema.h
+$(xenstore_schema_libschema_a_OBJECTS): xenstore-schema/schema.h
+$(nodist_xenstore_schema_libschema_a_OBJECTS): xenstore-schema/schema.h
 
 nodist_man_MANS = man/farside-xenstore.7
 BUILT_SOURCES += xenstore-schema/schema.h

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * libfarside-frontend: Xen's frontends in a guest's userspace. This is the
+ * whole interface; everything in it begins with far_frontend_. It prints
+ * nothing. One thread at a time for all that belongs to one far_frontend.
+ *
+ * So far: keyboards and pointers (xen/io/kbdif.h). A program opens the guest's
+ * xenstore, is told which devices there are, opens some, and turns the loop;
+ * events come by callback. Saves, restores, migrations and restarts of the
+ * backend are survived: a callback tells of them, nothing needs to be done.
+ */
+#ifndef FARSIDE_FRONTEND_H
+#define FARSIDE_FRONTEND_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <xen/io/kbdif.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct far_frontend;
+
+/* NULL and errno: ENOENT or EACCES without a xenstore. */
+struct far_frontend *far_frontend_new(void);
+/* Closes all devices, as far_frontend_input_close() does. */
+void far_frontend_free(struct far_frontend *frontend);
+
+/* For programs with a loop of their own: readable when far_frontend_turn()
+ * has something to do. */
+int far_frontend_fd(struct far_frontend *frontend);
+/* Handles what is there and waits for at most timeout_us for something to
+ * come. Number of callbacks that were called inside, or a negative errno;
+ * -ENOTCONN when xenstore has gone. */
+int far_frontend_turn(struct far_frontend *frontend, uint64_t timeout_us);
+/* Turns until far_frontend_stop(), which any thread and signal handlers may
+ * call. 0 or a negative errno. */
+int far_frontend_run(struct far_frontend *frontend);
+void far_frontend_stop(struct far_frontend *frontend);
+
+/* Calls found for each input device (xenstore's device/vkbd/DEVID) that there
+ * is, and for each that appears. It may open the device at once. 0 or a
+ * negative errno. */
+int far_frontend_inputs(struct far_frontend *frontend,
+                        void (*found)(void *arg, unsigned devid), void *arg);
+
+enum far_frontend_state {
+    FAR_FRONTEND_WAITING,   /* for the backend */
+    FAR_FRONTEND_CONNECTED, /* events come */
+    FAR_FRONTEND_CLOSED,    /* the backend closed it; it may come again */
+    FAR_FRONTEND_GONE,      /* the device was removed: close it */
+    FAR_FRONTEND_REFUSED,   /* not ours, or the backend wrote nonsense: why
+                               says what; it is tried again when something
+                               changes */
+};
+
+/* What the backend offered and was agreed on; valid in state CONNECTED. */
+struct far_frontend_input_info {
+    bool keyboard, pointer; /* not disabled */
+    bool absolute, raw;     /* positions; not scaled to width and height */
+    bool multi_touch;
+    bool polls;             /* the page is looked at instead of sleeping */
+    uint32_t width, height; /* positions are below */
+    uint32_t touch_width, touch_height, contacts;
+};
+
+struct far_frontend_input_hooks {
+    /* One event, checked: its type is one of XENKBD_TYPE_*, key codes are at
+     * most KEY_MAX, positions within the info's, contacts below its number. Not
+     * NULL. */
+    void (*event)(void *arg, const union xenkbd_in_event *event);
+    /* After the last event of those that came together; may be NULL. */
+    void (*flush)(void *arg);
+    /* A change of state; why is a sentence, or NULL. May be NULL. */
+    void (*state)(void *arg, enum far_frontend_state state, const char *why);
+};
+
+/* Flags. */
+#define FAR_FRONTEND_FORCE   1u /* also if another driver seems to have it */
+#define FAR_FRONTEND_NO_POLL 2u /* never look instead of sleeping */
+#define FAR_FRONTEND_RAW     4u /* ask for raw positions where offered */
+
+struct far_frontend_input;
+
+/* The hooks are copied; arg is handed to them. They are called from inside
+ * far_frontend_turn() and far_frontend_run() only, and may close the device.
+ * NULL and errno. */
+struct far_frontend_input *far_frontend_input_open(
+    struct far_frontend *frontend, unsigned devid, uint32_t flags,
+    const struct far_frontend_input_hooks *hooks, void *arg);
+/* Lets go of the device: the backend sees Closed (6), and another driver may
+ * have it. input may be NULL. */
+void far_frontend_input_close(struct far_frontend_input *input);
+
+enum far_frontend_state
+far_frontend_input_state(const struct far_frontend_input *input);
+const struct far_frontend_input_info *
+far_frontend_input_info(const struct far_frontend_input *input);
+
+struct far_frontend_input_counters {
+    uint64_t events;    /* delivered */
+    uint64_t invalid;   /* dropped: the backend wrote nonsense */
+    uint64_t wakeups;   /* event channel */
+    uint64_t connected; /* times */
+    uint64_t restored;  /* as another domain, or its nodes made anew */
+};
+const struct far_frontend_input_counters *
+far_frontend_input_counters(const struct far_frontend_input *input);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
