@@ -71,7 +71,7 @@ lab_boot() {
     mkdir -p "$d/cmd" "$d/console"
     ln -s "$LAB_IMAGES/xen.elf" "$LAB_IMAGES/dom0.cpio" "$d/"
     # Names without a folder: QEMU splits this option at blanks and commas.
-    ln -s "$LAB_IMAGES/vmlinuz" "$d/kernel"
+    ln -s "$LAB_IMAGES/vmlinux" "$d/kernel"
     cp "$LAB_HERE/dom0/start" "$LAB_HERE/dom0/words" "$d/"
     [ "$LAB_HOSTS" -gt 1 ] || address=
     {
@@ -117,7 +117,7 @@ lab_boot() {
             -chardev socket,id=a,path=agent,server=on,wait=off \
             -device "virtio-serial-pci,$virtio" \
             -device virtserialport,chardev=a,name=lab.agent \
-            "${net[@]}" >qemu.log 2>&1 </dev/null
+            "${net[@]}" >qemu.log 2>&1 </dev/null 41>&- 42>&- 43>&-
     ) &
     LAB_QEMU[n]=$!
     mkfifo "$d/agent.in"
@@ -127,7 +127,7 @@ lab_boot() {
         while [ ! -S "$d/agent" ]; do nap 0.1; done
         cd "$d" || exit
         exec socat -u STDIN UNIX-CONNECT:agent
-    ) <"$d/agent.in" 2>>"$d/qemu.log" &
+    ) <"$d/agent.in" 2>>"$d/qemu.log" 41>&- 42>&- 43>&- &
     LAB_SOCAT[n]=$!
 }
 
@@ -184,7 +184,7 @@ guest() {
     local d=$LAB_LOGS/h$1
     {
         printf 'name="%s"\ntype="%s"\n' "$2" "$LAB_TYPE"
-        printf 'kernel="%s"\nramdisk="%s"\n' "$LAB_IMAGES/vmlinuz" \
+        printf 'kernel="%s"\nramdisk="%s"\n' "$LAB_IMAGES/vmlinux" \
             "$LAB_IMAGES/guest.cpio.gz"
         printf 'extra="console=hvc0 panic=1 loglevel=5"\n'
         printf 'memory=128\nvcpus=1\non_crash="destroy"\n%s\n' "${3:-}"
