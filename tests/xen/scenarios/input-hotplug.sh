@@ -18,12 +18,12 @@ mark g1
 host 1 'xl vkb-attach g1 backend-type=linux,unique-id=typist0'
 guest_says g1 '^DEV kbd0 ' 15
 host 1 'until_true 10 connected g1 0'
-host 1 'farside send typist0 text by xl'
+host 1 'farside send typist0 text "by xl"'
 guest_typed g1 kbd0 "$(keys_of 'by xl')" 10
 host 1 'farside attach g1 input typist1 feature-abs-pointer=1 width=640 height=480'
 guest_says g1 '^ABS ptr1 0 0 640' 15
 mark g1
-host 1 'farside send typist1 text by farside'
+host 1 'farside send typist1 text "by farside"'
 guest_typed g1 kbd1 "$(keys_of 'by farside')" 10
 host 1 'farside send typist1 abs 65535 0'
 guest_at g1 ptr1 640 0 10
@@ -31,7 +31,7 @@ guest_at g1 ptr1 640 0 10
 host 1 'xl vkb-detach g1 0'
 guest_says g1 '^GONE kbd0' 15
 guest_never g1 '^GONE kbd1'
-host 1 'farside send typist1 text still here'
+host 1 'farside send typist1 text "still here"'
 guest_typed g1 kbd1 "$(keys_of 'still here')" 10
 host 1 'farside detach g1 input 1'
 guest_says g1 '^GONE kbd1' 15
@@ -47,7 +47,7 @@ done
 host 1 "until_true 10 connected g1 $((many - 1))"
 mark g1
 host 1 "for i in $(seq -s ' ' 0 $((many - 1))); do
-            farside send typist\$i key \$((16 + i)) || exit 1
+            farside send typist\$i key \$(printf 0x%x \$((16 + i))) || exit 1
         done" 60
 for ((i = 0; i < many; i++)); do
     guest_says g1 "^EV kbd$i KEY $((16 + i)) 0" 10

@@ -14,7 +14,7 @@ type = virtual
 [device good]
 type = virtual
 C
-all="key a key btn_left key btn_touch key 0x2fe move 5 5 wheel 1 abs 100 100 \
+all="key a key btn_left key 0x2fe key 0xfa key 0x12c key 0x2ff move 5 5 wheel 1 abs 100 100 \
 touch 0 down 10 10 touch 0 move 20 20 touch 0 up key leftshift"
 farside 1
 v=backend-type=linux,unique-id=all
