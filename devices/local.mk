@@ -4,6 +4,7 @@ noinst_LIBRARIES += devices/libdevices.a
 devices_libdevices_a_SOURCES = \
 	devices/device.c devices/device.h \
 	devices/fast-input.c \
+	devices/feed-json.c devices/feed-json.h \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
 	devices/local-client.c devices/local-server.c devices/local-server.h \
