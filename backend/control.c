@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What the control socket is asked: status, send, reload. Attaching and
+ * detaching go through libxl's own commands, and reach us as nodes. Nothing of
+ * the data path.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include "backend/backend.h"
+#include "core/control.h"
+#include "core/status.h"
+#include "core/uuid.h"
+#include "devices/feed-json.h"
+
+#define EVENTS_MAX 4096u
+
+static const char *state_word(const struct far_attachment *a)
+{
+    const struct far_handshake_view *v = &a->view;
+
+    if (v->refused)
+        return "refused";
+    if (v->connected)
+        return v->front == FAR_XB_CONNECTED ? "connected" : "connecting";
+    if (!v->online)
+        return "going";
+    switch (v->back) {
+    case FAR_XB_CLOSING:
+    case FAR_XB_CLOSED:
+        return "closed";
+    default:
+        return "waiting for the guest";
+    }
+}
+
+struct guest_list {
+    const struct far_guest *guest;
+    json_t *devices;
+};
+
+static void add_device(struct far_attachment *a, void *arg)
+{
+    struct guest_list *list = arg;
+    json_t *device;
+
+    if (a->guest != list->guest)
+        return;
+    device = json_pack(
+        "{s:s s:i s:s s:n s:s s:i s:i s:n s:b s:I s:I s:I s:I "
+        "s:I}",
+        "kind", a->kind, "devid", (int)a->devid, "class",
+        far_class_name(a->type->class), "address", "state", state_word(a),
+        "back", (int)a->view.back, "front", (int)a->view.front, "reason",
+        "device_ready", (int)a->view.device_ready, "connects",
+        (json_int_t)a->connects, "adoptions", (json_int_t)a->adoptions,
+        "bounces", (json_int_t)a->bounces, "refusals", (json_int_t)a->refusals,
+        "disconnects", (json_int_t)a->disconnects);
+    if (!device)
+        return;
+    if (a->reason[0])
+        json_object_set_new(device, "reason", json_string(a->reason));
+    a->type->status(a, device);
+    json_array_append_new(list->devices, device);
+}
+
+static json_t *guests_json(struct far_backend *backend)
+{
+    json_t *guests = json_array();
+
+    for (const struct far_guest *g = backend->guests; g; g = g->next) {
+        struct guest_list list = { .guest = g, .devices = json_array() };
+        char uuid[FAR_UUID_TEXT_BYTES];
+
+        far_hotplug_each(backend, add_device, &list);
+        if (!json_array_size(list.devices)) {
+            json_decref(list.devices);
+            continue;
+        }
+        json_array_append_new(
+            guests,
+            json_pack("{s:s s:s s:i s:i s:o}", "name", g->name, "uuid",
+                      far_uuid_format(uuid, g->uuid), "domid", (int)g->domid,
+                      "pages", (int)g->quota.pages, "devices", list.devices));
+    }
+    return guests;
+}
+
+static json_t *devices_json(const struct far_backend *backend)
+{
+    json_t *devices = json_array();
+
+    for (const struct far_device *d = backend->devices.first; d; d = d->next) {
+        json_t *one =
+            json_pack("{s:s s:s s:s s:s s:n s:i}", "name", d->name, "type",
+                      d->type->name, "class", far_class_name(d->type->class),
+                      "state", d->state == FAR_DEVICE_READY ? "ready" : "gone",
+                      "reason", "users", (int)d->users);
+
+        if (one && d->reason[0])
+            json_object_set_new(one, "reason", json_string(d->reason));
+        json_array_append_new(devices, one);
+    }
+    return devices;
+}
+
+static json_t *status(struct far_backend *backend)
+{
+    return json_pack("{s:s s:s s:i s:o s:s s:o s:o}", "program",
+                     "farside-backend", "platform", backend->platform, "pid",
+                     (int)getpid(), "loop", far_loop_json(backend->loop),
+                     "netproxy", far_local_client_reason(backend->client),
+                     "guests", guests_json(backend), "devices",
+                     devices_json(backend));
+}
+
+static json_t *send_events(struct far_backend *backend, const json_t *request)
+{
+    const char *name = json_string_value(json_object_get(request, "device"));
+    const json_t *words = json_object_get(request, "events");
+    size_t room = json_array_size(words);
+    struct far_error error = { 0 };
+    struct far_input_event *events;
+    struct far_device *device;
+    unsigned count;
+    int r;
+
+    if (!name || !far_name_valid(name))
+        return far_control_error(-EINVAL, "send: \"device\" must name one");
+    if (room > EVENTS_MAX)
+        return far_control_error(-E2BIG, "send: more than %u events at once",
+                                 EVENTS_MAX);
+    events = calloc(room + 1, sizeof(*events));
+    if (!events)
+        return far_control_error(-ENOMEM, "send: memory is out");
+    r = far_feed_events_from_json(words, events, (unsigned)room, &error);
+    if (r < 0) {
+        free(events);
+        return far_control_error(r, "%s", error.text);
+    }
+    count = (unsigned)r;
+    r = 0;
+    device = far_device_find(&backend->devices, name);
+    if (far_device_is_exported(backend->conf, name)) {
+        for (unsigned at = 0; !r && at < count; at += 64)
+            r = far_local_client_feed(backend->client, name, events + at,
+                                      count - at < 64 ? count - at : 64,
+                                      &error);
+    } else if (!device) {
+        r = far_error(&error, -ENOENT,
+                      "%s: there is no [device %s] in farside.conf", name,
+                      name);
+    } else if (!device->type->feed) {
+        r = far_error(&error, -EOPNOTSUPP,
+                      "%s is of type %s, which takes its events from "
+                      "elsewhere; only a virtual device can be fed",
+                      name, device->type->name);
+    } else {
+        r = device->type->feed(device, events, count, &error);
+    }
+    free(events);
+    return r ? far_control_error(r, "%s", error.text)
+             : json_pack("{s:b s:i}", "ok", 1, "events", (int)count);
+}
+
+json_t *far_backend_control(json_t *request, void *arg)
+{
+    struct far_backend *backend = arg;
+    const char *what = json_string_value(json_object_get(request, "request"));
+    struct far_error error = { 0 };
+
+    if (!what)
+        return far_control_error(-EINVAL, "there is no \"request\"");
+    if (!strcmp(what, "status"))
+        return status(backend);
+    if (!strcmp(what, "send"))
+        return send_events(backend, request);
+    if (!strcmp(what, "reload")) {
+        int r = backend->reload(backend, &error);
+
+        return r ? far_control_error(r, "%s", error.text)
+                 : json_pack("{s:b}", "ok", 1);
+    }
+    return far_control_error(-EOPNOTSUPP,
+                             "farside-backend knows no request \"%s\"; it "
+                             "knows status, send, reload",
+                             what);
+}

@@ -1,0 +1,1034 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The input port: kbdif's ring towards a guest, the chain of devices behind
+ * it, and what stands in the journal about it. What is safe and what an event
+ * becomes is decided in port-input-checks.c; when to connect, in hotplug.c.
+ *
+ *   port ── fast input ── device of this process | local client | absent
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "backend/backend.h"
+#include "backend/port-input-checks.h"
+#include "core/clock.h"
+#include "core/status.h"
+#include "xenbus/kbd-ring.h"
+#include "xenstore-schema/schema.h"
+
+/* Between two samples of latency, if events come faster than that. */
+#define SAMPLE_US 1000u
+
+/* Ours, beside kbdif's, in BE: see port-input-checks.h. */
+#define NODE_SHIELD FAR_NODE_VKB_BACK_FARSIDE_SHIELD
+
+/* The journal's state->own. */
+struct own {
+    struct far_key_set held;
+    struct far_kbd_track track;
+};
+static_assert(sizeof(struct own) <= FAR_JOURNAL_OWN_BYTES, "fits the journal");
+static_assert(sizeof(struct far_kbd_mode) <= FAR_JOURNAL_MODE_BYTES,
+              "fits the journal");
+
+enum binding { NO_CHAIN, ABSENT, OWN_DEVICE, CLIENT };
+
+struct port {
+    struct far_layer layer; /* top of the chain */
+    struct far_attachment *a;
+    struct far_layer *fast;
+    enum binding binding;
+    struct far_address address;
+    bool has_address;
+    char absent[232]; /* why there is no device, for the binding ABSENT */
+
+    struct far_kbd_offer offer;
+    struct far_kbd_mode mode;
+    struct far_kbd_track track;
+    struct far_kbd_ring ring;
+    struct far_grant_map map;
+    struct far_evtchn evtchn;
+    struct far_poller poller;
+    struct far_defer publish;
+    bool served;
+    bool blocked;   /* the chain was told that there is no room */
+    bool unsettled; /* something to journal and to ack */
+
+    uint64_t incarnation, received;
+
+    /* latency: of one event at a time */
+    uint64_t sampled_us; /* when the last sample began */
+    uint64_t begin_ns;   /* interrupt() was called; 0: no sample runs */
+    uint64_t event_us;   /* its time */
+    uint64_t out_ns;     /* published; 0: nothing is waited for */
+    uint32_t out_prod;   /* in_cons that acknowledges it */
+    struct far_hist age, inject, guest;
+
+    uint64_t events, notifies, wakes, spurious, full, not_taken, not_wanted,
+        not_valid;
+};
+
+#define CONTAINER(type, member, pointer) \
+    ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
+
+static struct port *port_of(const struct far_attachment *a)
+{
+    return a->port;
+}
+
+/* --- the bottom of a chain whose device is not there ---------------------- */
+
+struct absent {
+    struct far_layer layer;
+    char reason[232];
+};
+
+static void absent_activate(struct far_layer *layer, uint64_t incarnation,
+                            uint64_t received)
+{
+    struct absent *absent = (struct absent *)(void *)layer;
+    struct far_layer_news news = { .reason = absent->reason };
+
+    (void)incarnation;
+    (void)received;
+    far_layer_state(layer->above, FAR_DEVICE_GONE, &news);
+}
+
+static void absent_ack(struct far_layer *layer, uint64_t sequence)
+{
+    (void)layer;
+    (void)sequence;
+}
+
+static void absent_resume(struct far_layer *layer)
+{
+    (void)layer;
+}
+
+static void absent_close(struct far_layer *layer)
+{
+    free(layer);
+}
+
+static const struct far_layer_ops absent_ops = {
+    .name = "absent",
+    .activate = absent_activate,
+    .ack = absent_ack,
+    .resume = absent_resume,
+    .close = absent_close,
+};
+
+static struct far_layer *absent_new(const char *reason)
+{
+    struct absent *absent = calloc(1, sizeof(*absent));
+
+    if (!absent)
+        return NULL;
+    absent->layer.ops = &absent_ops;
+    snprintf(absent->reason, sizeof(absent->reason), "%s", reason);
+    return &absent->layer;
+}
+
+/* --- towards the guest -----------------------------------------------------
+ */
+
+static void broken(struct port *port)
+{
+    port->served = false;
+    far_attachment_fail(port->a,
+                        "the guest has written nonsense into its page: in_cons "
+                        "is not between what it was and what was sent");
+}
+
+/* What the guest has, in the journal; before in_prod is written. */
+static void note(struct port *port)
+{
+    struct far_journal_state state = { .incarnation = port->incarnation,
+                                       .received = port->received,
+                                       .ring = port->ring.mine };
+    struct own own = { .held = *far_fast_input_held(port->fast),
+                       .track = port->track };
+
+    memcpy(state.own, &own, sizeof(own));
+    far_journal_note(port->a->record, &state);
+}
+
+/* End of the turn, or a full ring: one index, one event, one ack for all. The
+ * order is journal.h's. */
+static void publish_now(struct port *port)
+{
+    bool any = port->ring.mine != port->ring.published;
+
+    if (!port->unsettled || !port->served || !port->a->record)
+        return;
+    port->unsettled = false;
+    note(port);
+    if (far_kbd_back_publish(&port->ring)) {
+        port->notifies++;
+        (void)far_evtchn_notify(&port->evtchn);
+    }
+    if (any && port->begin_ns) {
+        uint64_t now = far_now_ns();
+
+        far_hist_add(&port->inject, now - port->begin_ns);
+        if (now / 1000 >= port->event_us)
+            far_hist_add(&port->age, now - port->event_us * 1000);
+        if (!port->out_ns) {
+            port->out_ns = now;
+            port->out_prod = port->ring.mine;
+        }
+        port->begin_ns = 0;
+    }
+    if (port->received)
+        far_layer_ack(port->fast, port->received);
+}
+
+static void publish_deferred(struct far_defer *defer)
+{
+    publish_now(CONTAINER(struct port, publish, defer));
+}
+
+static bool port_interrupt(struct far_layer *layer, const struct far_op *op)
+{
+    struct port *port = (struct port *)(void *)layer;
+    struct far_backend *backend = port->a->backend;
+    struct far_input_event event;
+    union xenkbd_in_event entry;
+    int room;
+
+    if (op->opcode != FAR_INPUT_EVENT) {
+        port->not_valid++;
+        return true;
+    }
+    if (!port->served) {
+        port->blocked = true;
+        return false;
+    }
+    room = far_kbd_back_room(&port->ring);
+    if (room <= 0) {
+        if (room < 0) {
+            broken(port);
+        } else {
+            port->full++;
+            publish_now(port);
+        }
+        port->blocked = true;
+        return false;
+    }
+    memcpy(&event, op->args, sizeof(event));
+    switch (far_kbd_translate(&port->mode, &port->track, &event, &entry)) {
+    case FAR_KBD_SEND:
+        if (!port->begin_ns &&
+            far_loop_now_us(backend->loop) >= port->sampled_us + SAMPLE_US) {
+            port->sampled_us = far_loop_now_us(backend->loop);
+            port->begin_ns = far_now_ns();
+            port->event_us = event.time_us;
+        }
+        far_kbd_back_put(&port->ring, &entry);
+        port->events++;
+        break;
+    case FAR_KBD_NOTHING:
+        break;
+    case FAR_KBD_NOT_VALID:
+        port->not_valid++;
+        break;
+    case FAR_KBD_NOT_TAKEN:
+        port->not_taken++;
+        break;
+    case FAR_KBD_NOT_WANTED:
+        port->not_wanted++;
+        break;
+    }
+    if (op->sequence > port->received)
+        port->received = op->sequence;
+    port->unsettled = true;
+    far_defer(backend->loop, &port->publish, publish_deferred);
+    return true;
+}
+
+static void port_state(struct far_layer *layer, enum far_device_state state,
+                       const struct far_layer_news *news)
+{
+    struct port *port = (struct port *)(void *)layer;
+
+    layer->device_state = state;
+    if (state == FAR_DEVICE_READY && news &&
+        news->incarnation != port->incarnation) {
+        /* its sequence begins anew */
+        port->incarnation = news->incarnation;
+        port->received = 0;
+    }
+    far_attachment_step(port->a);
+}
+
+static const struct far_layer_ops port_ops = {
+    .name = "input-port",
+    .interrupt = port_interrupt,
+    .state = port_state,
+};
+
+/* The guest has taken something, or says so. */
+static enum far_evtchn_verdict look(struct port *port)
+{
+    uint32_t before = port->ring.other;
+    int room = far_kbd_back_room(&port->ring);
+
+    if (room < 0) {
+        broken(port);
+        return FAR_EVTCHN_BROKEN;
+    }
+    if (port->ring.other == before)
+        return FAR_EVTCHN_SPURIOUS;
+    if (port->out_ns && (int32_t)(port->ring.other - port->out_prod) >= 0) {
+        far_hist_add(&port->guest, far_now_ns() - port->out_ns);
+        port->out_ns = 0;
+    }
+    if (port->blocked && room) {
+        port->blocked = false;
+        far_layer_resume(port->fast);
+    }
+    return FAR_EVTCHN_WORKED;
+}
+
+static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
+{
+    struct port *port = CONTAINER(struct port, evtchn, evtchn);
+    enum far_evtchn_verdict verdict;
+
+    port->wakes++;
+    if (!port->served)
+        return FAR_EVTCHN_BROKEN;
+    verdict = look(port);
+    if (verdict == FAR_EVTCHN_SPURIOUS)
+        port->spurious++;
+    return verdict;
+}
+
+/* The extension: in_cons is looked at while the loop spins. */
+static bool poll_ring(struct far_poller *poller)
+{
+    struct port *port = CONTAINER(struct port, poller, poller);
+
+    return port->served && far_kbd_back_moved(&port->ring) &&
+           look(port) == FAR_EVTCHN_WORKED;
+}
+
+static bool poll_elsewhere(struct far_poller *poller)
+{
+    struct port *port = CONTAINER(struct port, poller, poller);
+    int cpu = far_kbd_back_peer_cpu(&port->ring);
+
+    return cpu >= 0 && cpu != sched_getcpu();
+}
+
+static bool poll_arm(struct far_poller *poller)
+{
+    return far_kbd_back_arm(&CONTAINER(struct port, poller, poller)->ring);
+}
+
+static void poll_disarm(struct far_poller *poller)
+{
+    int cpu = sched_getcpu();
+
+    far_kbd_back_disarm(&CONTAINER(struct port, poller, poller)->ring,
+                        cpu < 0 ? 0 : (unsigned)cpu);
+}
+
+/* --- nodes ------------------------------------------------------------------
+ */
+
+struct reader {
+    struct far_xs *xs;
+    far_xs_t t;
+    const char *dir;
+};
+
+static int read_node(void *arg, const char *node, char *value, size_t room)
+{
+    struct reader *reader = arg;
+
+    return far_xs_read(reader->xs, reader->t, value, room, "%s/%s", reader->dir,
+                       node);
+}
+
+static int read_offer(struct far_attachment *a, far_xs_t t,
+                      struct far_schema_vkb_back *back,
+                      struct far_kbd_offer *offer, struct far_error *error)
+{
+    struct reader reader = { .xs = a->backend->xs, .t = t, .dir = a->back };
+    struct far_schema_fault fault = { 0 };
+    int r = far_schema_vkb_back_read(back, read_node, &reader, &fault);
+
+    if (r)
+        return far_error(error, r, "its own node %s",
+                         fault.node ? fault.text : strerror(-r));
+    *offer = (struct far_kbd_offer){
+        .disable_keyboard = back->feature_disable_keyboard,
+        .disable_pointer = back->feature_disable_pointer,
+        .abs = back->feature_abs_pointer,
+        .raw = back->feature_raw_pointer,
+        .touch = back->feature_multi_touch,
+        .shielded = back->has_farside_shield,
+        .width = back->width,
+        .height = back->height,
+        .touch_width = back->multi_touch_width,
+        .touch_height = back->multi_touch_height,
+        .touch_contacts = back->multi_touch_num_contacts,
+    };
+    return 0;
+}
+
+static int8_t asked(bool has, bool value)
+{
+    return has ? (int8_t)value : (int8_t)-1;
+}
+
+static int read_request(struct far_attachment *a,
+                        struct far_kbd_request *request,
+                        struct far_error *error)
+{
+    struct reader reader = { .xs = a->backend->xs, .dir = a->front };
+    struct far_schema_fault fault = { 0 };
+    struct far_schema_vkb_front front;
+    int r = far_schema_vkb_front_read(&front, read_node, &reader, &fault);
+
+    if (r)
+        return far_error(error, r, "the guest's node %s",
+                         fault.node ? fault.text : strerror(-r));
+    *request = (struct far_kbd_request){
+        .abs = asked(front.has_request_abs_pointer, front.request_abs_pointer),
+        .raw = asked(front.has_request_raw_pointer, front.request_raw_pointer),
+        .touch =
+            asked(front.has_request_multi_touch, front.request_multi_touch),
+        .poll = front.request_poll,
+        .gref = front.page_gref,
+        .port = front.event_channel,
+    };
+    return 0;
+}
+
+/* --- the chain ---------------------------------------------------------------
+ */
+
+static const struct far_conf_section *platform_of(struct far_backend *backend)
+{
+    return far_conf_section(backend->conf, "platform", "");
+}
+
+static bool is_ours(const struct far_backend *backend,
+                    const struct far_address *address)
+{
+    return !address->platform[0] ||
+           !strcmp(address->platform, backend->platform);
+}
+
+/* Which bottom the chain should have now. */
+static enum binding wanted(struct port *port, struct far_device **device)
+{
+    struct far_backend *backend = port->a->backend;
+
+    *device = NULL;
+    if (!is_ours(backend, &port->address))
+        return CLIENT;
+    if (far_device_is_exported(backend->conf, port->address.device))
+        return CLIENT;
+    *device = far_device_find(&backend->devices, port->address.device);
+    if (!*device) {
+        snprintf(port->absent, sizeof(port->absent),
+                 "%s: there is no [device %s] in farside.conf; add it and "
+                 "reload",
+                 port->address.device, port->address.device);
+        return ABSENT;
+    }
+    if ((*device)->type->class != FAR_CLASS_INPUT &&
+        (*device)->type->class != FAR_CLASS_NONE) {
+        snprintf(port->absent, sizeof(port->absent),
+                 "%s is a device of class %s, not of class input",
+                 port->address.device, far_class_name((*device)->type->class));
+        return ABSENT;
+    }
+    return OWN_DEVICE;
+}
+
+static int open_bottom(struct port *port, struct far_layer **bottom)
+{
+    struct far_backend *backend = port->a->backend;
+    struct far_local_who *who = &port->a->record->who;
+    struct far_error error = { 0 };
+    struct far_device *device;
+
+    port->binding = wanted(port, &device);
+    *bottom = NULL;
+    if (port->binding == OWN_DEVICE &&
+        far_device_open(device, who, bottom, &error)) {
+        snprintf(port->absent, sizeof(port->absent), "%s", error.text);
+        port->binding = ABSENT;
+    }
+    if (port->binding == CLIENT &&
+        far_local_client_open(backend->client, who, bottom, &error)) {
+        snprintf(port->absent, sizeof(port->absent), "%s", error.text);
+        port->binding = ABSENT;
+    }
+    if (port->binding == ABSENT)
+        *bottom = absent_new(port->absent);
+    return *bottom ? 0 : -ENOMEM;
+}
+
+static int open_chain(struct port *port, struct far_error *error)
+{
+    struct far_backend *backend = port->a->backend;
+    const struct far_conf_section *platform = platform_of(backend);
+    struct far_fast_input_options options = {
+        .release_after_us = far_conf_time_us(platform, "release-after", 500000),
+        .stale_us = far_conf_time_us(platform, "stale", 2000000),
+    };
+    struct far_layer *bottom;
+
+    if (port->fast)
+        return 0;
+    port->fast = far_fast_input_new(backend->loop, &options);
+    if (!port->fast || open_bottom(port, &bottom)) {
+        far_layer_close(port->fast);
+        port->fast = NULL;
+        port->binding = NO_CHAIN;
+        return far_error(error, -ENOMEM, "memory is out");
+    }
+    far_layer_stack(port->fast, bottom);
+    far_layer_stack(&port->layer, port->fast);
+    return 0;
+}
+
+static void close_chain(struct port *port)
+{
+    far_layer_close(port->fast);
+    port->fast = NULL;
+    port->layer.below = NULL;
+    port->layer.device_state = FAR_DEVICE_GONE;
+    port->binding = NO_CHAIN;
+}
+
+/* Our own name of a device of this platform is the same as the bare one. */
+static void fill_who(struct port *port)
+{
+    struct far_local_who *who = &port->a->record->who;
+    struct far_address *address = &port->address;
+    bool ours = is_ours(port->a->backend, address);
+
+    memset(who->platform, 0, sizeof(who->platform));
+    memset(who->standby, 0, sizeof(who->standby));
+    memset(who->device, 0, sizeof(who->device));
+    if (!ours)
+        memcpy(who->platform, address->platform, sizeof(who->platform));
+    memcpy(who->standby, address->standby, sizeof(who->standby));
+    memcpy(who->device, address->device, sizeof(who->device));
+}
+
+static bool same_who(const struct port *port)
+{
+    const struct far_local_who *who = &port->a->record->who;
+    const struct far_address *address = &port->address;
+
+    return !strcmp(who->device, address->device) &&
+           !strcmp(who->standby, address->standby) &&
+           !strcmp(who->platform,
+                   is_ours(port->a->backend, address) ? "" : address->platform);
+}
+
+/* --- the port's table --------------------------------------------------------
+ */
+
+static bool input_mine(struct far_attachment *a)
+{
+    struct far_address address;
+    struct far_error error;
+    char text[256];
+    bool exists;
+
+    if (strcmp(a->kind, "vkbd"))
+        return true; /* vinput is nobody else's */
+    /* QEMU serves vkbd, and takes a node at state 1. libxl starts it, if it
+     * does, before it lets a new domain run, but after it wrote this node: so
+     * only a front that runs shows that no device model is coming. */
+    if (a->view.front != FAR_XB_INITIALISED &&
+        a->view.front != FAR_XB_CONNECTED)
+        return false;
+    if (far_xs_read(a->backend->xs, 0, text, sizeof(text), "%s/unique-id",
+                    a->back) <= 0 ||
+        far_address_parse(&address, text, &error))
+        return false;
+    exists = far_xs_read(a->backend->xs, 0, text, sizeof(text),
+                         "device-model/%u/state", a->guest->domid) != -ENOENT ||
+             far_xs_read(a->backend->xs, 0, text, sizeof(text),
+                         "/local/domain/%u/image/device-model-pid",
+                         a->guest->domid) != -ENOENT;
+    return !exists;
+}
+
+struct publication {
+    struct port *port;
+    struct far_schema_vkb_back back;
+    struct far_error *error;
+    bool failed; /* with error: not xenstore's */
+};
+
+static int write_features(struct far_xs *xs, far_xs_t t, void *arg)
+{
+    struct publication *p = arg;
+    struct port *port = p->port;
+    struct far_kbd_offer *offer = &port->offer;
+    struct far_kbd_publish publish;
+    char path[FAR_XS_PATH_BYTES + 32];
+    int r;
+
+#define WRITE(node, ...)                                            \
+    do {                                                            \
+        snprintf(path, sizeof(path), "%s/%s", port->a->back, node); \
+        r = far_xs_write(xs, t, path, __VA_ARGS__);                 \
+        if (r)                                                      \
+            return r;                                               \
+    } while (0)
+
+    p->failed = false;
+    r = read_offer(port->a, t, &p->back, offer, p->error);
+    if (!r)
+        r = far_kbd_check_offer(offer, &publish, p->error);
+    if (r) {
+        p->failed = r != -EAGAIN;
+        return r;
+    }
+    if (publish.remove_disable_pointer) {
+        r = far_xs_remove(xs, t, "%s/%s", port->a->back,
+                          FAR_NODE_VKB_BACK_FEATURE_DISABLE_POINTER);
+        if (r)
+            return r;
+        WRITE(NODE_SHIELD, "pointer");
+    }
+    if (publish.write_abs)
+        WRITE(FAR_NODE_VKB_BACK_FEATURE_ABS_POINTER, "1");
+    if (publish.write_size) {
+        WRITE(FAR_NODE_VKB_BACK_WIDTH, "%u", offer->width);
+        WRITE(FAR_NODE_VKB_BACK_HEIGHT, "%u", offer->height);
+    }
+    if (publish.write_touch_size) {
+        WRITE(FAR_NODE_VKB_BACK_MULTI_TOUCH_WIDTH, "%u", offer->touch_width);
+        WRITE(FAR_NODE_VKB_BACK_MULTI_TOUCH_HEIGHT, "%u", offer->touch_height);
+    }
+    if (publish.write_contacts)
+        WRITE(FAR_NODE_VKB_BACK_MULTI_TOUCH_NUM_CONTACTS, "%u",
+              offer->touch_contacts);
+    if (!p->back.feature_poll)
+        WRITE(FAR_NODE_VKB_BACK_FEATURE_POLL, "1");
+#undef WRITE
+    return 0;
+}
+
+static struct port *port_get(struct far_attachment *a, struct far_error *error)
+{
+    struct port *port = a->port;
+
+    if (port)
+        return port;
+    port = calloc(1, sizeof(*port));
+    if (!port) {
+        far_error(error, -ENOMEM, "memory is out");
+        return NULL;
+    }
+    port->layer.ops = &port_ops;
+    port->a = a;
+    a->port = port;
+    return port;
+}
+
+/* Which device was ordered; unique-id stands where only dom0 can write. */
+static int read_address(struct port *port, const char *unique_id,
+                        struct far_error *error)
+{
+    struct far_error why;
+
+    if (!unique_id)
+        return far_error(error, -EINVAL,
+                         "its vkb line names no device; add "
+                         "unique-id=DEVICE or unique-id=PLATFORM/DEVICE");
+    if (far_address_parse(&port->address, unique_id, &why))
+        return far_error(error, -EINVAL, "unique-id: %s", why.text);
+    port->has_address = true;
+    return 0;
+}
+
+/* Record and chain, for publish and adopt. */
+static int prepare(struct port *port, struct far_error *error)
+{
+    struct far_attachment *a = port->a;
+    int r = far_attachment_record(a, error);
+
+    if (r)
+        return r;
+    if (!same_who(port)) {
+        close_chain(port); /* another device was ordered */
+        far_journal_edit(a->record);
+        if (a->record->who.device[0])
+            a->record->who.attachment =
+                far_journal_attachment(a->backend->journal);
+        fill_who(port);
+        far_journal_seal(a->record);
+    }
+    return open_chain(port, error);
+}
+
+static int input_publish(struct far_attachment *a, struct far_error *error)
+{
+    struct port *port = port_get(a, error);
+    struct publication p = { .port = port, .error = error };
+    int r;
+
+    if (!port)
+        return -ENOMEM;
+    r = far_xs_transact(a->backend->xs, write_features, &p);
+    if (r)
+        return p.failed ? r : far_error(error, r, "xenstore: %s", strerror(-r));
+    r = read_address(port, p.back.has_unique_id ? p.back.unique_id : NULL,
+                     error);
+    return r ? r : prepare(port, error);
+}
+
+/* Map, bind, begin at mine (or where the page says, if that is -1). */
+static int serve(struct port *port, int64_t mine, struct far_error *error)
+{
+    struct far_attachment *a = port->a;
+    struct far_evtchns *channels = far_guest_channels(a->guest);
+    uint32_t gref = port->mode.gref;
+    int r;
+
+    if (!channels)
+        return far_error(error, -errno, "no event channels: %s",
+                         strerror(errno));
+    r = far_grant_map(a->backend->grants, &port->map, a->guest->domid, &gref, 1,
+                      true, &a->guest->quota);
+    if (r)
+        return far_error(error, r,
+                         "the guest's page-gref %u can't be mapped: %s", gref,
+                         strerror(-r));
+    r = far_evtchn_bind(channels, &port->evtchn, port->mode.port, fired);
+    if (r) {
+        far_grant_unmap(&port->map);
+        return far_error(error, r,
+                         "the guest's event-channel %u can't be bound: %s",
+                         port->mode.port, strerror(-r));
+    }
+    far_kbd_back_init(&port->ring, port->map.memory,
+                      mine < 0 ? far_kbd_page_start(port->map.memory)
+                               : (uint32_t)mine,
+                      port->mode.poll != 0);
+    if (port->mode.poll) {
+        port->poller = (struct far_poller){ .poll = poll_ring,
+                                            .peer_elsewhere = poll_elsewhere,
+                                            .arm = poll_arm,
+                                            .disarm = poll_disarm };
+        far_poller_add(a->backend->loop, &port->poller);
+    }
+    port->served = true;
+    port->out_ns = port->begin_ns = 0;
+    return 0;
+}
+
+static void unserve(struct port *port)
+{
+    port->served = false;
+    port->unsettled = false;
+    far_defer_cancel(port->a->backend->loop, &port->publish);
+    far_poller_del(&port->poller);
+    far_evtchn_unbind(&port->evtchn);
+    far_grant_unmap(&port->map);
+}
+
+/* The chain is told that a guest is there. */
+static void activate(struct port *port)
+{
+    far_layer_activate(port->fast, port->received ? port->incarnation : 0,
+                       port->received);
+    port->blocked = false;
+    far_layer_resume(port->fast);
+}
+
+static int input_connect(struct far_attachment *a, struct far_error *error)
+{
+    static const struct far_key_set none;
+    struct port *port = port_of(a);
+    struct far_journal_record *record = a->record;
+    struct far_kbd_request request;
+    struct far_schema_vkb_back back;
+    int r;
+
+    unserve(port);
+    r = read_offer(a, 0, &back, &port->offer, error);
+    if (!r)
+        r = read_request(a, &request, error);
+    if (!r)
+        r = far_kbd_check_front(&port->offer, &request, &port->mode, error);
+    if (r)
+        return r;
+    r = serve(port, -1, error);
+    if (r)
+        return r;
+    /* A front that starts has no key down, and knows nothing of what waited
+     * for another. */
+    far_fast_input_set_held(port->fast, &none);
+    far_kbd_track_init(&port->track, &port->mode);
+    far_journal_edit(record);
+    record->connected = 1;
+    record->refs_count = record->ports_count = 1;
+    record->refs[0] = port->mode.gref;
+    record->ports[0] = port->mode.port;
+    memcpy(record->mode, &port->mode, sizeof(port->mode));
+    note(port);
+    far_journal_seal(record);
+    activate(port);
+    return 0;
+}
+
+static int input_adopt(struct far_attachment *a, struct far_error *error)
+{
+    struct far_journal_record *record = a->record;
+    struct far_journal_state state;
+    struct far_kbd_request request;
+    struct far_schema_vkb_back back;
+    struct far_kbd_mode now;
+    struct far_address ordered;
+    struct far_grant_map look_map = { 0 };
+    struct port *port = port_get(a, error);
+    struct own own;
+    uint32_t in_prod;
+    int r;
+
+    if (!port)
+        return -ENOMEM;
+    memcpy(&port->mode, record->mode, sizeof(port->mode));
+    if (record->refs_count != 1 || record->ports_count != 1 ||
+        record->refs[0] != port->mode.gref ||
+        record->ports[0] != port->mode.port)
+        return far_error(error, -EILSEQ, "its journal is damaged");
+    /* The front must still mean the same page and port, and what was agreed
+     * then must still be safe now. The request-* nodes may say what they like:
+     * what was agreed counts. */
+    r = read_offer(a, 0, &back, &port->offer, error);
+    if (!r)
+        r = read_request(a, &request, error);
+    if (!r)
+        r = far_kbd_check_front(&port->offer, &request, &now, error);
+    if (r)
+        return r;
+    if (now.gref != port->mode.gref || now.port != port->mode.port)
+        return far_error(error, -ESTALE,
+                         "the guest has another page or event channel now");
+    if (port->mode.keys > now.keys || port->mode.buttons > now.buttons ||
+        port->mode.pointer > now.pointer)
+        return far_error(error, -ESTALE, "its nodes have changed");
+    r = read_address(port, back.has_unique_id ? back.unique_id : NULL, error);
+    if (r)
+        return r;
+    ordered = port->address;
+    if (!same_who(port))
+        return far_error(error, -ESTALE, "%s was ordered meanwhile",
+                         ordered.device);
+
+    /* Mapped for a look first: which in_prod did the guest see? */
+    r = far_grant_map(a->backend->grants, &look_map, a->guest->domid,
+                      &port->mode.gref, 1, true, &a->guest->quota);
+    if (r)
+        return far_error(error, r, "its page can't be mapped: %s",
+                         strerror(-r));
+    in_prod =
+        __atomic_load_n(&((const struct xenkbd_page *)look_map.memory)->in_prod,
+                        __ATOMIC_ACQUIRE);
+    far_grant_unmap(&look_map);
+    r = far_journal_noted(record, in_prod, &state);
+    if (r)
+        return far_error(error, r,
+                         "the journal does not know the index in its page");
+    memcpy(&own, state.own, sizeof(own));
+    port->track = own.track;
+    port->incarnation = state.incarnation;
+    port->received = state.received;
+    r = prepare(port, error);
+    if (r)
+        return r;
+    r = serve(port, (int64_t)in_prod, error);
+    if (r)
+        return r;
+    if (far_kbd_back_room(&port->ring) < 0) {
+        unserve(port);
+        return far_error(error, -EPROTO, "the indexes in its page are wrong");
+    }
+    far_fast_input_set_held(port->fast, &own.held);
+    /* Nobody knows any more whose fingers these were. */
+    for (unsigned id = 0; id < FAR_INPUT_CONTACTS_MAX; id++) {
+        struct far_input_event up = { .type = FAR_INPUT_TOUCH,
+                                      .flags = FAR_INPUT_MADE,
+                                      .code = FAR_TOUCH_UP,
+                                      .value = (int32_t)id };
+        union xenkbd_in_event entry;
+
+        if (port->track.contacts & 1u << id &&
+            far_kbd_back_room(&port->ring) > 1 &&
+            far_kbd_translate(&port->mode, &port->track, &up, &entry) ==
+                FAR_KBD_SEND)
+            far_kbd_back_put(&port->ring, &entry);
+    }
+    if (port->track.frame && far_kbd_back_room(&port->ring) > 0) {
+        struct far_input_event syn = { .type = FAR_INPUT_TOUCH,
+                                       .flags = FAR_INPUT_MADE,
+                                       .code = FAR_TOUCH_SYN };
+        union xenkbd_in_event entry;
+
+        if (far_kbd_translate(&port->mode, &port->track, &syn, &entry) ==
+            FAR_KBD_SEND)
+            far_kbd_back_put(&port->ring, &entry);
+    }
+    port->unsettled = true;
+    activate(port);
+    publish_now(port);
+    /* The predecessor may have died between in_prod and its event. */
+    (void)far_evtchn_notify(&port->evtchn);
+    return 0;
+}
+
+static void input_disconnect(struct far_attachment *a)
+{
+    struct port *port = port_of(a);
+
+    if (!port)
+        return;
+    if (port->served)
+        publish_now(port);
+    unserve(port);
+    if (a->record && a->record->connected) {
+        far_journal_edit(a->record);
+        a->record->connected = 0;
+        a->record->refs_count = a->record->ports_count = 0;
+        far_journal_seal(a->record);
+    }
+}
+
+static void input_detach(struct far_attachment *a)
+{
+    struct port *port = port_of(a);
+
+    if (!port)
+        return;
+    unserve(port);
+    close_chain(port);
+    a->port = NULL;
+    free(port);
+}
+
+static void input_reload(struct far_attachment *a)
+{
+    struct port *port = port_of(a);
+    struct far_key_set held;
+    struct far_device *device;
+    struct far_error error;
+
+    if (!port || !port->fast || !a->record)
+        return;
+    if (port->binding != ABSENT && wanted(port, &device) == port->binding)
+        return;
+    held = *far_fast_input_held(port->fast);
+    close_chain(port);
+    far_journal_edit(a->record);
+    a->record->who.attachment = far_journal_attachment(a->backend->journal);
+    far_journal_seal(a->record);
+    if (open_chain(port, &error)) {
+        far_attachment_fail(a, "%s", error.text);
+        return;
+    }
+    if (port->served) {
+        far_fast_input_set_held(port->fast, &held);
+        activate(port);
+    }
+}
+
+static bool input_device_ready(const struct far_attachment *a)
+{
+    return port_of(a) && port_of(a)->layer.device_state == FAR_DEVICE_READY;
+}
+
+static void address_text(const struct far_address *address, char *text,
+                         size_t bytes)
+{
+    snprintf(text, bytes, "%s%s%s%s%s", address->platform,
+             address->standby[0] ? "+" : "", address->standby,
+             address->platform[0] ? "/" : "", address->device);
+}
+
+static void add(json_t *to, const char *name, uint64_t value)
+{
+    json_object_set_new(to, name, json_integer((json_int_t)value));
+}
+
+static void input_status(const struct far_attachment *a, json_t *to)
+{
+    const struct port *port = port_of(a);
+    struct far_fast_input_counters fast = { 0 };
+    json_t *counters = json_object(), *latency = json_object();
+    char text[3 * FAR_NAME_BYTES + 2];
+
+    json_object_set_new(to, "counters", counters);
+    json_object_set_new(to, "latency", latency);
+    if (!port)
+        return;
+    if (port->has_address) {
+        address_text(&port->address, text, sizeof(text));
+        json_object_set_new(to, "address", json_string(text));
+    }
+    if (port->fast) {
+        const char *reason = far_fast_input_reason(port->fast);
+
+        far_fast_input_counters(port->fast, &fast);
+        if (reason && port->binding == ABSENT)
+            reason = port->absent;
+        if (reason && json_is_null(json_object_get(to, "reason"))) {
+            json_object_set_new(to, "reason", json_string(reason));
+            if (port->served)
+                json_object_set_new(to, "state", json_string("waiting"));
+        }
+    }
+    add(counters, "events", port->events);
+    add(counters, "notifies", port->notifies);
+    add(counters, "wakes", port->wakes);
+    add(counters, "spurious", port->spurious);
+    add(counters, "full", port->full);
+    add(counters, "not_taken", port->not_taken);
+    add(counters, "not_wanted", port->not_wanted);
+    add(counters, "not_valid", port->not_valid);
+    add(counters, "received", port->received);
+    add(counters, "delivered", fast.delivered);
+    add(counters, "coalesced", fast.coalesced);
+    add(counters, "stale", fast.stale);
+    add(counters, "late_releases", fast.late_releases);
+    add(counters, "made_releases", fast.made_releases);
+    add(counters, "made_presses", fast.made_presses);
+    add(counters, "dropped_presses", fast.dropped_presses);
+    add(counters, "queue_high_water", fast.queue_high_water);
+    json_object_set_new(latency, "age", far_hist_json(&port->age));
+    json_object_set_new(latency, "inject", far_hist_json(&port->inject));
+    json_object_set_new(latency, "guest", far_hist_json(&port->guest));
+}
+
+static const char *const input_kinds[] = { "vinput", "vkbd", NULL };
+
+const struct far_port_type far_port_input = {
+    .kinds = input_kinds,
+    .class = FAR_CLASS_INPUT,
+    .handshake = FAR_HS_CONNECT_AT_4 | FAR_HS_ADOPTS,
+    .mine = input_mine,
+    .publish = input_publish,
+    .connect = input_connect,
+    .adopt = input_adopt,
+    .disconnect = input_disconnect,
+    .detach = input_detach,
+    .reload = input_reload,
+    .device_ready = input_device_ready,
+    .status = input_status,
+};
