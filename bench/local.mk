@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The programs of bench/run; built by `make bench` (and by make check), never
 # installed.
-BENCH_PROGRAMS = bench/floor bench/front
+bench_programs = bench/floor bench/front
 if HAVE_VCHAN
-BENCH_PROGRAMS += bench/vchan
+bench_programs += bench/vchan
 endif
-check_PROGRAMS += $(BENCH_PROGRAMS)
+check_PROGRAMS += $(bench_programs)
 EXTRA_DIST += bench/run
 
 bench_floor_SOURCES = bench/floor.c bench/samples.h
@@ -16,5 +16,5 @@ bench_front_SOURCES = bench/front.c bench/samples.h
 bench_front_LDADD = frontend/libfront.la $(XEN_LIBS)
 
 
-bench: all $(BENCH_PROGRAMS)
+bench: all $(bench_programs)
 .PHONY: bench
