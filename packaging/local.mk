@@ -11,9 +11,13 @@ EXTRA_DIST += $(PACKAGING_IN) packaging/deps packaging/install-deps \
 
 CLEANFILES += $(PACKAGING_UNITS)
 
-packaging/%.service: $(srcdir)/packaging/%.service.in Makefile
-	$(AM_V_GEN)$(MKDIR_P) packaging && \
-	$(SED) -e 's|@sbindir[@]|$(sbindir)|g' $< >$@.tmp && mv $@.tmp $@
+make_unit = $(AM_V_GEN)$(MKDIR_P) packaging && \
+	$(SED) -e 's|@sbindir[@]|$(sbindir)|g' $(srcdir)/$@.in >$@.tmp && \
+	mv $@.tmp $@
+packaging/farside-backend.service: packaging/farside-backend.service.in Makefile
+	$(make_unit)
+packaging/farside-netproxy.service: packaging/farside-netproxy.service.in Makefile
+	$(make_unit)
 
 farsideconfdir = $(sysconfdir)/farside
 exampledir = $(docdir)/examples

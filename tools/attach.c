@@ -300,8 +300,8 @@ static int check_pair(const char *pair)
         const char *nearest = far_vkb_nearest(name);
 
         return far_usage("attach", "xl's vkb devices have no key '%s'%s%s%s",
-                         name, nearest ? "; meant: " : "",
-                         nearest ? nearest : "", nearest ? "?" : "");
+                         name, nearest ? "; did you mean \"" : "",
+                         nearest ? nearest : "", nearest ? "\"?" : "");
     }
     if (key->kind == FAR_VKB_ADDRESS || key->kind == FAR_VKB_BACKEND_TYPE)
         return far_usage("attach", "%s is given by ADDRESS; leave it out",

@@ -106,6 +106,8 @@ static void judge_file(struct judge *j, const struct far_conf_section *section)
 {
     const struct far_conf_entry *e = far_conf_entry(section, "file", NULL);
 
+    if (strcmp(far_conf_string(section, "type", ""), "replay"))
+        return;
     if (e && *e->value == '/' && access(e->value, R_OK))
         problem(j, e->line, e->column, "%s can't be read: %s", e->value,
                 strerror(errno));

@@ -128,9 +128,11 @@ static void look_up(struct reader *r, struct place p, const char *kind,
     if (far_conf_section(r->conf, kind, name))
         return;
     nearest = nearest_section(r->conf, kind, name);
-    problem(r, p, "%s has no [%s %s]%s%s%s: no key will come until %s is there",
-            r->conf->file, kind, name, nearest ? "; meant: " : "",
-            nearest ? nearest : "", nearest ? "?" : "", what);
+    problem(r, p,
+            "%s has no [%s %s], and no key will come until %s is "
+            "there%s%s%s",
+            r->conf->file, kind, name, what, nearest ? "; did you mean \"" : "",
+            nearest ? nearest : "", nearest ? "\"?" : "");
 }
 
 static void judge_address(struct reader *r, struct place p, const char *value)
@@ -181,8 +183,8 @@ static void judge_pair(struct reader *r, struct place p, const char *text,
             problem(r, p, "no blank may stand before the '=' of '%s'", name);
         else
             problem(r, p, "vkb lines have no key '%s'%s%s%s", name,
-                    nearest ? "; meant: " : "", nearest ? nearest : "",
-                    nearest ? "?" : "");
+                    nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                    nearest ? "\"?" : "");
         return;
     }
     line->backend_type |= key->kind == FAR_VKB_BACKEND_TYPE;

@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 bin_PROGRAMS += farside
 
-# All but main.c, which alone knows the table of commands.
 noinst_LIBRARIES += tools/libtools.a
 tools_libtools_a_SOURCES = \
 	tools/ask.c \
@@ -10,6 +9,7 @@ tools_libtools_a_SOURCES = \
 	tools/check.h \
 	tools/check-conf.c \
 	tools/check-xl.c \
+	tools/commands.c \
 	tools/reload.c \
 	tools/send.c \
 	tools/status.c \
@@ -24,3 +24,23 @@ farside_LDADD = tools/libtools.a devices/libdevices.a core/libcore.a \
 	$(JANSSON_LIBS) $(EVDEV_LIBS)
 
 dist_man_MANS += man/farside.1
+
+EXTRA_DIST += tests/valgrind tests/tools/check-golden tests/tools/man-pages \
+	tests/tools/golden
+
+if HAVE_CHECK
+TOOLS_TESTS = tests/tools/test-attach tests/tools/test-check \
+	tests/tools/test-man tests/tools/test-status
+check_PROGRAMS += $(TOOLS_TESTS)
+TESTS += $(TOOLS_TESTS) tests/tools/check-golden tests/tools/man-pages
+TOOLS_TEST_LIBS = tools/libtools.a devices/libdevices.a core/libcore.a \
+	$(CHECK_LIBS) $(JANSSON_LIBS) $(EVDEV_LIBS)
+tests_tools_test_attach_SOURCES = tests/tools/test-attach.c
+tests_tools_test_attach_LDADD = $(TOOLS_TEST_LIBS)
+tests_tools_test_check_SOURCES = tests/tools/test-check.c
+tests_tools_test_check_LDADD = $(TOOLS_TEST_LIBS)
+tests_tools_test_man_SOURCES = tests/tools/test-man.c
+tests_tools_test_man_LDADD = $(TOOLS_TEST_LIBS)
+tests_tools_test_status_SOURCES = tests/tools/test-status.c
+tests_tools_test_status_LDADD = $(TOOLS_TEST_LIBS)
+endif

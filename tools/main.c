@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// farside, the tool a person types: options that all commands share, and the
-// table of commands. Each command is in a file of its own.
+// farside, the tool a person types: the options that all commands share. Which
+// commands there are is in commands.c; each is in a file of its own.
 
 #include <getopt.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,38 +11,11 @@
 #include "core/daemon.h"
 #include "tools/tool.h"
 
-static const struct far_command commands[] = {
-    { "status", "[--json]", "platforms, guests, devices, links, latencies",
-      far_status_command },
-    { "top", "[-d SECONDS] [-n TIMES]", "status, again every second",
-      far_top_command },
-    { "attach", "[-t SECONDS] DOMAIN CLASS ADDRESS [KEY=VALUE...]",
-      "gives a running guest a device", far_attach_command },
-    { "detach", "DOMAIN CLASS ID", "takes it away again", far_detach_command },
-    { "send", "DEVICE WORD...", "types and points on a virtual device",
-      far_send_command },
-    { "check", "[FILE...]", "judges farside.conf and xl guest configs",
-      far_check_command },
-    { "reload", "", "makes the daemons read farside.conf again",
-      far_reload_command },
-};
-
-#define COMMANDS (sizeof(commands) / sizeof(commands[0]))
-
-static const struct far_command *find(const char *name)
-{
-    for (size_t i = 0; i < COMMANDS; i++)
-        if (!strcmp(commands[i].name, name))
-            return &commands[i];
-    return NULL;
-}
-
 static void usage(FILE *out)
 {
     fprintf(out, "usage: farside [-c FILE] [-r DIR] COMMAND [ARGUMENT...]\n\n");
-    for (size_t i = 0; i < COMMANDS; i++)
-        fprintf(out, "  %-7s %-46s %s\n", commands[i].name, commands[i].usage,
-                commands[i].help);
+    for (const struct far_command *c = far_commands; c->name; c++)
+        fprintf(out, "  %-7s %-46s %s\n", c->name, c->usage, c->help);
     fprintf(out, "\n"
                  "  -c, --config FILE   farside.conf "
                  "(/etc/farside/farside.conf)\n"
@@ -57,19 +29,6 @@ static void usage(FILE *out)
                  "Exit status: 0 done, 1 failed, 2 wrong usage, 3 a daemon "
                  "does not answer,\n"
                  "4 done but no event can come yet. See farside(1).\n");
-}
-
-int far_usage(const char *command, const char *format, ...)
-{
-    const struct far_command *c = find(command);
-    va_list ap;
-
-    fprintf(stderr, "farside: %s: ", command);
-    va_start(ap, format);
-    vfprintf(stderr, format, ap);
-    va_end(ap);
-    fprintf(stderr, "\nusage: farside %s %s\n", command, c ? c->usage : "");
-    return FAR_EXIT_USAGE;
 }
 
 int main(int argc, char **argv)
@@ -116,12 +75,12 @@ int main(int argc, char **argv)
         usage(stdout);
         return FAR_EXIT_OK;
     }
-    command = find(argv[optind]);
+    command = far_command_find(argv[optind]);
     if (!command) {
         fprintf(stderr,
                 "farside: '%s' is no command; they are: ", argv[optind]);
-        for (size_t i = 0; i < COMMANDS; i++)
-            fprintf(stderr, "%s%s", i ? ", " : "", commands[i].name);
+        for (const struct far_command *c = far_commands; c->name; c++)
+            fprintf(stderr, "%s%s", c == far_commands ? "" : ", ", c->name);
         fputc('\n', stderr);
         return FAR_EXIT_USAGE;
     }

@@ -38,6 +38,9 @@ struct far_command {
     int (*run)(struct far_tool *tool, int argc, char **argv);
 };
 
+extern const struct far_command far_commands[]; /* ends with a NULL name */
+const struct far_command *far_command_find(const char *name);
+
 int far_status_command(struct far_tool *tool, int argc, char **argv);
 int far_top_command(struct far_tool *tool, int argc, char **argv);
 int far_attach_command(struct far_tool *tool, int argc, char **argv);

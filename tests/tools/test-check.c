@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// What farside check says of vkb lines, place by place. Whole files are in
+// check-golden; here are the corners.
+
+#include <check.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "tools/check.h"
+#include "tools/vkb.h"
+
+static char said[4096];
+
+static void hear(void *arg, const char *file, unsigned line, unsigned column,
+                 const char *text)
+{
+    size_t used = strlen(said);
+
+    (void)arg;
+    ck_assert_str_eq(file, "f");
+    snprintf(said + used, sizeof(said) - used, "%u:%u: %s\n", line, column,
+             text);
+}
+
+static unsigned judge(const char *text)
+{
+    *said = '\0';
+    return far_check_xl("f", text, strlen(text), NULL, hear, NULL);
+}
+
+#define FINE "vkb=['backend-type=linux,unique-id=k']\n"
+
+START_TEST(a_line_as_in_the_manual_is_fine)
+{
+    ck_assert_uint_eq(judge(FINE), 0);
+    ck_assert_uint_eq(judge("vkb += [ \"backend-type=linux,unique-id=a/b\" ]"),
+                      0);
+    ck_assert_uint_eq(judge("vkb=[\n# a comment\n'backend-type=linux,unique-id="
+                            "k',\n]; name='x'\n"),
+                      0);
+    ck_assert_uint_eq(judge(""), 0);
+}
+END_TEST
+
+START_TEST(a_fault_is_told_with_its_line_and_column)
+{
+    ck_assert_uint_eq(judge("\n\n vkb = ['backend-type=linux,unique-id=k,"
+                            "width=0']\n"),
+                      1);
+    ck_assert_str_eq(said, "3:47: width is a number from 1 to 65535, not "
+                           "'0'\n");
+}
+END_TEST
+
+START_TEST(a_comma_in_an_address_is_told)
+{
+    ck_assert_uint_eq(judge("vkb=['backend-type=linux,unique-id=a,b']"), 1);
+    ck_assert_ptr_nonnull(strstr(said, "1:38: 'b' is no KEY=VALUE"));
+}
+END_TEST
+
+START_TEST(a_line_without_backend_type_is_told)
+{
+    ck_assert_uint_eq(judge("vkb=['unique-id=a']"), 1);
+    ck_assert_ptr_nonnull(strstr(said, "1:7: backend-type is missing"));
+}
+END_TEST
+
+START_TEST(a_line_without_address_is_told)
+{
+    ck_assert_uint_eq(judge("vkb=['backend-type=linux']"), 1);
+    ck_assert_ptr_nonnull(strstr(said, "1:7: unique-id is missing"));
+}
+END_TEST
+
+START_TEST(features_that_crash_guests_are_told)
+{
+    ck_assert_uint_eq(judge("vkb=['backend-type=linux,unique-id=k,"
+                            "feature-disable-keyboard=1']"),
+                      1);
+    ck_assert_ptr_nonnull(strstr(said, "1:38: feature-disable-keyboard=1 "
+                                       "crashes Linux guests"));
+    ck_assert_uint_eq(judge("vkb=['backend-type=linux,unique-id=k,"
+                            "feature-disable-keyboard=0']"),
+                      0);
+}
+END_TEST
+
+START_TEST(blanks_round_a_value_are_told)
+{
+    ck_assert_uint_eq(judge("vkb=['backend-type=linux,unique-id=k ,width=3']"),
+                      1);
+    ck_assert_ptr_nonnull(strstr(said, "1:36: blanks round"));
+    ck_assert_uint_eq(judge("vkb=['backend-type =linux,unique-id=k']"), 2);
+    ck_assert_ptr_nonnull(strstr(said, "1:7: no blank may stand before"));
+}
+END_TEST
+
+START_TEST(every_cut_of_a_good_file_is_read_to_its_end)
+{
+    static const char whole[] =
+        "name = \"g\\\"1\" # x\nvkb = [ 'backend-type=linux,unique-id=a/b', "
+        "\"q\", 7, [ 'x' ] ]\ndisk = [ 'a', [ 1 ], ]; x += 'y'\n";
+
+    for (size_t n = 0; n <= strlen(whole); n++) {
+        char *cut = malloc(n ? n : 1);
+
+        ck_assert_ptr_nonnull(cut);
+        memcpy(cut, whole, n);
+        *said = '\0';
+        /* Of exact size: a read behind it is seen by the sanitizers. */
+        far_check_xl("f", cut, n, NULL, hear, NULL);
+        free(cut);
+    }
+}
+END_TEST
+
+START_TEST(the_nearest_word_is_found_and_a_far_one_is_not)
+{
+    static const char *const words[] = { "width", "height", NULL };
+
+    ck_assert_str_eq(far_nearest("widht", words), "width");
+    ck_assert_str_eq(far_nearest("heigth", words), "height");
+    ck_assert_ptr_null(far_nearest("colour", words));
+    ck_assert_str_eq(far_vkb_nearest("uniqe-id"), "unique-id");
+}
+END_TEST
+
+START_TEST(a_section_first_means_farside_conf)
+{
+    static const char conf[] = "# x\n\n [platform]\n", xl[] = "# [x]\nname=1";
+
+    ck_assert(far_check_is_conf(conf, strlen(conf)));
+    ck_assert(!far_check_is_conf(xl, strlen(xl)));
+    ck_assert(!far_check_is_conf("", 0));
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("farside check");
+    TCase *lines = tcase_create("lines");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    suite_add_tcase(suite, lines);
+    tcase_add_test(lines, a_line_as_in_the_manual_is_fine);
+    tcase_add_test(lines, a_fault_is_told_with_its_line_and_column);
+    tcase_add_test(lines, a_comma_in_an_address_is_told);
+    tcase_add_test(lines, a_line_without_backend_type_is_told);
+    tcase_add_test(lines, a_line_without_address_is_told);
+    tcase_add_test(lines, features_that_crash_guests_are_told);
+    tcase_add_test(lines, blanks_round_a_value_are_told);
+    tcase_add_test(lines, every_cut_of_a_good_file_is_read_to_its_end);
+    tcase_add_test(lines, the_nearest_word_is_found_and_a_far_one_is_not);
+    tcase_add_test(lines, a_section_first_means_farside_conf);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed != 0;
+}

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+//
+// The commands of farside, and how each is used. What they do is in their
+// files.
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include "tools/tool.h"
+
+const struct far_command far_commands[] = {
+    { "status", "[--json]", "platforms, guests, devices, links, latencies",
+      far_status_command },
+    { "top", "[-d SECONDS] [-n TIMES]", "status, again every second",
+      far_top_command },
+    { "attach", "[-t SECONDS] DOMAIN CLASS ADDRESS [KEY=VALUE...]",
+      "gives a running guest a device", far_attach_command },
+    { "detach", "DOMAIN CLASS ID", "takes it away again", far_detach_command },
+    { "send", "DEVICE WORD...", "types and points on a virtual device",
+      far_send_command },
+    { "check", "[FILE...]", "judges farside.conf and xl guest configs",
+      far_check_command },
+    { "reload", "", "makes the daemons read farside.conf again",
+      far_reload_command },
+    { NULL, NULL, NULL, NULL },
+};
+
+const struct far_command *far_command_find(const char *name)
+{
+    for (const struct far_command *c = far_commands; c->name; c++)
+        if (!strcmp(c->name, name))
+            return c;
+    return NULL;
+}
+
+int far_usage(const char *command, const char *format, ...)
+{
+    const struct far_command *c = far_command_find(command);
+    va_list ap;
+
+    fprintf(stderr, "farside: %s: ", command);
+    va_start(ap, format);
+    vfprintf(stderr, format, ap);
+    va_end(ap);
+    fprintf(stderr, "\nusage: farside %s %s\n", command, c ? c->usage : "");
+    return FAR_EXIT_USAGE;
+}
