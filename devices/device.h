@@ -114,6 +114,8 @@ struct far_device_type {
     /* `farside send`; NULL: this device can't be fed. */
     int (*feed)(struct far_device *device, const struct far_input_event *events,
                 unsigned count, struct far_error *error);
+    /* For status: how long its events took to be acked. NULL: not measured. */
+    const struct far_hist *(*round_trips)(const struct far_device *device);
 };
 
 struct far_device {

@@ -1,14 +1,25 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# Whoever links libdevices.a links $(EVDEV_LIBS) behind it, and libcore.a.
 noinst_LIBRARIES += devices/libdevices.a
 
 devices_libdevices_a_SOURCES = \
 	devices/device.c devices/device.h \
+	devices/evdev-translate.c devices/evdev-translate.h \
 	devices/fast-input.c \
-	devices/feed-json.c devices/feed-json.h \
+	devices/filter.c devices/filter.h \
+	devices/filter-delay.c \
+	devices/filter-error.c \
+	devices/filter-log.c \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
-	devices/local-client.c devices/local-server.c devices/local-server.h \
 	devices/key-names.c \
+	devices/local-client.c \
+	devices/local-server.c devices/local-server.h \
+	devices/probe.c \
+	devices/replay.c \
 	devices/types.c devices/types.h \
 	devices/virtual.c \
 	devices/words.c devices/words.h
+if HAVE_LIBEVDEV
+devices_libdevices_a_SOURCES += devices/evdev.c
+endif

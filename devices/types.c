@@ -6,7 +6,17 @@
 #include "config.h"
 #include "devices/types.h"
 
+/* clang-format off */
 const struct far_device_type *const far_device_types[] = {
     &far_type_virtual,
+#ifdef HAVE_LIBEVDEV
+    &far_type_evdev,
+#endif
+    &far_type_replay,
+    &far_type_probe,
+    &far_type_delay,
+    &far_type_error,
+    &far_type_log,
     NULL,
 };
+/* clang-format on */
