@@ -6,6 +6,7 @@ devices_libdevices_a_SOURCES = \
 	devices/device.c devices/device.h \
 	devices/evdev-translate.c devices/evdev-translate.h \
 	devices/fast-input.c \
+	devices/feed-json.c devices/feed-json.h \
 	devices/filter.c devices/filter.h \
 	devices/filter-delay.c \
 	devices/filter-error.c \
