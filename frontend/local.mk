@@ -37,3 +37,11 @@ frontend_farside_frontend_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(EVDEV_LIBS)
 
 $(frontend_libfront_la_OBJECTS): xenstore-schema/schema.h
+
+if HAVE_CHECK
+check_PROGRAMS += tests/frontend/test-step
+TESTS += tests/frontend/test-step
+tests_frontend_test_step_SOURCES = tests/frontend/test-step.c
+tests_frontend_test_step_LDADD = frontend/libfront.la $(XEN_LIBS) \
+	$(CHECK_LIBS)
+endif

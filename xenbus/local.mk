@@ -6,3 +6,14 @@ xenbus_libxenbus_a_SOURCES = \
 	xenbus/handshake.c xenbus/handshake.h \
 	xenbus/kbd-ring.c xenbus/kbd-ring.h \
 	xenbus/xs.c xenbus/xs.h
+
+if HAVE_CHECK
+check_PROGRAMS += tests/xenbus/test-kbd-ring tests/xenbus/test-schema
+TESTS += tests/xenbus/test-kbd-ring tests/xenbus/test-schema
+tests_xenbus_test_kbd_ring_SOURCES = tests/xenbus/test-kbd-ring.c
+tests_xenbus_test_kbd_ring_LDADD = xenbus/libxenbus.a $(CHECK_LIBS)
+tests_xenbus_test_schema_SOURCES = tests/xenbus/test-schema.c
+tests_xenbus_test_schema_LDADD = xenstore-schema/libschema.a \
+	xenbus/libxenbus.a core/libcore.a $(XEN_LIBS) $(CHECK_LIBS)
+$(tests_xenbus_test_schema_OBJECTS): xenstore-schema/schema.h
+endif
