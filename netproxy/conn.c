@@ -1,0 +1,781 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One connection (netproxy/conn.h). In order: clocks, sending, ending,
+ * receiving, the timer, beginning.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "core/clock.h"
+#include "netproxy/conn.h"
+
+#define OUT_BYTES_MAX     65536u /* plain text that waits, ops */
+#define CONTROL_BYTES_MAX 32768u /* and control frames above that */
+#define RECEIVE_BYTES     (FAR_TLS_RECORD_BYTES + 512)
+#define CLOCK_WINDOW_US   10000000u
+#define RESYNC_US         30000000u
+#define USER_TIMEOUT_MS   2000
+
+/* Clocks. */
+
+static void clock_reset(struct far_conn *c)
+{
+    c->delta_ns[0] = c->delta_ns[1] = FAR_WIRE_UNKNOWN_NS;
+    c->their_delta_ns = FAR_WIRE_UNKNOWN_NS;
+    c->window_us = 0;
+}
+
+static void clock_seen(struct far_conn *c, uint64_t their_ns)
+{
+    int64_t delta = (int64_t)(c->received_ns - their_ns);
+
+    if (c->received_ns / 1000 - c->window_us > CLOCK_WINDOW_US) {
+        c->delta_ns[1] = c->delta_ns[0];
+        c->delta_ns[0] = delta;
+        c->window_us = c->received_ns / 1000;
+    } else if (delta < c->delta_ns[0]) {
+        c->delta_ns[0] = delta;
+    }
+}
+
+static int64_t clock_least(const struct far_conn *c)
+{
+    if (c->delta_ns[1] == FAR_WIRE_UNKNOWN_NS)
+        return c->delta_ns[0];
+    return c->delta_ns[0] < c->delta_ns[1] ? c->delta_ns[0] : c->delta_ns[1];
+}
+
+/* What the other says is a number like any: a wild one is not believed. Both
+ * clocks count from a boot; deltas cancel to a round trip of under a minute. */
+static uint64_t least_round_trip(const struct far_conn *c, int64_t *least)
+{
+    int64_t sum;
+
+    *least = clock_least(c);
+    if (*least == FAR_WIRE_UNKNOWN_NS ||
+        c->their_delta_ns == FAR_WIRE_UNKNOWN_NS ||
+        __builtin_add_overflow(*least, c->their_delta_ns, &sum) || sum < 0 ||
+        sum > 60000000000)
+        return 0;
+    return (uint64_t)sum;
+}
+
+int64_t far_conn_offset_ns(const struct far_conn *c)
+{
+    int64_t least;
+    uint64_t rtt = least_round_trip(c, &least);
+
+    if (least == FAR_WIRE_UNKNOWN_NS)
+        return 0;
+    return least - (int64_t)(rtt / 2);
+}
+
+uint64_t far_conn_wire_ns(const struct far_conn *c, uint64_t their_ns)
+{
+    int64_t least, above;
+    uint64_t rtt = least_round_trip(c, &least);
+
+    above = (int64_t)(c->received_ns - their_ns) - least;
+    return (above > 0 ? (uint64_t)above : 0) + rtt / 2;
+}
+
+uint64_t far_conn_rtt_ns(const struct far_conn *c)
+{
+    int64_t least;
+
+    return least_round_trip(c, &least);
+}
+
+/* Sending. */
+
+static void watch(struct far_conn *c)
+{
+    uint32_t events = EPOLLIN;
+
+    if (c->state == FAR_CONN_CONNECTING)
+        events = EPOLLOUT;
+    else if (c->out_blocked)
+        events |= EPOLLOUT;
+    if (c->io.events != events)
+        far_io_set(&c->io, events);
+}
+
+/* All that waits, in one send: plain text to records to the socket. */
+static void transmit(struct far_conn *c)
+{
+    struct far_error error = { 0 };
+    size_t used;
+    ssize_t n;
+
+    if (c->state == FAR_CONN_ENDED || c->fd < 0)
+        return;
+    while ((used = far_buf_used(&c->out)) && c->tls.up) {
+        int rc;
+
+        if (used > FAR_TLS_RECORD_BYTES)
+            used = FAR_TLS_RECORD_BYTES;
+        rc = far_tls_write(&c->tls, far_buf_at(&c->out), used, &error);
+        if (rc == -ENOBUFS)
+            break;
+        if (rc) {
+            far_conn_fail(c, rc, error.text);
+            return;
+        }
+        far_buf_consume(&c->out, used);
+    }
+    used = far_buf_used(&c->tls.out);
+    if (!used)
+        return;
+    n = send(c->fd, far_buf_at(&c->tls.out), used, MSG_NOSIGNAL | MSG_DONTWAIT);
+    c->traffic->sends++;
+    if (n < 0) {
+        if (errno != EAGAIN && errno != EINTR) {
+            far_conn_fail(c, -errno,
+                          errno == EPIPE || errno == ECONNRESET
+                              ? "the other side hung up"
+                              : strerror(errno));
+            return;
+        }
+        n = 0;
+    }
+    if (n > 0) {
+        c->traffic->bytes_out += (uint64_t)n;
+        far_buf_consume(&c->tls.out, (size_t)n);
+        c->stalled_since_us = 0;
+    }
+    c->out_blocked = far_buf_used(&c->tls.out) != 0;
+    if (c->out_blocked && !c->stalled_since_us)
+        c->stalled_since_us = far_now_us();
+    watch(c);
+}
+
+static void give_room(struct far_conn *c)
+{
+    if (c->wants_room && !c->out_blocked && c->state == FAR_CONN_UP) {
+        c->wants_room = false;
+        if (c->ops->room)
+            c->ops->room(c);
+    }
+}
+
+static void unwind(struct far_conn *c);
+
+static void run_flush(struct far_defer *defer)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)defer - offsetof(struct far_conn, flush));
+
+    c->busy++;
+    transmit(c);
+    give_room(c);
+    unwind(c);
+}
+
+static void want_flush(struct far_conn *c)
+{
+    if (!c->out_blocked)
+        far_defer(c->loop, &c->flush, run_flush);
+}
+
+void far_conn_send(struct far_conn *c, struct far_wire_header *header,
+                   const void *fixed, size_t fixed_bytes, const char *text)
+{
+    uint8_t *room;
+    size_t n;
+
+    if (c->state != FAR_CONN_UP && c->state != FAR_CONN_GREETING)
+        return;
+    room = far_buf_reserve(&c->out, FAR_WIRE_ROOM(fixed_bytes));
+    if (!room) {
+        far_conn_fail(c, -ENOBUFS, "it does not read what it asked for");
+        return;
+    }
+    header->time_ns = far_now_ns();
+    n = far_wire_encode(room, FAR_WIRE_ROOM(fixed_bytes), header, fixed,
+                        fixed_bytes, text);
+    far_buf_commit(&c->out, n);
+    c->traffic->frames_out++;
+    want_flush(c);
+}
+
+int far_conn_send_op(struct far_conn *c, struct far_wire_header *header,
+                     const struct far_op *op, const void *payload)
+{
+    size_t bytes = far_wire_op_bytes(op);
+    uint8_t *room;
+
+    if (c->state != FAR_CONN_UP)
+        return -ENOTCONN;
+    if (far_buf_used(&c->out) + bytes > OUT_BYTES_MAX ||
+        !(room = far_buf_reserve(&c->out, bytes))) {
+        c->wants_room = true;
+        return -EAGAIN;
+    }
+    header->time_ns = far_now_ns();
+    far_wire_encode_op(room, bytes, header, op, payload);
+    far_buf_commit(&c->out, bytes);
+    c->traffic->frames_out++;
+    want_flush(c);
+    return 0;
+}
+
+/* Ending. */
+
+static void release(struct far_conn *c)
+{
+    far_io_del(&c->io);
+    if (c->fd >= 0)
+        close(c->fd);
+    c->fd = -1;
+    far_timer_cancel(&c->timer);
+    far_defer_cancel(c->loop, &c->flush);
+    far_tls_free(&c->tls);
+    far_buf_free(&c->in);
+    far_buf_free(&c->out);
+}
+
+/* The last frame, with the reason, as far as the socket takes it now. */
+static void tell_peer(struct far_conn *c, int code, const char *reason)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_ERROR };
+    struct far_wire_error body = { .status = code };
+
+    if (c->told_peer || c->fd < 0 || !c->tls.session)
+        return;
+    c->told_peer = true;
+    if (c->tls.up && reason) {
+        uint8_t frame[FAR_WIRE_ROOM(sizeof(body))];
+        size_t n;
+
+        header.time_ns = far_now_ns();
+        n = far_wire_encode(frame, sizeof(frame), &header, &body, sizeof(body),
+                            reason);
+        if (far_buf_used(&c->out) <= FAR_TLS_RECORD_BYTES &&
+            far_buf_used(&c->out))
+            far_tls_write(&c->tls, far_buf_at(&c->out), far_buf_used(&c->out),
+                          NULL);
+        far_tls_write(&c->tls, frame, n, NULL);
+        far_tls_bye(&c->tls);
+    }
+    /* Also the alert of a handshake that failed. */
+    if (far_buf_used(&c->tls.out)) {
+        ssize_t n =
+            send(c->fd, far_buf_at(&c->tls.out), far_buf_used(&c->tls.out),
+                 MSG_NOSIGNAL | MSG_DONTWAIT);
+
+        (void)n; /* it may not listen any more */
+    }
+}
+
+static void run_bury(struct far_defer *defer)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)defer - offsetof(struct far_conn, bury));
+
+    c->busy++;
+    release(c);
+    if (!c->freed)
+        c->ops->down(c, c->code, c->why.text);
+    unwind(c);
+}
+
+void far_conn_fail(struct far_conn *c, int code, const char *reason)
+{
+    if (c->state == FAR_CONN_ENDED)
+        return;
+    /* Words that came from c->why itself stay where they are. */
+    if (reason != c->why.text)
+        far_error(&c->why, code, "%s", reason);
+    c->code = code;
+    if (c->state != FAR_CONN_CONNECTING)
+        tell_peer(c, code, reason);
+    c->state = FAR_CONN_ENDED;
+    c->traffic->failures++;
+    far_io_del(&c->io);
+    far_timer_cancel(&c->timer);
+    far_defer(c->loop, &c->bury, run_bury);
+}
+
+/* Leaves a callback: frees what was freed in it. */
+static void unwind(struct far_conn *c)
+{
+    if (--c->busy || !c->freed)
+        return;
+    far_defer_cancel(c->loop, &c->bury);
+    release(c);
+    free(c);
+}
+
+void far_conn_free(struct far_conn *c, const char *reason)
+{
+    if (!c || c->freed)
+        return;
+    if (reason && c->state != FAR_CONN_ENDED && c->state != FAR_CONN_CONNECTING)
+        tell_peer(c, -ESHUTDOWN, reason);
+    c->state = FAR_CONN_ENDED;
+    c->freed = true;
+    far_io_del(&c->io);
+    far_timer_cancel(&c->timer);
+    far_defer_cancel(c->loop, &c->flush);
+    c->busy++;
+    unwind(c);
+}
+
+/* Receiving. */
+
+static void enter(struct far_conn *c, enum far_conn_state state)
+{
+    c->state = state;
+    c->since_us = far_now_us();
+}
+
+static void send_heartbeat(struct far_conn *c, uint32_t flags, uint64_t echo_ns)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_HEARTBEAT };
+    struct far_wire_heartbeat body = {
+        .flags = flags,
+        .delta_ns = clock_least(c),
+        .echo_ns = echo_ns,
+        .held_ns = echo_ns ? far_now_ns() - c->received_ns : 0,
+    };
+
+    if (flags & FAR_WIRE_HEARTBEAT_ASKS)
+        c->synced_us = far_now_us();
+    c->traffic->heartbeats++;
+    far_conn_send(c, &header, &body, sizeof(body), NULL);
+}
+
+static int greeted(struct far_conn *c, const struct far_wire_frame *f,
+                   struct far_error *error)
+{
+    const struct far_wire_hello *h = &f->hello;
+    int version, rc;
+
+    version = far_wire_version(&c->mine, h);
+    if (version < 0)
+        return far_error(error, version,
+                         "it speaks versions %u to %u of the protocol, we %u "
+                         "to %u: upgrade the older one",
+                         h->version_min, h->version_max, c->mine.version_min,
+                         c->mine.version_max);
+    if (h->needs)
+        return far_error(error, -EPROTONOSUPPORT,
+                         "it insists on capabilities that we lack: %llx",
+                         (unsigned long long)h->needs);
+    if (h->role != (c->server ? FAR_WIRE_CLIENT : FAR_WIRE_SERVER))
+        return far_error(error, -EPROTO, "it has the same role as we");
+    if (strcmp(h->platform, c->platform))
+        return far_error(error, -EACCES,
+                         c->server ? "its key is that of \"%s\", but it calls "
+                                     "itself \"%s\""
+                                   : "expected the platform \"%s\" there, but "
+                                     "it calls itself \"%s\"",
+                         c->platform, h->platform);
+    c->theirs = *h;
+    c->version = version;
+    enter(c, FAR_CONN_UP);
+    c->missed = 0;
+    far_timer_set(&c->timer, far_now_us() + FAR_CONN_HEARTBEAT_US);
+    rc = c->ops->up(c, error);
+    if (rc)
+        return rc;
+    if (!c->server) /* so that the round trip is known before it matters */
+        send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
+    return 0;
+}
+
+static void heard_heartbeat(struct far_conn *c, const struct far_wire_frame *f)
+{
+    const struct far_wire_heartbeat *h = &f->heartbeat;
+
+    c->their_delta_ns = h->delta_ns;
+    if (h->flags & FAR_WIRE_HEARTBEAT_ANSWERS) {
+        uint64_t rtt = c->received_ns - h->echo_ns - h->held_ns;
+
+        if (rtt < 60000000000u)
+            far_hist_add(&c->traffic->rtt, rtt);
+    }
+    if (h->flags & FAR_WIRE_HEARTBEAT_ASKS)
+        send_heartbeat(c, FAR_WIRE_HEARTBEAT_ANSWERS, f->header.time_ns);
+}
+
+static int take_frame(struct far_conn *c, const struct far_wire_frame *f,
+                      struct far_error *error)
+{
+    clock_seen(c, f->header.time_ns);
+    if (c->state == FAR_CONN_GREETING) {
+        if (f->header.type == FAR_WIRE_ERROR)
+            return far_error(error, f->error.status ? f->error.status : -EPROTO,
+                             "it says: %s", f->text);
+        if (f->header.type != FAR_WIRE_HELLO)
+            return far_error(error, -EPROTO, "it does not begin with a hello");
+        return greeted(c, f, error);
+    }
+    if (!f->known || f->refused) {
+        c->traffic->unknown_frames++;
+        if (f->refused || (f->header.flags & FAR_WIRE_MUST)) {
+            struct far_wire_header header = { .type = FAR_WIRE_ERROR,
+                                              .handle = f->header.handle };
+            struct far_wire_error body = { .status = -EOPNOTSUPP,
+                                           .about = f->header.type };
+            char room[16], text[64];
+
+            snprintf(text, sizeof(text), "%s: not known here",
+                     far_wire_type_name(f->header.type, room));
+            far_conn_send(c, &header, &body, sizeof(body), text);
+        }
+        return 0;
+    }
+    switch (f->header.type) {
+    case FAR_WIRE_HELLO:
+        return far_error(error, -EPROTO, "it greets twice");
+    case FAR_WIRE_HEARTBEAT:
+        heard_heartbeat(c, f);
+        return 0;
+    case FAR_WIRE_ERROR:
+        if (f->header.handle || f->error.about)
+            break;
+        c->told_peer = true; /* nothing to add */
+        return far_error(error, f->error.status < 0 ? f->error.status : -EPROTO,
+                         "it says: %s",
+                         f->text[0] ? f->text : "goodbye, without a reason");
+    default:
+        break;
+    }
+    return c->ops->frame(c, f, error);
+}
+
+/* All whole frames of what was decrypted. */
+static int take_frames(struct far_conn *c, struct far_error *error)
+{
+    while (c->state == FAR_CONN_GREETING || c->state == FAR_CONN_UP) {
+        struct far_wire_frame frame;
+        int n = far_wire_next(far_buf_at(&c->in), far_buf_used(&c->in),
+                              c->state == FAR_CONN_UP ? FAR_CONN_FRAME_MAX
+                                                      : FAR_WIRE_HELLO_MAX,
+                              error);
+        int rc;
+
+        if (n <= 0)
+            return n;
+        rc = far_wire_decode(&frame, far_buf_at(&c->in), (size_t)n, error);
+        if (!rc) {
+            c->traffic->frames_in++;
+            rc = take_frame(c, &frame, error);
+        }
+        if (rc)
+            return rc;
+        if (c->freed)
+            return 0;
+        far_buf_consume(&c->in, (size_t)n);
+    }
+    return 0;
+}
+
+static void say_hello(struct far_conn *c)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_HELLO,
+                                      .hops = FAR_WIRE_HOPS };
+
+    enter(c, FAR_CONN_GREETING);
+    if (c->server)
+        memcpy(c->platform, c->tls.identity, sizeof(c->platform));
+    far_conn_send(c, &header, &c->mine, sizeof(c->mine), NULL);
+}
+
+static int take_bytes(struct far_conn *c, struct far_error *error)
+{
+    ssize_t n;
+    int rc;
+
+    if (c->state == FAR_CONN_HANDSHAKE) {
+        rc = far_tls_handshake(&c->tls, error);
+        if (rc && rc != -EAGAIN)
+            return rc;
+        if (!rc)
+            say_hello(c);
+        want_flush(c);
+        if (rc == -EAGAIN)
+            return c->tls.in_ended ? far_error(error, -ECONNRESET,
+                                               "it hung up in the handshake")
+                                   : 0;
+    }
+    while (!c->freed && c->state != FAR_CONN_ENDED) {
+        uint8_t *room = far_buf_reserve(&c->in, FAR_TLS_RECORD_BYTES);
+
+        if (!room)
+            return far_error(error, -ENOMEM, "out of memory");
+        n = far_tls_read(&c->tls, room, FAR_TLS_RECORD_BYTES, error);
+        if (n == -EAGAIN)
+            return c->tls.in_ended ? far_error(error, -ECONNRESET, "it hung up")
+                                   : 0;
+        if (!n)
+            return far_error(error, -ECONNRESET, "it hung up");
+        if (n < 0)
+            return (int)n;
+        far_buf_commit(&c->in, (size_t)n);
+        rc = take_frames(c, error);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* One recv a turn: what does not fit comes with the next. */
+static void receive(struct far_conn *c)
+{
+    struct far_error error = { 0 };
+    uint8_t *room = far_buf_reserve(&c->tls.in, RECEIVE_BYTES);
+    ssize_t n;
+    int rc;
+
+    if (!room) {
+        far_conn_fail(c, -EPROTO, "TLS: a record that never ends");
+        return;
+    }
+    n = recv(c->fd, room, c->tls.in.room - c->tls.in.end, MSG_DONTWAIT);
+    c->traffic->receives++;
+    if (n < 0) {
+        if (errno == EAGAIN || errno == EINTR)
+            return;
+        far_conn_fail(c, -errno,
+                      errno == ECONNRESET ? "it hung up" : strerror(errno));
+        return;
+    }
+    c->received_ns = far_now_ns();
+    c->heard_us = c->received_ns / 1000;
+    c->missed = 0;
+    if (!n)
+        c->tls.in_ended = true;
+    far_buf_commit(&c->tls.in, (size_t)n);
+    c->traffic->bytes_in += (uint64_t)n;
+    rc = take_bytes(c, &error);
+    if (rc && !c->freed)
+        far_conn_fail(c, rc, error.text);
+}
+
+static void connected(struct far_conn *c)
+{
+    struct far_error error = { 0 };
+    int code = 0, rc;
+    socklen_t bytes = sizeof(code);
+
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &code, &bytes))
+        code = errno;
+    if (code) {
+        far_conn_fail(c, -code,
+                      code == ECONNREFUSED
+                          ? "connection refused (is farside-netproxy running "
+                            "there, and listening?)"
+                          : strerror(code));
+        return;
+    }
+    enter(c, FAR_CONN_HANDSHAKE);
+    far_timer_set(&c->timer, far_now_us() + FAR_CONN_HANDSHAKE_US);
+    watch(c);
+    rc = far_tls_handshake(&c->tls, &error);
+    if (rc && rc != -EAGAIN) {
+        far_conn_fail(c, rc, error.text);
+        return;
+    }
+    want_flush(c);
+}
+
+static void ready(struct far_io *io, uint32_t events)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)io - offsetof(struct far_conn, io));
+
+    c->busy++;
+    if (c->state == FAR_CONN_CONNECTING) {
+        connected(c);
+    } else {
+        if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            receive(c);
+        if ((events & EPOLLOUT) && c->state != FAR_CONN_ENDED) {
+            c->out_blocked = false;
+            transmit(c);
+            give_room(c);
+        }
+    }
+    unwind(c);
+}
+
+/* The timer: connecting, the handshake, and then the heartbeat. Silence is
+ * counted in beats, not by the clock: after a stop of this process (or of the
+ * whole machine) what has come meanwhile is read first. */
+static void tick(struct far_timer *timer)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)timer - offsetof(struct far_conn, timer));
+    uint64_t now_us = far_now_us();
+
+    c->busy++;
+    if (c->state == FAR_CONN_CONNECTING) {
+        far_conn_fail(c, -ETIMEDOUT, "no answer: the host is silent");
+    } else if (c->state != FAR_CONN_UP) {
+        far_conn_fail(c, -ETIMEDOUT, "it did not finish the handshake in time");
+    } else if (c->stalled_since_us &&
+               now_us - c->stalled_since_us > FAR_CONN_STALLED_US) {
+        far_conn_fail(c, -ETIMEDOUT, "it has stopped reading");
+    } else if (now_us - c->heard_us >= FAR_CONN_HEARTBEAT_US &&
+               c->missed >= 2) {
+        far_conn_fail(c, -ETIMEDOUT, "it has been silent for three heartbeats");
+    } else {
+        uint64_t next_us = c->heard_us + FAR_CONN_HEARTBEAT_US;
+
+        if (next_us <= now_us) {
+            c->missed++;
+            next_us = now_us + FAR_CONN_HEARTBEAT_US;
+            send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
+        } else if (now_us - c->synced_us > RESYNC_US) {
+            send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
+        }
+        far_timer_set(&c->timer, next_us);
+    }
+    unwind(c);
+}
+
+/* Beginning. */
+
+void far_conn_address_text(char *out, size_t bytes,
+                           const struct sockaddr *address)
+{
+    char text[INET6_ADDRSTRLEN];
+
+    if (address->sa_family == AF_INET) {
+        const struct sockaddr_in *in = (const void *)address;
+
+        inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
+        snprintf(out, bytes, "%s:%u", text, ntohs(in->sin_port));
+    } else if (address->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const void *)address;
+
+        inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+        snprintf(out, bytes, "[%s]:%u", text, ntohs(in6->sin6_port));
+    } else {
+        snprintf(out, bytes, "?");
+    }
+}
+
+static struct far_conn *create(struct far_loop *loop,
+                               const struct far_conn_ops *ops, void *owner,
+                               struct far_traffic *traffic,
+                               const struct far_wire_hello *me, bool server)
+{
+    struct far_conn *c = calloc(1, sizeof(*c));
+
+    if (!c)
+        return NULL;
+    c->loop = loop;
+    c->ops = ops;
+    c->owner = owner;
+    c->traffic = traffic;
+    c->mine = *me;
+    c->mine.role = server ? FAR_WIRE_SERVER : FAR_WIRE_CLIENT;
+    c->server = server;
+    c->fd = c->io.fd = -1;
+    far_timer_init(&c->timer, loop, tick);
+    far_buf_init(&c->in, 2 * FAR_TLS_RECORD_BYTES);
+    far_buf_init(&c->out, OUT_BYTES_MAX + CONTROL_BYTES_MAX);
+    clock_reset(c);
+    return c;
+}
+
+static void tune(int fd)
+{
+    int one = 1, ms = USER_TIMEOUT_MS;
+
+    /* Best effort: neither is needed for correctness. */
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
+struct far_conn *
+far_conn_connect(struct far_loop *loop, const struct far_conn_ops *ops,
+                 void *owner, struct far_traffic *traffic,
+                 const struct far_wire_hello *me, const char *platform,
+                 const struct far_key *key, const struct sockaddr *address,
+                 socklen_t address_bytes, struct far_error *error)
+{
+    struct far_conn *c = create(loop, ops, owner, traffic, me, false);
+    int rc;
+
+    if (!c) {
+        far_error(error, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    snprintf(c->platform, sizeof(c->platform), "%s", platform);
+    far_conn_address_text(c->address, sizeof(c->address), address);
+    if (far_tls_client(&c->tls, key, error))
+        goto out;
+    c->fd = socket(address->sa_family,
+                   SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (c->fd < 0) {
+        far_error(error, -errno, "socket: %s", strerror(errno));
+        goto out;
+    }
+    tune(c->fd);
+    if (connect(c->fd, address, address_bytes) && errno != EINPROGRESS) {
+        far_error(error, -errno, "%s", strerror(errno));
+        goto out;
+    }
+    rc = far_io_add(loop, &c->io, c->fd, EPOLLOUT, ready);
+    if (rc) {
+        far_error(error, rc, "%s", strerror(-rc));
+        goto out;
+    }
+    enter(c, FAR_CONN_CONNECTING);
+    far_timer_set(&c->timer, far_now_us() + FAR_CONN_CONNECT_US);
+    traffic->connects++;
+    return c;
+
+out:
+    release(c);
+    free(c);
+    return NULL;
+}
+
+struct far_conn *far_conn_accept(struct far_loop *loop,
+                                 const struct far_conn_ops *ops, void *owner,
+                                 struct far_traffic *traffic,
+                                 const struct far_wire_hello *me,
+                                 const struct far_keys *keys, int fd,
+                                 struct far_error *error)
+{
+    struct far_conn *c = create(loop, ops, owner, traffic, me, true);
+    struct sockaddr_storage address;
+    socklen_t bytes = sizeof(address);
+    int rc;
+
+    if (!c) {
+        close(fd);
+        far_error(error, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    c->fd = fd;
+    tune(fd);
+    if (!getpeername(fd, (struct sockaddr *)&address, &bytes))
+        far_conn_address_text(c->address, sizeof(c->address),
+                              (struct sockaddr *)&address);
+    rc = far_tls_server(&c->tls, keys, error);
+    if (!rc) {
+        rc = far_io_add(loop, &c->io, fd, EPOLLIN, ready);
+        if (rc)
+            far_error(error, rc, "%s", strerror(-rc));
+    }
+    if (rc) {
+        release(c);
+        free(c);
+        return NULL;
+    }
+    enter(c, FAR_CONN_HANDSHAKE);
+    far_timer_set(&c->timer, far_now_us() + FAR_CONN_HANDSHAKE_US);
+    traffic->connects++;
+    return c;
+}

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One connection between two netproxies: socket, TLS, hello, frames in and
+ * out, heartbeat, and the estimate of the other's clock. Both roles. Knows
+ * nothing of devices; who reconnects is netproxy/link.c, who accepts is
+ * netproxy/server.c.
+ */
+#ifndef FARSIDE_NETPROXY_CONN_H
+#define FARSIDE_NETPROXY_CONN_H
+
+#include <sys/socket.h>
+#include "core/counters.h"
+#include "core/log.h"
+#include "core/loop.h"
+#include "netproxy/tls.h"
+#include "netproxy/wire.h"
+
+#define FAR_CONN_CONNECT_US   1000000 /* a silent host */
+#define FAR_CONN_HANDSHAKE_US 5000000 /* TCP's accept to hello */
+#define FAR_CONN_HEARTBEAT_US 500000  /* of silence, times three */
+#define FAR_CONN_STALLED_US   5000000 /* output that does not move */
+#define FAR_CONN_FRAME_MAX    16384   /* what we take */
+#define FAR_CONN_HANDLES_MAX  4096
+
+/* Lives longer than a connection. */
+struct far_traffic {
+    uint64_t frames_in, frames_out, bytes_in, bytes_out;
+    uint64_t sends, receives;
+    uint64_t heartbeats, unknown_frames;
+    uint64_t connects, failures;
+    struct far_hist rtt;
+};
+
+enum far_conn_state {
+    FAR_CONN_CONNECTING,
+    FAR_CONN_HANDSHAKE,
+    FAR_CONN_GREETING, /* TLS is there, the other's hello is not */
+    FAR_CONN_UP,
+    FAR_CONN_ENDED,
+};
+
+struct far_conn;
+
+struct far_conn_ops {
+    /* The hellos agree; conn->platform says who it is. A negative errno with
+     * error refuses it (the other side is told). */
+    int (*up)(struct far_conn *conn, struct far_error *error);
+    /* Checked by far_wire_decode(); valid only for the call. Not hello,
+     * heartbeat, or an error of the link itself. A negative errno with error
+     * ends the connection. */
+    int (*frame)(struct far_conn *conn, const struct far_wire_frame *frame,
+                 struct far_error *error);
+    /* After -EAGAIN from far_conn_send_op(). */
+    void (*room)(struct far_conn *conn);
+    /* It has ended, whoever wanted it (but not by far_conn_free()): once, at
+     * the end of the turn. Its owner frees it here. */
+    void (*down)(struct far_conn *conn, int code, const char *reason);
+};
+
+struct far_conn {
+    struct far_loop *loop;
+    const struct far_conn_ops *ops;
+    void *owner;
+    struct far_traffic *traffic; /* may be replaced in up() */
+    enum far_conn_state state;
+    bool server;
+    bool freed, told_peer;
+    unsigned busy; /* callbacks of ours that are on the stack */
+    int fd;
+    struct far_io io;
+    struct far_timer timer;
+    struct far_defer flush, bury;
+    struct far_tls tls;
+    struct far_buf in, out; /* plain text */
+    bool wants_room, out_blocked;
+    uint64_t stalled_since_us;
+    int code; /* why it ended */
+    struct far_error why;
+    struct far_wire_hello mine, theirs;
+    int version;
+    char platform[FAR_NAME_BYTES]; /* of the other; "" until known */
+    char address[64];
+    uint64_t since_us; /* of this state */
+
+    /* Liveness and clocks. */
+    uint64_t heard_us;
+    unsigned missed;
+    uint64_t received_ns;   /* when the current batch of frames came */
+    int64_t delta_ns[2];    /* least (received - sent): this window, last one */
+    uint64_t window_us;     /* when this window began */
+    int64_t their_delta_ns; /* what the other sees; FAR_WIRE_UNKNOWN_NS */
+    uint64_t synced_us;
+};
+
+/* A client: connects to that address with that key, and expects that platform
+ * there. A server: takes over an accepted socket (closed also on failure).
+ * NULL with error. me: our own hello's platform, instance and link. */
+struct far_conn *
+far_conn_connect(struct far_loop *loop, const struct far_conn_ops *ops,
+                 void *owner, struct far_traffic *traffic,
+                 const struct far_wire_hello *me, const char *platform,
+                 const struct far_key *key, const struct sockaddr *address,
+                 socklen_t address_bytes, struct far_error *error);
+struct far_conn *far_conn_accept(struct far_loop *loop,
+                                 const struct far_conn_ops *ops, void *owner,
+                                 struct far_traffic *traffic,
+                                 const struct far_wire_hello *me,
+                                 const struct far_keys *keys, int fd,
+                                 struct far_error *error);
+/* At once, also from within its callbacks; down() is not called. NULL is
+ * fine. With a reason, the other side is told. */
+void far_conn_free(struct far_conn *conn, const char *reason);
+/* Ends it with that reason, which the other side is told; down() follows. */
+void far_conn_fail(struct far_conn *conn, int code, const char *reason);
+
+/* Control frames: queued, or the connection ends (the other does not read).
+ * time_ns and bytes of header are set here. */
+void far_conn_send(struct far_conn *conn, struct far_wire_header *header,
+                   const void *fixed, size_t fixed_bytes, const char *text);
+/* An op: 0, -EAGAIN (room() will be called), -ENOTCONN. */
+int far_conn_send_op(struct far_conn *conn, struct far_wire_header *header,
+                     const struct far_op *op, const void *payload);
+
+/* The other's clock: its nanoseconds plus this are ours (an estimate, good to
+ * half the difference of the two ways' least delays). */
+int64_t far_conn_offset_ns(const struct far_conn *conn);
+/* How long a frame that was made at their_ns was under way until now: above
+ * the least of late, plus half the least round trip. */
+uint64_t far_conn_wire_ns(const struct far_conn *conn, uint64_t their_ns);
+/* Least round trip of late, 0 if unknown. */
+uint64_t far_conn_rtt_ns(const struct far_conn *conn);
+
+/* "10.0.0.2:7420", "[fe80::1]:7420" */
+void far_conn_address_text(char *out, size_t bytes,
+                           const struct sockaddr *address);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The controller (netproxy/controller.h).
+ */
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+#include "netproxy/controller.h"
+
+/* Is name one of the words of list (blanks or commas between them)? */
+static bool listed(const char *list, const char *name)
+{
+    size_t length = strlen(name);
+
+    while (*list) {
+        size_t n = strcspn(list, " \t,");
+
+        if (n == length && !memcmp(list, name, n))
+            return true;
+        list += n;
+        list += strspn(list, " \t,");
+    }
+    return false;
+}
+
+int far_controller_may(const struct far_controller *c, const char *platform,
+                       const char *device, struct far_error *error)
+{
+    const struct far_conf_section *export =
+        far_conf_section(c->conf, "export", device);
+    const struct far_conf_entry *allow = NULL;
+
+    if (!device[0])
+        return far_error(error, -EOPNOTSUPP,
+                         "a request must name its device here");
+    if (!export)
+        return far_error(error, -ENOENT,
+                         "no device \"%s\" is exported by %s ([export %s] is "
+                         "missing in its farside.conf)",
+                         device, c->platform, device);
+    if (!strcmp(platform, c->platform))
+        return 0;
+    while ((allow = far_conf_entry(export, "allow", allow))) {
+        if (listed(allow->value, platform))
+            return 0;
+    }
+    return far_error(error, -EACCES,
+                     "[export %s] of %s does not allow the platform \"%s\"",
+                     device, c->platform, platform);
+}
+
+static struct far_session *find(const struct far_controller *c,
+                                const char *platform,
+                                const struct far_local_who *who)
+{
+    struct far_session *s;
+
+    for (s = c->sessions; s; s = s->next_session) {
+        if (far_session_is(s, platform, who))
+            return s;
+    }
+    return NULL;
+}
+
+void far_controller_end(struct far_controller *c, struct far_session *session,
+                        const char *reason)
+{
+    struct far_session **at = &c->sessions;
+
+    while (*at != session)
+        at = &(*at)->next_session;
+    *at = session->next_session;
+    c->session_count--;
+    far_session_free(session, reason);
+}
+
+static void expired(struct far_session *session, void *arg)
+{
+    struct far_controller *c = arg;
+
+    far_log(c->log, FAR_LOG_INFO, "%s: nobody on %s came back for it: given up",
+            session->who.device, session->platform);
+    far_controller_end(c, session, "nobody came back for it");
+}
+
+struct far_session *far_controller_prepare(struct far_controller *c,
+                                           const char *platform,
+                                           const struct far_local_who *who,
+                                           struct far_error *error)
+{
+    struct far_device *device;
+    struct far_session *s;
+
+    if (far_controller_may(c, platform, who->device, error))
+        return NULL;
+    s = find(c, platform, who);
+    if (s)
+        return s;
+    device = far_device_find(c->devices, who->device);
+    if (!device) {
+        far_error(error, -ENOENT,
+                  "%s exports \"%s\", but has no such device: its [device %s] "
+                  "is missing or has a fault",
+                  c->platform, who->device, who->device);
+        return NULL;
+    }
+    if (c->session_count >= FAR_SESSIONS_MAX) {
+        far_error(error, -ENOSPC, "%s has too many users already", c->platform);
+        return NULL;
+    }
+    s = far_session_new(c->loop, device, platform, who, expired, c, error);
+    if (!s)
+        return NULL;
+    s->next_session = c->sessions;
+    c->sessions = s;
+    c->session_count++;
+    return s;
+}
+
+uint64_t far_controller_activate(struct far_controller *c,
+                                 const struct far_session *session)
+{
+    struct far_session *s, *next;
+    struct timespec t;
+    uint64_t now;
+
+    /* Growing over restarts of this process too: nothing is kept of a former
+     * one but the time of day. */
+    clock_gettime(CLOCK_REALTIME, &t);
+    now = (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+    c->last_epoch = now > c->last_epoch ? now : c->last_epoch + 1;
+    for (s = c->sessions; s; s = next) {
+        next = s->next_session;
+        if (s != session && far_session_is(s, NULL, &session->who)) {
+            far_log(c->log, FAR_LOG_INFO, "%s: taken over from %s by %s",
+                    s->who.device, s->platform, session->platform);
+            far_controller_end(c, s, "the guest has it on another platform");
+        }
+    }
+    return c->last_epoch;
+}
+
+void far_controller_review(struct far_controller *c)
+{
+    struct far_session *s, *next;
+    struct far_error error;
+
+    for (s = c->sessions; s; s = next) {
+        next = s->next_session;
+        if (far_controller_may(c, s->platform, s->who.device, &error))
+            far_controller_end(c, s, error.text);
+    }
+}
+
+void far_controller_free(struct far_controller *c)
+{
+    while (c->sessions)
+        far_controller_end(c, c->sessions, "farside-netproxy ends");
+}

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Pre-shared keys: a file with lines IDENTITY:HEXKEY, as GnuTLS's psktool
+ * writes them; identity is a platform's name. Read whole, at start and reload.
+ */
+#ifndef FARSIDE_NETPROXY_KEYS_H
+#define FARSIDE_NETPROXY_KEYS_H
+
+#include "core/conf.h"
+#include "core/error.h"
+
+#define FAR_KEY_BYTES_MIN 16
+#define FAR_KEY_BYTES_MAX 64
+
+struct far_key {
+    char identity[FAR_NAME_BYTES];
+    uint8_t key[FAR_KEY_BYTES_MAX];
+    size_t bytes;
+};
+
+struct far_keys {
+    struct far_key *keys;
+    unsigned count;
+};
+
+/* Adds the file's lines to *keys. 0 or a negative errno; error names file and
+ * line. Nothing is added by a call that fails. */
+int far_keys_read(struct far_keys *keys, const char *file,
+                  struct far_error *error);
+int far_keys_parse(struct far_keys *keys, const char *file, char *text,
+                   struct far_error *error);
+const struct far_key *far_keys_find(const struct far_keys *keys,
+                                    const char *identity);
+void far_keys_free(struct far_keys *keys); /* wipes; idempotent */
+
+#endif

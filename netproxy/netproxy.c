@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A netproxy's parts, put together (netproxy/netproxy.h): configuration, who
+ * asks whom, reload.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/uuid.h"
+#include "netproxy/local.h"
+#include "netproxy/netproxy.h"
+#include "netproxy/remote.h"
+
+struct problems {
+    struct far_log *log;
+    unsigned count;
+    char first[200];
+};
+
+static void report(void *arg, const char *file, unsigned line, unsigned column,
+                   const char *text)
+{
+    struct problems *p = arg;
+
+    far_log(p->log, FAR_LOG_ERROR, "%s:%u:%u: %s", file, line, column, text);
+    if (!p->count++)
+        snprintf(p->first, sizeof(p->first), "%s:%u:%u: %s", file, line, column,
+                 text);
+}
+
+/* Ours are the exported ones, and what stands behind an exported filter. */
+static bool mine(const struct far_conf *conf,
+                 const struct far_conf_section *device)
+{
+    const struct far_conf_section *s;
+    unsigned depth;
+
+    if (far_device_is_exported(conf, device->name))
+        return true;
+    for (s = conf->sections; s; s = s->next) {
+        const struct far_conf_section *at = s;
+
+        if (strcmp(s->kind, "export"))
+            continue;
+        for (depth = 0; at && depth < 16; depth++) {
+            const char *behind;
+
+            at = far_conf_section(conf, "device", at->name);
+            behind = far_conf_string(at, "behind", NULL);
+            if (!behind)
+                break;
+            if (!strcmp(behind, device->name))
+                return true;
+            at = far_conf_section(conf, "device", behind);
+        }
+    }
+    return false;
+}
+
+struct far_link *far_netproxy_link(const struct far_netproxy *n,
+                                   const char *platform)
+{
+    struct far_link *l;
+
+    for (l = n->links; l; l = l->next) {
+        if (!strcmp(l->name, platform))
+            return l;
+    }
+    return NULL;
+}
+
+/* The local server's questions: who asks is this machine's backend. */
+
+static bool is_ours(const struct far_netproxy *n,
+                    const struct far_local_who *who)
+{
+    return !who->platform[0] || !strcmp(who->platform, n->context.me.platform);
+}
+
+static int open_for_guest(void *arg, const struct far_local_who *who,
+                          struct far_layer **layer, struct far_error *error)
+{
+    struct far_netproxy *n = arg;
+    struct far_link *l;
+
+    if (is_ours(n, who))
+        return far_local_use_open(&n->controller, who, layer, error);
+    l = far_netproxy_link(n, who->platform);
+    if (!l || !l->configured)
+        return far_error(error, -ENOENT,
+                         "no platform \"%s\" is known: there is no [server %s] "
+                         "in %s",
+                         who->platform, who->platform, n->conf_file);
+    return far_remote_open(l, who, layer, error);
+}
+
+static void guest_leaving(void *arg, const struct far_local_who *who,
+                          bool detached)
+{
+    struct far_netproxy *n = arg;
+    struct far_link *l;
+
+    if (is_ours(n, who)) {
+        far_local_use_leaving(&n->controller, who, detached);
+        return;
+    }
+    l = far_netproxy_link(n, who->platform);
+    if (l)
+        far_remote_leaving(l, who, detached);
+}
+
+int far_netproxy_feed(struct far_netproxy *n, const char *device,
+                      const struct far_input_event *events, unsigned count,
+                      struct far_error *error)
+{
+    struct far_device *d = far_device_find(&n->devices, device);
+
+    if (!d)
+        return far_error(error, -ENOENT,
+                         "no device \"%s\" is exported by this platform",
+                         device);
+    if (!d->type->feed)
+        return far_error(error, -EOPNOTSUPP,
+                         "%s is of type %s: only virtual devices can be sent "
+                         "events",
+                         device, d->type->name);
+    return d->type->feed(d, events, count, error);
+}
+
+static int feed(void *arg, const char *device,
+                const struct far_input_event *events, unsigned count,
+                struct far_error *error)
+{
+    return far_netproxy_feed(arg, device, events, count, error);
+}
+
+/* Configuration. */
+
+static struct far_conf *read_conf(struct far_netproxy *n, struct problems *p,
+                                  struct far_error *error)
+{
+    unsigned syntax = 0;
+    struct far_conf *conf;
+    const char *name;
+
+    conf = far_conf_read(n->conf_file, report, p, &syntax, error);
+    if (!conf)
+        return NULL;
+    far_conf_check(conf, report, p);
+    n->problems = p->count;
+    name = far_conf_string(far_conf_section(conf, "platform", ""), "name", "");
+    if (!far_name_valid(name))
+        far_error(error, -EINVAL,
+                  "%s: [platform] needs a name (name = atlas): it is who this "
+                  "machine is to all others",
+                  n->conf_file);
+    else if (n->conf && strcmp(name, n->context.me.platform))
+        far_error(error, -EINVAL,
+                  "%s: the platform's name was \"%s\" and can't change to "
+                  "\"%s\" while farside-netproxy runs: restart it",
+                  n->conf_file, n->context.me.platform, name);
+    else
+        return conf;
+    far_conf_free(conf);
+    return NULL;
+}
+
+static void configure_links(struct far_netproxy *n)
+{
+    struct far_conf_section *s;
+    struct far_link *l, **at = &n->links;
+
+    for (l = n->links; l; l = l->next)
+        far_link_configure(l, far_conf_section(n->conf, "server", l->name));
+    for (s = n->conf->sections; s; s = s->next) {
+        if (strcmp(s->kind, "server") || !far_name_valid(s->name) ||
+            far_netproxy_link(n, s->name))
+            continue;
+        if (!strcmp(s->name, n->context.me.platform)) {
+            far_log(n->context.log, FAR_LOG_ERROR,
+                    "%s:%u: [server %s] is this platform itself", s->file,
+                    s->line, s->name);
+            continue;
+        }
+        l = far_link_new(&n->context, s->name);
+        if (!l)
+            continue;
+        while (*at)
+            at = &(*at)->next;
+        *at = l;
+        far_link_configure(l, s);
+    }
+}
+
+static void configure(struct far_netproxy *n, struct far_conf *conf,
+                      struct problems *p)
+{
+    struct far_conf *old = n->conf;
+
+    n->conf = conf;
+    n->controller.conf = conf;
+    far_devices_load(&n->devices, conf, mine, report, p);
+    far_controller_review(&n->controller);
+    far_server_configure(&n->server, far_conf_section(conf, "listen", ""));
+    configure_links(n);
+    far_conf_free(old);
+    far_server_retry(&n->server);
+    far_local_use_retry(&n->controller);
+    far_local_server_retry(n->local);
+}
+
+int far_netproxy_reload(struct far_netproxy *n, struct far_error *error)
+{
+    struct problems p = { .log = n->context.log };
+    struct far_conf *conf = read_conf(n, &p, error);
+
+    if (!conf)
+        return error->code;
+    configure(n, conf, &p);
+    far_log(n->context.log, FAR_LOG_INFO, "%s: read again%s", n->conf_file,
+            p.count ? ", with problems" : "");
+    if (p.count)
+        return far_error(error, -EINVAL, "%.200s", p.first);
+    return 0;
+}
+
+static char *path_of(const struct far_netproxy *n, const char *name, char *out,
+                     size_t bytes)
+{
+    snprintf(out, bytes, "%s/%s", n->run_dir, name);
+    return out;
+}
+
+struct far_netproxy *far_netproxy_new(struct far_loop *loop,
+                                      struct far_log *log,
+                                      const struct far_netproxy_options *o,
+                                      struct far_error *error)
+{
+    struct far_netproxy *n = calloc(1, sizeof(*n));
+    struct far_local_server_ops ops = {
+        .open = open_for_guest, .feed = feed, .leaving = guest_leaving, .arg = n
+    };
+    struct far_wire_hello *me;
+    struct problems p = { .log = log };
+    struct far_conf *conf;
+    char path[512];
+
+    if (!n) {
+        far_error(error, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    n->context.loop = loop;
+    n->context.log = log;
+    far_devices_init(&n->devices, loop, log);
+    n->controller.loop = loop;
+    n->controller.log = log;
+    n->controller.devices = &n->devices;
+    n->controller.platform = n->context.me.platform;
+    far_server_init(&n->server, &n->context, &n->controller);
+    n->conf_file = strdup(o->conf_file);
+    n->run_dir = strdup(o->run_dir);
+    if (!n->conf_file || !n->run_dir) {
+        far_error(error, -ENOMEM, "out of memory");
+        goto fail;
+    }
+    if (!o->no_resolver) {
+        n->resolver = far_resolver_new(loop, error);
+        if (!n->resolver)
+            goto fail;
+        n->context.resolver = n->resolver;
+    }
+    conf = read_conf(n, &p, error);
+    if (!conf)
+        goto fail;
+    me = &n->context.me;
+    memcpy(me->magic, FAR_WIRE_MAGIC, sizeof(me->magic));
+    me->version_min = FAR_WIRE_VERSION_MIN;
+    me->version_max = FAR_WIRE_VERSION_MAX;
+    me->frame_max = FAR_CONN_FRAME_MAX;
+    me->lanes = 1;
+    me->handles_max = FAR_CONN_HANDLES_MAX;
+    far_random_bytes(me->instance, sizeof(me->instance));
+    snprintf(
+        me->platform, sizeof(me->platform), "%s",
+        far_conf_string(far_conf_section(conf, "platform", ""), "name", ""));
+
+    n->local = far_local_server_new(
+        loop, log, path_of(n, "devices.sock", path, sizeof(path)), me->platform,
+        &ops, error);
+    if (!n->local) {
+        far_conf_free(conf);
+        goto fail;
+    }
+    n->control = far_control_new(
+        loop, log, path_of(n, "netproxy.sock", path, sizeof(path)),
+        far_netproxy_request, n, error);
+    if (!n->control) {
+        far_conf_free(conf);
+        goto fail;
+    }
+    configure(n, conf, &p);
+    return n;
+
+fail:
+    far_netproxy_free(n);
+    return NULL;
+}
+
+void far_netproxy_free(struct far_netproxy *n)
+{
+    if (!n)
+        return;
+    far_defer_cancel(n->context.loop, &n->reload);
+    far_control_free(n->control);
+    far_local_server_free(n->local);
+    far_server_free(&n->server);
+    far_controller_free(&n->controller);
+    while (n->links) {
+        struct far_link *l = n->links;
+
+        n->links = l->next;
+        far_remote_free_all(l);
+        far_link_free(l);
+    }
+    far_devices_free(&n->devices);
+    far_resolver_free(n->resolver);
+    far_conf_free(n->conf);
+    free(n->conf_file);
+    free(n->run_dir);
+    free(n);
+}

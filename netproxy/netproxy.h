@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One whole netproxy: its configuration and all its parts. No globals: tests
+ * run two of them in one loop.
+ */
+#ifndef FARSIDE_NETPROXY_NETPROXY_H
+#define FARSIDE_NETPROXY_NETPROXY_H
+
+#include <jansson.h>
+#include "core/control.h"
+#include "devices/local-server.h"
+#include "netproxy/link.h"
+#include "netproxy/server.h"
+
+struct far_netproxy {
+    struct far_context context;
+    char *conf_file, *run_dir;
+    struct far_conf *conf;
+    unsigned problems; /* of the last configuration that was read */
+    struct far_devices devices;
+    struct far_controller controller;
+    struct far_server server;
+    struct far_link *links;
+    struct far_local_server *local;
+    struct far_control *control;
+    struct far_resolver *resolver;
+    bool sandboxed;
+    const char *user; /* that it became, or NULL */
+    struct far_defer reload;
+};
+
+struct far_netproxy_options {
+    const char *conf_file, *run_dir;
+    bool no_resolver; /* tests that don't want a process */
+};
+
+/* Reads the configuration and opens all: sockets, devices, links. NULL with
+ * error: what is wrong in it, or in the way. */
+struct far_netproxy *far_netproxy_new(struct far_loop *loop,
+                                      struct far_log *log,
+                                      const struct far_netproxy_options *o,
+                                      struct far_error *error);
+void far_netproxy_free(struct far_netproxy *netproxy); /* NULL is fine */
+/* Reads the configuration again; nothing that stayed the same is disturbed.
+ * 0, or a negative errno with error: the old one stays. */
+int far_netproxy_reload(struct far_netproxy *netproxy, struct far_error *error);
+
+/* netproxy/status.c: the answer to a control request. */
+json_t *far_netproxy_request(json_t *request, void *netproxy);
+int far_netproxy_feed(struct far_netproxy *netproxy, const char *device,
+                      const struct far_input_event *events, unsigned count,
+                      struct far_error *error);
+struct far_link *far_netproxy_link(const struct far_netproxy *netproxy,
+                                   const char *platform);
+
+#endif

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Devices that are far away (netproxy/remote.h).
+ *
+ * Interrupts come numbered without gaps. `received` counts what went up or
+ * stands in `waiting`; the owner may send up to `granted`, which never is more
+ * than `waiting` has room for. Before the answer to an ACTIVATE is here,
+ * what comes belongs to an older activation and is not looked at.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/clock.h"
+#include "core/input.h"
+#include "netproxy/remote.h"
+
+#define ACK_EVERY (FAR_REMOTE_WINDOW / 2)
+
+static struct far_remote *of_layer(struct far_layer *layer)
+{
+    return (struct far_remote *)layer;
+}
+
+static void tell_owner(struct far_remote *r, uint8_t type, const void *fixed,
+                       size_t bytes)
+{
+    struct far_wire_header header = { .type = type,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = r->handle };
+
+    if (type == FAR_WIRE_ACTIVATE || type == FAR_WIRE_ACK) {
+        r->granted = r->received - r->waiting_count + FAR_REMOTE_WINDOW;
+        header.credit = (uint32_t)r->granted;
+        header.acked = r->acked;
+        r->acked_told = r->acked;
+    }
+    if (far_link_is_up(r->link))
+        far_conn_send(r->link->conn, &header, fixed, bytes, NULL);
+}
+
+const char *far_remote_reason(const struct far_remote *r)
+{
+    if (!far_link_is_up(r->link))
+        return r->link->reason;
+    return r->reason;
+}
+
+const char *far_remote_state_name(const struct far_remote *r)
+{
+    switch (r->phase) {
+    case FAR_REMOTE_IDLE:
+        return "link down";
+    case FAR_REMOTE_PREPARING:
+        return "preparing";
+    case FAR_REMOTE_REFUSED:
+        return "refused";
+    case FAR_REMOTE_PREPARED:
+        return "prepared";
+    case FAR_REMOTE_ACTIVATING:
+        return "activating";
+    case FAR_REMOTE_ACTIVE:
+        return r->state == FAR_DEVICE_READY ? "ready" : "gone";
+    }
+    return "?";
+}
+
+/* Says upwards what is so now, if it is news. */
+static void tell(struct far_remote *r)
+{
+    char reason[FAR_WIRE_TEXT_BYTES];
+    struct far_layer_news news = { .incarnation = r->incarnation,
+                                   .reason = reason };
+    enum far_device_state state =
+        r->phase == FAR_REMOTE_ACTIVE ? r->state : FAR_DEVICE_GONE;
+    const char *why = far_remote_reason(r);
+
+    reason[0] = 0;
+    if (!far_link_is_up(r->link))
+        snprintf(reason, sizeof(reason), "the link to %s is down: %.140s",
+                 r->link->name, why[0] ? why : "connecting");
+    else if (r->phase == FAR_REMOTE_REFUSED || state == FAR_DEVICE_GONE)
+        snprintf(reason, sizeof(reason), "%s: %.160s", r->link->name,
+                 why[0] ? why : "attaching");
+    if (r->parked || !r->layer.above)
+        return;
+    memcpy(news.props, r->props, sizeof(news.props));
+    if (r->told && state == r->told_state &&
+        (state == FAR_DEVICE_GONE
+             ? !strcmp(reason, r->told_reason)
+             : r->told_incarnation == r->incarnation &&
+                   !memcmp(r->told_props, r->props, sizeof(r->props))))
+        return;
+    r->told = true;
+    r->told_state = state;
+    r->told_incarnation = r->incarnation;
+    memcpy(r->told_props, r->props, sizeof(r->props));
+    memcpy(r->told_reason, reason, sizeof(reason));
+    far_layer_state(r->layer.above, state, &news);
+}
+
+static void prepare(struct far_remote *r)
+{
+    struct far_wire_prepare p = {
+        .attachment = r->who.attachment,
+        .class = r->who.class,
+        .guest_devid = r->who.guest_devid,
+    };
+
+    memcpy(p.guest_uuid, r->who.guest_uuid, 16);
+    memcpy(p.generation, r->who.generation, 16);
+    memcpy(p.guest_name, r->who.guest_name, sizeof(p.guest_name));
+    memcpy(p.device, r->who.device, sizeof(p.device));
+    r->phase = FAR_REMOTE_PREPARING;
+    r->reason[0] = 0;
+    tell_owner(r, FAR_WIRE_PREPARE, &p, sizeof(p));
+}
+
+static void activate(struct far_remote *r)
+{
+    struct far_wire_activate a = { .incarnation = r->incarnation,
+                                   .received = r->received };
+
+    r->phase = FAR_REMOTE_ACTIVATING;
+    tell_owner(r, FAR_WIRE_ACTIVATE, &a, sizeof(a));
+}
+
+/* Up goes what waits. */
+static void drain(struct far_remote *r)
+{
+    if (r->draining)
+        return;
+    r->draining = true;
+    while (r->waiting_count && !r->blocked && !r->parked) {
+        struct far_op *op = &r->waiting[r->waiting_first];
+
+        if (!far_layer_interrupt(r->layer.above, op)) {
+            r->blocked = true;
+            break;
+        }
+        r->waiting_first = (r->waiting_first + 1) % FAR_REMOTE_WINDOW;
+        r->waiting_count--;
+    }
+    r->draining = false;
+}
+
+/* Half of the window is used up, or that many were acknowledged. */
+static void maybe_ack(struct far_remote *r)
+{
+    if (r->phase != FAR_REMOTE_ACTIVE)
+        return;
+    if (r->granted - (r->received - r->waiting_count) <= ACK_EVERY ||
+        r->acked - r->acked_told >= ACK_EVERY) {
+        r->acks_due = true;
+        far_link_want_acks(r->link, true);
+    } else if (r->acked != r->acked_told && !r->acks_due) {
+        r->acks_due = true;
+        far_link_want_acks(r->link, r->layer.prompt_acks);
+    }
+}
+
+void far_remote_send_acks(struct far_remote *r)
+{
+    if (!r->acks_due || r->phase != FAR_REMOTE_ACTIVE)
+        return;
+    r->acks_due = false;
+    tell_owner(r, FAR_WIRE_ACK, NULL, 0);
+}
+
+static void translate(struct far_remote *r, struct far_input_event *e)
+{
+    int64_t us = (int64_t)e->time_us + far_conn_offset_ns(r->link->conn) / 1000;
+
+    if (e->time_us)
+        e->time_us = us > 0 ? (uint64_t)us : 1;
+}
+
+static int interrupt(struct far_remote *r, const struct far_wire_frame *f,
+                     struct far_error *error)
+{
+    struct far_op op = f->op;
+
+    if (r->phase != FAR_REMOTE_ACTIVE || r->parked)
+        return 0;
+    if (op.sequence <= r->received) {
+        r->repeats++;
+        return 0;
+    }
+    if (op.sequence != r->received + 1)
+        return far_error(error, -EPROTO,
+                         "interrupt %llu comes after %llu of %s",
+                         (unsigned long long)op.sequence,
+                         (unsigned long long)r->received, r->who.device);
+    if (r->waiting_count == FAR_REMOTE_WINDOW)
+        return far_error(error, -EPROTO, "more interrupts than it may send");
+    r->received++;
+    if (op.opcode == FAR_INPUT_EVENT) {
+        struct far_input_event e;
+
+        memcpy(&e, op.args, sizeof(e));
+        if (r->who.class != FAR_CLASS_INPUT || !far_input_event_valid(&e)) {
+            r->invalid++;
+            maybe_ack(r);
+            return 0;
+        }
+        translate(r, &e);
+        memcpy(op.args, &e, sizeof(e));
+    }
+    op.attachment = r->who.attachment;
+    op.payload_bytes = 0;
+    far_hist_add(&r->wire, far_conn_wire_ns(r->link->conn, f->header.time_ns));
+    if (r->blocked || r->waiting_count || r->draining ||
+        !far_layer_interrupt(r->layer.above, &op)) {
+        r->waiting[(r->waiting_first + r->waiting_count) % FAR_REMOTE_WINDOW] =
+            op;
+        r->waiting_count++;
+        if (!r->draining)
+            r->blocked = true;
+    }
+    far_hist_add(&r->deliver, far_now_ns() - r->link->conn->received_ns);
+    maybe_ack(r);
+    return 0;
+}
+
+static void set_prompt(struct far_remote *r, bool prompt)
+{
+    struct far_layer *l;
+
+    for (l = &r->layer; l; l = l->above)
+        l->prompt_acks |= prompt;
+}
+
+static void resend_ops(struct far_remote *r)
+{
+    r->unsent = r->busy;
+    far_remote_room(r);
+}
+
+static int activated(struct far_remote *r, const struct far_wire_frame *f,
+                     struct far_error *error)
+{
+    const struct far_wire_activated *a = &f->activated;
+
+    if (r->phase != FAR_REMOTE_ACTIVATING)
+        return far_error(error, -EPROTO, "an activated that nobody asked for");
+    if (a->status) {
+        r->phase = FAR_REMOTE_REFUSED;
+        memcpy(r->reason, f->text, sizeof(r->reason));
+        tell(r);
+        return 0;
+    }
+    if (a->incarnation != r->incarnation) {
+        /* A new numbering: what still waits here was numbered in the old one,
+         * and nobody could say later whether it had arrived. */
+        r->lost += r->waiting_count;
+        r->waiting_count = 0;
+        r->incarnation = a->incarnation;
+        r->received = a->next - 1;
+        r->acked = r->acked_told = r->received;
+        r->granted = r->received + FAR_REMOTE_WINDOW; /* of our ACTIVATE */
+    } else if (a->next > r->received + 1) {
+        r->lost += a->next - 1 - r->received;
+        r->received = a->next - 1;
+    } else if (a->next <= r->received) {
+        return far_error(error, -EPROTO, "it does not go on where we are");
+    }
+    r->epoch = a->epoch;
+    r->phase = FAR_REMOTE_ACTIVE;
+    r->state = FAR_DEVICE_GONE; /* until its state comes, next */
+    snprintf(r->reason, sizeof(r->reason), "attached");
+    resend_ops(r);
+    return 0;
+}
+
+static void feedback(struct far_remote *r, const struct far_op *op)
+{
+    uint64_t bit = (uint64_t)1 << op->slot;
+    struct far_op done = *op;
+
+    if (!(r->busy & bit) || r->ops[op->slot].sequence != op->sequence ||
+        r->ops[op->slot].opcode != op->opcode) {
+        r->stray_feedbacks++;
+        return;
+    }
+    r->busy &= ~bit;
+    r->unsent &= ~bit;
+    done.attachment = r->who.attachment;
+    done.payload_bytes = 0;
+    if (!r->parked)
+        far_layer_complete(r->layer.above, &done);
+}
+
+int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
+                     struct far_error *error)
+{
+    switch (f->header.type) {
+    case FAR_WIRE_INTERRUPT:
+        return interrupt(r, f, error);
+    case FAR_WIRE_PREPARED:
+        if (f->prepared.status) {
+            r->phase = FAR_REMOTE_REFUSED;
+            memcpy(r->reason, f->text, sizeof(r->reason));
+        } else {
+            memcpy(r->props, f->prepared.props, sizeof(r->props));
+            r->device_incarnation = f->prepared.device_incarnation;
+            set_prompt(r, f->prepared.flags & FAR_WIRE_PROMPT_ACKS);
+            r->phase = FAR_REMOTE_PREPARED;
+            r->reason[0] = 0;
+            if (r->wanted)
+                activate(r);
+            else
+                snprintf(r->reason, sizeof(r->reason),
+                         "attached; the guest's front is not there yet");
+        }
+        tell(r);
+        return 0;
+    case FAR_WIRE_ACTIVATED:
+        return activated(r, f, error);
+    case FAR_WIRE_STATE:
+        if (r->phase != FAR_REMOTE_ACTIVE)
+            return 0;
+        r->state = f->state.state ? FAR_DEVICE_READY : FAR_DEVICE_GONE;
+        r->device_incarnation = f->state.device_incarnation;
+        memcpy(r->props, f->state.props, sizeof(r->props));
+        memcpy(r->reason, f->text, sizeof(r->reason));
+        tell(r);
+        return 0;
+    case FAR_WIRE_FEEDBACK:
+        feedback(r, &f->op);
+        return 0;
+    case FAR_WIRE_ACK: /* credit for ops: none is counted yet */
+        return 0;
+    case FAR_WIRE_ERROR:
+        if (f->error.about == FAR_WIRE_ACTIVATE ||
+            f->error.about == FAR_WIRE_PREPARE) {
+            r->phase = FAR_REMOTE_REFUSED;
+            memcpy(r->reason, f->text, sizeof(r->reason));
+            tell(r);
+        }
+        return 0;
+    default:
+        return far_error(error, -EPROTO, "a frame that only clients send");
+    }
+}
+
+void far_remote_link_up(struct far_remote *r)
+{
+    prepare(r);
+    tell(r);
+}
+
+void far_remote_link_down(struct far_remote *r)
+{
+    r->phase = FAR_REMOTE_IDLE;
+    r->state = FAR_DEVICE_GONE;
+    r->acks_due = false;
+    tell(r);
+}
+
+void far_remote_room(struct far_remote *r)
+{
+    while (r->unsent && r->phase == FAR_REMOTE_ACTIVE) {
+        unsigned slot = (unsigned)__builtin_ctzll(r->unsent);
+        struct far_wire_header header = { .type = FAR_WIRE_OP,
+                                          .lane = FAR_WIRE_LANE_CONTROL,
+                                          .hops = FAR_WIRE_HOPS,
+                                          .handle = r->handle,
+                                          .credit = (uint32_t)r->granted,
+                                          .acked = r->acked };
+
+        if (far_conn_send_op(r->link->conn, &header, &r->ops[slot], NULL))
+            return;
+        r->unsent &= ~((uint64_t)1 << slot);
+    }
+}
+
+/* The layer. */
+
+static enum far_verdict remote_submit(struct far_layer *layer,
+                                      struct far_op *op)
+{
+    struct far_remote *r = of_layer(layer);
+    uint64_t bit;
+
+    if (op->slot >= FAR_WIRE_SLOTS_MAX || op->payload_bytes) {
+        op->status = -EOPNOTSUPP;
+        return FAR_DONE;
+    }
+    bit = (uint64_t)1 << op->slot;
+    if (!r->ops) {
+        r->ops = calloc(FAR_WIRE_SLOTS_MAX, sizeof(*r->ops));
+        if (!r->ops) {
+            op->status = -ENOMEM;
+            return FAR_DONE;
+        }
+    }
+    if (r->busy & bit)
+        return FAR_FULL;
+    r->ops[op->slot] = *op;
+    r->busy |= bit;
+    r->unsent |= bit;
+    far_remote_room(r);
+    return FAR_LATER;
+}
+
+static void remote_activate(struct far_layer *layer, uint64_t incarnation,
+                            uint64_t received)
+{
+    struct far_remote *r = of_layer(layer);
+
+    if (!r->wanted) {
+        r->wanted = true;
+        /* What the guest has is the truth; where this process got to with a
+         * predecessor of the layer above is not. */
+        r->waiting_count = 0;
+        r->incarnation = incarnation;
+        r->received = received;
+        r->acked = r->acked_told = received;
+        if (r->phase == FAR_REMOTE_PREPARED)
+            activate(r);
+    }
+    r->blocked = false;
+    r->told = false;
+    tell(r);
+    drain(r);
+}
+
+static void remote_ack(struct far_layer *layer, uint64_t sequence)
+{
+    struct far_remote *r = of_layer(layer);
+
+    /* While a new numbering is under way, one of the old may come. */
+    if (sequence <= r->acked || sequence > r->received - r->waiting_count)
+        return;
+    r->acked = sequence;
+    maybe_ack(r);
+}
+
+static void remote_resume(struct far_layer *layer)
+{
+    struct far_remote *r = of_layer(layer);
+
+    r->blocked = false;
+    drain(r);
+    maybe_ack(r);
+}
+
+static void destroy(struct far_remote *r)
+{
+    far_timer_cancel(&r->expiry);
+    if (r->phase != FAR_REMOTE_IDLE)
+        tell_owner(r, FAR_WIRE_DETACH, NULL, 0);
+    far_link_remove(r->link, r->handle);
+    free(r->ops);
+    free(r);
+}
+
+static void on_expiry(struct far_timer *timer)
+{
+    destroy((struct far_remote *)((char *)timer -
+                                  offsetof(struct far_remote, expiry)));
+}
+
+static void remote_close(struct far_layer *layer)
+{
+    struct far_remote *r = of_layer(layer);
+
+    r->layer.above = NULL;
+    if (r->detached) {
+        destroy(r);
+        return;
+    }
+    r->parked = true;
+    r->wanted = false;
+    r->told = false;
+    r->waiting_count = 0;
+    r->busy = r->unsent = 0; /* the successor repeats them */
+    far_timer_set(&r->expiry, far_now_us() + FAR_REMOTE_KEEP_US);
+}
+
+static const struct far_layer_ops remote_ops = {
+    .name = "remote",
+    .submit = remote_submit,
+    .activate = remote_activate,
+    .ack = remote_ack,
+    .resume = remote_resume,
+    .close = remote_close,
+};
+
+static bool same_user(const struct far_local_who *a,
+                      const struct far_local_who *b)
+{
+    return a->guest_devid == b->guest_devid && a->class == b->class &&
+           !memcmp(a->guest_uuid, b->guest_uuid, 16) &&
+           !memcmp(a->generation, b->generation, 16) &&
+           !strcmp(a->device, b->device);
+}
+
+int far_remote_open(struct far_link *link, const struct far_local_who *who,
+                    struct far_layer **layer, struct far_error *error)
+{
+    struct far_remote *r = NULL;
+    uint32_t i;
+
+    for (i = 1; i < link->remotes_room && !r; i++) {
+        if (link->remotes[i] && link->remotes[i]->parked &&
+            same_user(&link->remotes[i]->who, who))
+            r = link->remotes[i];
+    }
+    if (r) {
+        far_timer_cancel(&r->expiry);
+        r->parked = false;
+        r->blocked = false;
+    } else {
+        r = calloc(1, sizeof(*r));
+        if (!r)
+            return far_error(error, -ENOMEM, "out of memory");
+        r->layer.ops = &remote_ops;
+        r->link = link;
+        far_timer_init(&r->expiry, link->context->loop, on_expiry);
+        r->handle = far_link_add(link, r);
+        if (!r->handle) {
+            free(r);
+            return far_error(error, -ENOSPC,
+                             "too many devices over the link to %s",
+                             link->name);
+        }
+    }
+    r->who = *who;
+    if (far_link_is_up(link))
+        prepare(r);
+    *layer = &r->layer;
+    return 0;
+}
+
+void far_remote_leaving(struct far_link *link, const struct far_local_who *who,
+                        bool detached)
+{
+    uint32_t i;
+
+    for (i = 1; i < link->remotes_room; i++) {
+        struct far_remote *r = link->remotes[i];
+
+        if (r && !r->parked && r->who.attachment == who->attachment &&
+            same_user(&r->who, who))
+            r->detached = detached;
+    }
+}
+
+void far_remote_free_all(struct far_link *link)
+{
+    uint32_t i;
+
+    for (i = 1; i < link->remotes_room; i++) {
+        if (link->remotes[i]) {
+            /* The session stays there: a successor of this process may come. */
+            far_timer_cancel(&link->remotes[i]->expiry);
+            free(link->remotes[i]->ops);
+            free(link->remotes[i]);
+            link->remotes[i] = NULL;
+        }
+    }
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * A layer whose device is far away: the client's side of an attachment, one
+ * handle of a link. It outlives the layer above for a while when that one's
+ * process has died, so that a successor finds the session as it was.
+ */
+#ifndef FARSIDE_NETPROXY_REMOTE_H
+#define FARSIDE_NETPROXY_REMOTE_H
+
+#include "devices/device.h"
+#include "netproxy/link.h"
+
+#define FAR_REMOTE_WINDOW  128       /* interrupts on their way at most */
+#define FAR_REMOTE_KEEP_US 120000000 /* without a user */
+
+enum far_remote_phase {
+    FAR_REMOTE_IDLE, /* the link is down */
+    FAR_REMOTE_PREPARING,
+    FAR_REMOTE_REFUSED, /* the reason stands in reason */
+    FAR_REMOTE_PREPARED,
+    FAR_REMOTE_ACTIVATING,
+    FAR_REMOTE_ACTIVE,
+};
+
+struct far_remote {
+    struct far_layer layer;
+    struct far_link *link;
+    struct far_local_who who;
+    uint32_t handle;
+    enum far_remote_phase phase;
+    bool wanted;   /* the guest's front is there */
+    bool parked;   /* nobody is above */
+    bool detached; /* it will not come back */
+    bool blocked;  /* above has no room */
+    bool acks_due, draining;
+    struct far_timer expiry; /* while parked */
+
+    uint64_t incarnation, received; /* the last that went up or waits */
+    uint64_t acked, acked_told, granted;
+    uint64_t epoch;
+    struct far_op waiting[FAR_REMOTE_WINDOW]; /* for room above */
+    uint32_t waiting_first, waiting_count;
+
+    struct far_op *ops;    /* FAR_WIRE_SLOTS_MAX, at the first op */
+    uint64_t busy, unsent; /* slots */
+
+    /* What was said of the device, and what was passed up. */
+    enum far_device_state state;
+    uint64_t device_incarnation;
+    uint8_t props[32];
+    char reason[FAR_WIRE_TEXT_BYTES];
+    bool told;
+    enum far_device_state told_state;
+    uint64_t told_incarnation;
+    uint8_t told_props[32];
+    char told_reason[FAR_WIRE_TEXT_BYTES];
+
+    struct far_hist wire, deliver;
+    uint64_t repeats, lost, invalid, stray_feedbacks;
+};
+
+/* Takes up a parked one of the same guest and device, or makes one; never
+ * fails because the link is down or the device is not there: state() tells. */
+int far_remote_open(struct far_link *link, const struct far_local_who *who,
+                    struct far_layer **layer, struct far_error *error);
+/* Its layer will be closed: for good (the session ends), or not. */
+void far_remote_leaving(struct far_link *link, const struct far_local_who *who,
+                        bool detached);
+/* All of a link, parked ones too. */
+void far_remote_free_all(struct far_link *link);
+
+/* From the link. */
+void far_remote_link_up(struct far_remote *remote);
+void far_remote_link_down(struct far_remote *remote);
+int far_remote_frame(struct far_remote *remote,
+                     const struct far_wire_frame *frame,
+                     struct far_error *error);
+void far_remote_room(struct far_remote *remote);
+void far_remote_send_acks(struct far_remote *remote);
+
+/* Why no event comes, or "". */
+const char *far_remote_reason(const struct far_remote *remote);
+const char *far_remote_state_name(const struct far_remote *remote);
+
+#endif

@@ -1,0 +1,763 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The owner's end of links (netproxy/server.h). In order: attachments, frames,
+ * peers, arrivals, listeners.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+#include "core/clock.h"
+#include "netproxy/server.h"
+
+#define LISTEN_RETRY_US 1000000
+
+/* One handle of a connection. */
+struct far_attachment {
+    struct far_session_user user;
+    struct far_peer *peer;
+    uint32_t handle;
+    struct far_local_who who;
+    bool refused; /* and asked again when the reason may be gone */
+    bool ended;   /* by another platform: not asked again */
+    int status;   /* that was told last */
+    char reason[FAR_WIRE_TEXT_BYTES];
+};
+
+static struct far_attachment *of_user(struct far_session_user *user)
+{
+    return (struct far_attachment *)user;
+}
+
+/* Attachments. */
+
+static void answer(struct far_attachment *a, int status, const char *reason)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_PREPARED,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = a->handle };
+    struct far_wire_prepared p = { .status = status };
+
+    if (a->user.session) {
+        const struct far_session *s = a->user.session;
+
+        p.class = s->who.class;
+        p.incarnation = s->incarnation;
+        p.device_incarnation = s->device_incarnation;
+        p.flags = s->layer.prompt_acks ? FAR_WIRE_PROMPT_ACKS : 0;
+        memcpy(p.props, s->props, sizeof(p.props));
+    }
+    a->status = status;
+    snprintf(a->reason, sizeof(a->reason), "%s", reason ? reason : "");
+    if (a->peer->conn)
+        far_conn_send(a->peer->conn, &header, &p, sizeof(p), reason);
+}
+
+static bool user_interrupt(struct far_session_user *user,
+                           const struct far_op *op)
+{
+    struct far_attachment *a = of_user(user);
+    struct far_wire_header header = { .type = FAR_WIRE_INTERRUPT,
+                                      .lane = FAR_WIRE_LANE_CONTROL,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = a->handle };
+
+    return a->peer->conn && !far_conn_send_op(a->peer->conn, &header, op, NULL);
+}
+
+static void user_complete(struct far_session_user *user,
+                          const struct far_op *op)
+{
+    struct far_attachment *a = of_user(user);
+    struct far_wire_header header = { .type = FAR_WIRE_FEEDBACK,
+                                      .lane = FAR_WIRE_LANE_CONTROL,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = a->handle };
+
+    /* Not through far_conn_send_op(): an answer has no second chance on this
+     * connection. There are at most as many as there are slots. */
+    if (a->peer->conn)
+        far_conn_send(a->peer->conn, &header, op, sizeof(*op), NULL);
+}
+
+static void user_state(struct far_session_user *user)
+{
+    struct far_attachment *a = of_user(user);
+    const struct far_session *s = user->session;
+    struct far_wire_header header = { .type = FAR_WIRE_STATE,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = a->handle };
+    struct far_wire_state state = {
+        .state = s->state,
+        .incarnation = s->incarnation,
+        .device_incarnation = s->device_incarnation,
+    };
+
+    memcpy(state.props, s->props, sizeof(state.props));
+    if (a->peer->conn)
+        far_conn_send(a->peer->conn, &header, &state, sizeof(state), s->reason);
+}
+
+static void user_lost(struct far_session_user *user, const char *reason)
+{
+    struct far_attachment *a = of_user(user);
+    struct far_error error = { 0 };
+    int rc = far_controller_may(a->peer->server->controller, a->peer->platform,
+                                a->who.device, &error);
+
+    a->refused = true;
+    a->ended = !rc;
+    answer(a, rc ? rc : -ESTALE, reason);
+}
+
+static const struct far_session_user_ops attachment_ops = {
+    .interrupt = user_interrupt,
+    .complete = user_complete,
+    .state = user_state,
+    .lost = user_lost,
+};
+
+static void prepare(struct far_attachment *a, bool again)
+{
+    struct far_peer *peer = a->peer;
+    struct far_error error = { 0 };
+    struct far_session *s = far_controller_prepare(
+        peer->server->controller, peer->platform, &a->who, &error);
+
+    if (!s) {
+        if (again && a->status == error.code && !strcmp(a->reason, error.text))
+            return; /* nothing new */
+        a->refused = true;
+        far_log_limited(peer->server->context->log, &peer->bucket,
+                        FAR_LOG_WARNING, "%s asks for \"%s\": refused: %s",
+                        peer->platform, a->who.device, error.text);
+        answer(a, error.code, error.text);
+        return;
+    }
+    a->refused = a->ended = false;
+    far_session_sit(s, &a->user, &a->who, "another attachment has taken it");
+    answer(a, 0, NULL);
+}
+
+static struct far_attachment *at(struct far_peer *peer, uint32_t handle)
+{
+    return handle < peer->attachments_room ? peer->attachments[handle] : NULL;
+}
+
+static struct far_attachment *make(struct far_peer *peer, uint32_t handle,
+                                   struct far_error *error)
+{
+    struct far_attachment *a;
+
+    if (handle >= FAR_CONN_HANDLES_MAX) {
+        far_error(error, -EPROTO, "handle %u, where %d was the limit", handle,
+                  FAR_CONN_HANDLES_MAX);
+        return NULL;
+    }
+    if (handle >= peer->attachments_room) {
+        uint32_t room = peer->attachments_room ? peer->attachments_room : 16;
+        struct far_attachment **more;
+
+        while (room <= handle)
+            room *= 2;
+        more = realloc(peer->attachments, room * sizeof(*more));
+        if (!more) {
+            far_error(error, -ENOMEM, "out of memory");
+            return NULL;
+        }
+        memset(more + peer->attachments_room, 0,
+               (room - peer->attachments_room) * sizeof(*more));
+        peer->attachments = more;
+        peer->attachments_room = room;
+    }
+    a = calloc(1, sizeof(*a));
+    if (!a) {
+        far_error(error, -ENOMEM, "out of memory");
+        return NULL;
+    }
+    a->user.ops = &attachment_ops;
+    a->peer = peer;
+    a->handle = handle;
+    peer->attachments[handle] = a;
+    return a;
+}
+
+/* The connection is gone; sessions stay for who comes back. */
+static void drop_attachments(struct far_peer *peer)
+{
+    uint32_t i;
+
+    for (i = 0; i < peer->attachments_room; i++) {
+        if (peer->attachments[i]) {
+            far_session_leave(&peer->attachments[i]->user);
+            free(peer->attachments[i]);
+        }
+    }
+    free(peer->attachments);
+    peer->attachments = NULL;
+    peer->attachments_room = 0;
+}
+
+/* Frames. */
+
+static int on_prepare(struct far_peer *peer, const struct far_wire_frame *f,
+                      struct far_error *error)
+{
+    const struct far_wire_prepare *p = &f->prepare;
+    struct far_attachment *a = at(peer, f->header.handle);
+
+    if (!a)
+        a = make(peer, f->header.handle, error);
+    if (!a)
+        return error->code;
+    far_session_leave(&a->user);
+    memset(&a->who, 0, sizeof(a->who));
+    a->who.attachment = p->attachment;
+    memcpy(a->who.guest_uuid, p->guest_uuid, 16);
+    memcpy(a->who.generation, p->generation, 16);
+    memcpy(a->who.guest_name, p->guest_name, sizeof(a->who.guest_name));
+    memcpy(a->who.platform, peer->server->controller->platform,
+           sizeof(a->who.platform));
+    memcpy(a->who.device, p->device, sizeof(a->who.device));
+    a->who.class = p->class;
+    a->who.guest_devid = p->guest_devid;
+    prepare(a, false);
+    return 0;
+}
+
+static void on_activate(struct far_attachment *a,
+                        const struct far_wire_frame *f)
+{
+    const struct far_wire_activate *want = &f->activate;
+    struct far_session *s = a->user.session;
+    struct far_wire_header header = { .type = FAR_WIRE_ACTIVATED,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = a->handle };
+    struct far_wire_activated answer_body = { 0 };
+    uint32_t window = f->header.credit - (uint32_t)want->received;
+
+    if (!s) {
+        answer_body.status = a->status ? a->status : -ENOENT;
+        far_conn_send(a->peer->conn, &header, &answer_body, sizeof(answer_body),
+                      a->reason);
+        return;
+    }
+    far_session_activate(
+        s, want->incarnation, want->received,
+        far_controller_activate(a->peer->server->controller, s));
+    answer_body.incarnation = s->incarnation;
+    answer_body.epoch = s->epoch;
+    answer_body.next = s->sent + 1;
+    far_conn_send(a->peer->conn, &header, &answer_body, sizeof(answer_body),
+                  NULL);
+    if (s->incarnation == want->incarnation &&
+        f->header.acked <= want->received) {
+        far_session_ack(s, f->header.acked);
+        far_session_grant(s, want->received + window);
+    } else {
+        far_session_grant(s, s->sent + window);
+    }
+    far_session_go(s);
+}
+
+static int take_credit(struct far_attachment *a, const struct far_wire_frame *f,
+                       struct far_error *error)
+{
+    struct far_session *s = a->user.session;
+    int32_t more;
+
+    if (!s || !s->activated)
+        return 0;
+    if (far_session_ack(s, f->header.acked))
+        return far_error(error, -EPROTO,
+                         "it acknowledges interrupt %llu of %s, which was "
+                         "never sent",
+                         (unsigned long long)f->header.acked, a->who.device);
+    more = (int32_t)(f->header.credit - (uint32_t)s->sent);
+    if (more > 0)
+        far_session_grant(s, s->sent + (uint32_t)more);
+    return 0;
+}
+
+static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
+                      struct far_error *error)
+{
+    struct far_peer *peer = conn->owner;
+    struct far_attachment *a = at(peer, f->header.handle);
+    int rc;
+
+    switch (f->header.type) {
+    case FAR_WIRE_PREPARE:
+        return on_prepare(peer, f, error);
+    case FAR_WIRE_ERROR:
+        return 0; /* about something that it did not know */
+    case FAR_WIRE_ACTIVATE:
+    case FAR_WIRE_OP:
+    case FAR_WIRE_ACK:
+    case FAR_WIRE_CANCEL:
+    case FAR_WIRE_DETACH:
+        break;
+    default:
+        return far_error(error, -EPROTO, "a frame that only servers send");
+    }
+    if (!a)
+        return far_error(error, -EPROTO, "handle %u was never prepared",
+                         f->header.handle);
+    switch (f->header.type) {
+    case FAR_WIRE_ACTIVATE:
+        on_activate(a, f);
+        return 0;
+    case FAR_WIRE_ACK:
+        return take_credit(a, f, error);
+    case FAR_WIRE_OP:
+        rc = take_credit(a, f, error);
+        if (rc || !a->user.session || !a->user.session->activated)
+            return rc;
+        rc = far_session_submit(a->user.session, &f->op);
+        if (rc)
+            return far_error(error, rc, "two ops in slot %u of %s at once",
+                             f->op.slot, a->who.device);
+        return 0;
+    case FAR_WIRE_CANCEL:
+        /* The op's own feedback answers it: nothing that is served yet takes
+         * long enough to be stopped half way. */
+        return 0;
+    default: /* DETACH */
+        if (a->user.session) {
+            struct far_session *s = a->user.session;
+
+            far_session_leave(&a->user);
+            far_controller_end(peer->server->controller, s, "detached");
+        }
+        peer->attachments[f->header.handle] = NULL;
+        free(a);
+        return 0;
+    }
+}
+
+static void peer_room(struct far_conn *conn)
+{
+    struct far_peer *peer = conn->owner;
+    uint32_t i;
+
+    for (i = 0; i < peer->attachments_room; i++) {
+        if (peer->attachments[i] && peer->attachments[i]->user.session)
+            far_session_pump(peer->attachments[i]->user.session);
+    }
+}
+
+/* Peers. */
+
+static void peer_gone(struct far_peer *peer, const char *reason)
+{
+    peer->conn = NULL;
+    peer->since_us = far_now_us();
+    snprintf(peer->reason, sizeof(peer->reason), "%s", reason);
+    drop_attachments(peer);
+}
+
+static void peer_down(struct far_conn *conn, int code, const char *reason)
+{
+    struct far_peer *peer = conn->owner;
+
+    far_log_limited(peer->server->context->log, &peer->bucket,
+                    code == -ESHUTDOWN ? FAR_LOG_INFO : FAR_LOG_WARNING,
+                    "platform %s (%s): connection ended: %s", peer->platform,
+                    conn->address, reason);
+    peer_gone(peer, reason);
+    far_conn_free(conn, NULL);
+}
+
+static const struct far_conn_ops peer_ops = {
+    .frame = peer_frame,
+    .room = peer_room,
+    .down = peer_down,
+};
+
+static int no_frame(struct far_conn *conn, const struct far_wire_frame *f,
+                    struct far_error *error)
+{
+    (void)conn;
+    (void)f;
+    return far_error(error, -EPROTO, "out of turn");
+}
+
+static void orphan_down(struct far_conn *conn, int code, const char *reason)
+{
+    (void)code;
+    (void)reason;
+    far_conn_free(conn, NULL);
+}
+
+/* Of a connection whose place another has taken. */
+static const struct far_conn_ops orphan_ops = {
+    .frame = no_frame,
+    .down = orphan_down,
+};
+
+static struct far_peer *find_peer(struct far_server *server,
+                                  const char *platform)
+{
+    struct far_peer *p;
+
+    for (p = server->peers; p; p = p->next) {
+        if (!strcmp(p->platform, platform))
+            return p;
+    }
+    p = calloc(1, sizeof(*p));
+    if (!p)
+        return NULL;
+    p->server = server;
+    snprintf(p->platform, sizeof(p->platform), "%s", platform);
+    p->next = server->peers;
+    server->peers = p;
+    return p;
+}
+
+/* Arrivals. */
+
+static void forget_arrival(struct far_arrival *arrival)
+{
+    struct far_arrival **link = &arrival->server->arrivals;
+
+    while (*link != arrival)
+        link = &(*link)->next;
+    *link = arrival->next;
+    arrival->server->arrival_count--;
+    free(arrival);
+}
+
+static int arrival_up(struct far_conn *conn, struct far_error *error)
+{
+    struct far_arrival *arrival = conn->owner;
+    struct far_server *server = arrival->server;
+    struct far_peer *peer = find_peer(server, conn->platform);
+
+    if (!peer)
+        return far_error(error, -ENOMEM, "out of memory");
+    if (peer->conn) {
+        struct far_conn *old = peer->conn;
+
+        old->ops = &orphan_ops;
+        old->owner = NULL;
+        old->traffic = &server->traffic;
+        peer_gone(peer, "replaced by a newer connection");
+        far_conn_fail(old, -EEXIST,
+                      "a newer connection of the same platform has come (do "
+                      "two machines have one name?)");
+    }
+    forget_arrival(arrival);
+    conn->owner = peer;
+    conn->ops = &peer_ops;
+    conn->traffic = &peer->traffic;
+    peer->conn = conn;
+    peer->since_us = far_now_us();
+    peer->reason[0] = 0;
+    peer->reconnects++;
+    snprintf(peer->address, sizeof(peer->address), "%s", conn->address);
+    far_log_limited(server->context->log, &peer->bucket, FAR_LOG_INFO,
+                    "platform %s: connected from %s", peer->platform,
+                    peer->address);
+    return 0;
+}
+
+static void arrival_down(struct far_conn *conn, int code, const char *reason)
+{
+    struct far_arrival *arrival = conn->owner;
+    struct far_server *server = arrival->server;
+    char who[4 * FAR_NAME_BYTES];
+
+    (void)code;
+    server->rejected++;
+    far_escape(who, sizeof(who), conn->tls.identity,
+               strlen(conn->tls.identity));
+    far_log_limited(server->context->log, &server->bucket, FAR_LOG_WARNING,
+                    "connection from %s%s%s turned away: %s", conn->address,
+                    who[0] ? ", which says it is " : "", who, reason);
+    forget_arrival(arrival);
+    far_conn_free(conn, NULL);
+}
+
+static const struct far_conn_ops arrival_ops = {
+    .up = arrival_up,
+    .frame = no_frame,
+    .down = arrival_down,
+};
+
+static bool crowded(const struct far_server *server, const char *host)
+{
+    const struct far_arrival *a;
+    unsigned same = 0;
+
+    for (a = server->arrivals; a; a = a->next)
+        same += !strcmp(a->host, host);
+    return server->arrival_count >= FAR_ARRIVALS_MAX ||
+           same >= FAR_ARRIVALS_ADDRESS_MAX;
+}
+
+static void let_in(struct far_server *server, int fd,
+                   const struct sockaddr *address)
+{
+    struct far_arrival *arrival;
+    struct far_error error = { 0 };
+    char host[64];
+
+    far_conn_address_text(host, sizeof(host), address);
+    *strrchr(host, ':') = 0;
+    if (crowded(server, host) || !(arrival = calloc(1, sizeof(*arrival)))) {
+        server->turned_away++;
+        far_log_limited(server->context->log, &server->bucket, FAR_LOG_WARNING,
+                        "connection from %s turned away: %u others have not "
+                        "shown who they are yet",
+                        host, server->arrival_count);
+        close(fd);
+        return;
+    }
+    arrival->server = server;
+    snprintf(arrival->host, sizeof(arrival->host), "%s", host);
+    arrival->conn = far_conn_accept(
+        server->context->loop, &arrival_ops, arrival, &server->traffic,
+        &server->context->me, &server->keys, fd, &error);
+    if (!arrival->conn) {
+        free(arrival);
+        far_log_limited(server->context->log, &server->bucket, FAR_LOG_WARNING,
+                        "connection from %s: %s", host, error.text);
+        return;
+    }
+    arrival->next = server->arrivals;
+    server->arrivals = arrival;
+    server->arrival_count++;
+}
+
+/* Listeners. */
+
+static void on_listener(struct far_io *io, uint32_t events)
+{
+    struct far_listener *l =
+        (struct far_listener *)((char *)io - offsetof(struct far_listener, io));
+    unsigned i;
+
+    (void)events;
+    for (i = 0; i < 16; i++) { /* the rest comes next turn */
+        struct sockaddr_storage address;
+        socklen_t bytes = sizeof(address);
+        int fd = accept4(l->fd, (struct sockaddr *)&address, &bytes,
+                         SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd < 0) {
+            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM ||
+                errno == ENOBUFS) {
+                /* Level-triggered: without a pause the loop would turn
+                 * for nothing. */
+                far_log_limited(l->server->context->log, &l->server->bucket,
+                                FAR_LOG_WARNING, "accept on %s: %s", l->text,
+                                strerror(errno));
+                far_io_del(&l->io);
+                far_timer_set(&l->retry, far_now_us() + LISTEN_RETRY_US);
+            }
+            return;
+        }
+        let_in(l->server, fd, (struct sockaddr *)&address);
+    }
+}
+
+static void start_listening(struct far_listener *l)
+{
+    struct sockaddr_storage got;
+    socklen_t bytes = sizeof(got);
+    int one = 1, rc = 0;
+
+    if (l->fd < 0) {
+        l->fd = socket(l->address.ss_family,
+                       SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (l->fd < 0) {
+            rc = -errno;
+            goto out;
+        }
+        setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+        if (l->address.ss_family == AF_INET6)
+            setsockopt(l->fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+        if (bind(l->fd, (struct sockaddr *)&l->address, l->address_bytes) ||
+            listen(l->fd, 128)) {
+            rc = -errno;
+            goto out;
+        }
+        if (!getsockname(l->fd, (struct sockaddr *)&got, &bytes))
+            l->port = ntohs(got.ss_family == AF_INET6
+                                ? ((struct sockaddr_in6 *)&got)->sin6_port
+                                : ((struct sockaddr_in *)&got)->sin_port);
+        far_log(l->server->context->log, FAR_LOG_INFO, "listening on %s",
+                l->text);
+    }
+    rc = far_io_add(l->server->context->loop, &l->io, l->fd, EPOLLIN,
+                    on_listener);
+out:
+    if (!rc) {
+        l->reason[0] = 0;
+        return;
+    }
+    if (l->fd >= 0)
+        close(l->fd);
+    l->fd = -1;
+    if (!l->reason[0])
+        far_log(l->server->context->log, FAR_LOG_ERROR,
+                "can't listen on %s: %s; trying again each second", l->text,
+                strerror(-rc));
+    snprintf(l->reason, sizeof(l->reason), "%s", strerror(-rc));
+    far_timer_set(&l->retry, far_now_us() + LISTEN_RETRY_US);
+}
+
+static void on_listen_retry(struct far_timer *timer)
+{
+    start_listening(
+        (struct far_listener *)((char *)timer -
+                                offsetof(struct far_listener, retry)));
+}
+
+static void close_listener(struct far_listener *l)
+{
+    far_timer_cancel(&l->retry);
+    far_io_del(&l->io);
+    if (l->fd >= 0)
+        close(l->fd);
+    free(l);
+}
+
+static void want_listener(struct far_server *server, const char *text)
+{
+    struct far_endpoint what;
+    struct far_error error = { 0 };
+    struct far_listener *l;
+
+    for (l = server->listeners; l; l = l->next) {
+        if (!strcmp(l->text, text)) {
+            l->keep = true;
+            return;
+        }
+    }
+    l = calloc(1, sizeof(*l));
+    if (!l)
+        return;
+    l->server = server;
+    l->fd = l->io.fd = -1;
+    l->keep = true;
+    far_timer_init(&l->retry, server->context->loop, on_listen_retry);
+    snprintf(l->text, sizeof(l->text), "%s", text);
+    l->next = server->listeners;
+    server->listeners = l;
+    if (far_endpoint_parse(&what, text, &error) ||
+        !far_endpoint_numeric(&what, &l->address, &l->address_bytes)) {
+        snprintf(l->reason, sizeof(l->reason), "%.200s",
+                 error.text[0] ? error.text
+                               : "one listens on a numeric address");
+        far_log(server->context->log, FAR_LOG_ERROR, "can't listen on %s: %s",
+                text, l->reason);
+        return;
+    }
+    start_listening(l);
+}
+
+void far_server_init(struct far_server *server, struct far_context *context,
+                     struct far_controller *controller)
+{
+    memset(server, 0, sizeof(*server));
+    server->context = context;
+    server->controller = controller;
+}
+
+static void read_keys(struct far_server *server,
+                      const struct far_conf_section *section)
+{
+    const char *file = far_conf_string(section, "psk-file", NULL);
+    struct far_keys keys = { 0 };
+    struct far_error error = { 0 };
+
+    if (!section)
+        return;
+    if (!file)
+        far_error(&error, -EINVAL,
+                  "[listen] has no psk-file: nobody can be let in");
+    else
+        far_keys_read(&keys, file, &error);
+    if (error.code) {
+        far_log(server->context->log, FAR_LOG_ERROR, "%s", error.text);
+        snprintf(server->keys_reason, sizeof(server->keys_reason), "%.231s",
+                 error.text);
+        return; /* those that we had stay */
+    }
+    server->keys_reason[0] = 0;
+    far_keys_free(&server->keys);
+    server->keys = keys;
+}
+
+void far_server_configure(struct far_server *server,
+                          const struct far_conf_section *section)
+{
+    const struct far_conf_entry *e = NULL;
+    struct far_listener *l, **link = &server->listeners;
+    struct far_peer *p;
+
+    read_keys(server, section);
+    for (l = server->listeners; l; l = l->next)
+        l->keep = false;
+    while (section && (e = far_conf_entry(section, "address", e)))
+        want_listener(server, e->value);
+    while ((l = *link)) {
+        if (l->keep) {
+            link = &l->next;
+            continue;
+        }
+        *link = l->next;
+        far_log(server->context->log, FAR_LOG_INFO, "no longer listening on %s",
+                l->text);
+        close_listener(l);
+    }
+    for (p = server->peers; p; p = p->next) {
+        if (p->conn && !far_keys_find(&server->keys, p->platform))
+            far_conn_fail(p->conn, -EKEYREVOKED,
+                          "the key of this platform was taken away");
+    }
+}
+
+void far_server_retry(struct far_server *server)
+{
+    struct far_peer *p;
+    uint32_t i;
+
+    for (p = server->peers; p; p = p->next) {
+        for (i = 0; i < p->attachments_room; i++) {
+            struct far_attachment *a = p->attachments[i];
+
+            if (a && a->refused && !a->ended)
+                prepare(a, true);
+        }
+    }
+}
+
+void far_server_free(struct far_server *server)
+{
+    while (server->listeners) {
+        struct far_listener *l = server->listeners;
+
+        server->listeners = l->next;
+        close_listener(l);
+    }
+    while (server->arrivals) {
+        far_conn_free(server->arrivals->conn, NULL);
+        forget_arrival(server->arrivals);
+    }
+    while (server->peers) {
+        struct far_peer *p = server->peers;
+
+        far_conn_free(p->conn, "farside-netproxy ends");
+        p->conn = NULL;
+        drop_attachments(p);
+        server->peers = p->next;
+        free(p);
+    }
+    far_keys_free(&server->keys);
+}

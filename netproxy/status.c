@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What netproxy.sock answers: status, send, reload, link stop, link start.
+ * Nothing of the data path.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include "core/status.h"
+#include "core/uuid.h"
+#include "devices/feed-json.h"
+#include "netproxy/netproxy.h"
+#include "netproxy/remote.h"
+
+#define EVENTS_MAX 1024
+
+static json_t *text_or_null(const char *text)
+{
+    return text && text[0] ? json_string(text) : json_null();
+}
+
+static json_t *counters(const struct far_traffic *t, uint64_t reconnects)
+{
+    return json_pack(
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "frames_in",
+        (json_int_t)t->frames_in, "frames_out", (json_int_t)t->frames_out,
+        "bytes_in", (json_int_t)t->bytes_in, "bytes_out",
+        (json_int_t)t->bytes_out, "sends", (json_int_t)t->sends, "receives",
+        (json_int_t)t->receives, "heartbeats", (json_int_t)t->heartbeats,
+        "unknown_frames", (json_int_t)t->unknown_frames, "connects",
+        (json_int_t)t->connects, "failures", (json_int_t)t->failures,
+        "reconnects", (json_int_t)reconnects);
+}
+
+static void add_tls(json_t *link, const struct far_conn *conn)
+{
+    char text[64];
+
+    if (!conn || conn->state != FAR_CONN_UP)
+        return;
+    far_tls_describe(&conn->tls, text, sizeof(text));
+    json_object_set_new(link, "tls", json_string(text));
+    json_object_set_new(link, "version", json_integer(conn->version));
+    json_object_set_new(link, "least_rtt_ns",
+                        json_integer((json_int_t)far_conn_rtt_ns(conn)));
+}
+
+static json_t *links(const struct far_netproxy *n)
+{
+    static const char *const states[] = {
+        [FAR_LINK_DOWN] = "down",
+        [FAR_LINK_CONNECTING] = "connecting",
+        [FAR_LINK_UP] = "up",
+        [FAR_LINK_STOPPED] = "stopped",
+    };
+    json_t *all = json_array(), *one;
+    const struct far_link *l;
+    const struct far_peer *p;
+
+    for (l = n->links; l; l = l->next) {
+        one = json_pack(
+            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "platform", l->name,
+            "role", "client", "state", states[l->state], "reason",
+            text_or_null(l->reason), "address", text_or_null(l->address),
+            "since_us", (json_int_t)l->since_us, "rtt",
+            far_hist_json(&l->traffic.rtt), "counters",
+            counters(&l->traffic, l->reconnects ? l->reconnects - 1 : 0));
+        add_tls(one, l->conn);
+        json_array_append_new(all, one);
+    }
+    for (p = n->server.peers; p; p = p->next) {
+        one = json_pack(
+            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "platform", p->platform,
+            "role", "server", "state", p->conn ? "up" : "down", "reason",
+            text_or_null(p->reason), "address", text_or_null(p->address),
+            "since_us", (json_int_t)p->since_us, "rtt",
+            far_hist_json(&p->traffic.rtt), "counters",
+            counters(&p->traffic, p->reconnects ? p->reconnects - 1 : 0));
+        add_tls(one, p->conn);
+        json_array_append_new(all, one);
+    }
+    return all;
+}
+
+static json_t *listeners(const struct far_netproxy *n)
+{
+    json_t *all = json_array();
+    const struct far_listener *l;
+
+    for (l = n->server.listeners; l; l = l->next)
+        json_array_append_new(
+            all, json_pack("{s:s, s:i, s:s, s:o}", "address", l->text, "port",
+                           (int)l->port, "state", l->fd >= 0 ? "up" : "down",
+                           "reason",
+                           text_or_null(l->reason[0] ? l->reason
+                                                     : n->server.keys_reason)));
+    return all;
+}
+
+static json_t *devices(const struct far_netproxy *n)
+{
+    json_t *all = json_array();
+    const struct far_device *d;
+
+    for (d = n->devices.first; d; d = d->next)
+        json_array_append_new(
+            all,
+            json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:b}", "name", d->name,
+                      "type", d->type->name, "class",
+                      d->type->class ? far_class_name(d->type->class) : "any",
+                      "state", d->state == FAR_DEVICE_READY ? "ready" : "gone",
+                      "reason", text_or_null(d->reason), "users", (int)d->users,
+                      "exported", far_device_is_exported(n->conf, d->name)));
+    return all;
+}
+
+static const char *guest_text(const struct far_local_who *who,
+                              char room[FAR_UUID_TEXT_BYTES])
+{
+    return who->guest_name[0] ? who->guest_name
+                              : far_uuid_format(room, who->guest_uuid);
+}
+
+static json_t *sessions(const struct far_netproxy *n)
+{
+    json_t *all = json_array();
+    const struct far_session *s;
+    char room[FAR_UUID_TEXT_BYTES];
+
+    for (s = n->controller.sessions; s; s = s->next_session)
+        json_array_append_new(
+            all,
+            json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, "
+                      "s:I, s:I, s:{s:o}}",
+                      "platform", s->platform, "guest",
+                      guest_text(&s->who, room), "devid",
+                      (int)s->who.guest_devid, "device", s->who.device, "state",
+                      s->activated ? "active"
+                      : s->user    ? "prepared"
+                                   : "waiting for its platform",
+                      "connected", s->user != NULL, "epoch",
+                      (json_int_t)s->epoch, "incarnation",
+                      (json_int_t)s->incarnation, "sent", (json_int_t)s->sent,
+                      "acked", (json_int_t)s->acked, "kept",
+                      (json_int_t)far_session_kept(s), "lost",
+                      (json_int_t)s->lost_kept, "repeated_ops",
+                      (json_int_t)s->repeated_ops, "latency", "queue",
+                      far_hist_json(&s->queue)));
+    return all;
+}
+
+static json_t *remotes(const struct far_netproxy *n)
+{
+    json_t *all = json_array();
+    const struct far_link *l;
+    char room[FAR_UUID_TEXT_BYTES];
+    uint32_t i;
+
+    for (l = n->links; l; l = l->next) {
+        for (i = 1; i < l->remotes_room; i++) {
+            const struct far_remote *r = l->remotes[i];
+
+            if (!r)
+                continue;
+            json_array_append_new(
+                all, json_pack(
+                         "{s:s, s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, "
+                         "s:I, s:I, s:I, s:{s:o, s:o}}",
+                         "guest", guest_text(&r->who, room), "devid",
+                         (int)r->who.guest_devid, "platform", l->name, "device",
+                         r->who.device, "state",
+                         r->parked ? "waiting for its backend"
+                                   : far_remote_state_name(r),
+                         "reason", text_or_null(far_remote_reason(r)), "epoch",
+                         (json_int_t)r->epoch, "incarnation",
+                         (json_int_t)r->incarnation, "received",
+                         (json_int_t)r->received, "acked", (json_int_t)r->acked,
+                         "repeats", (json_int_t)r->repeats, "lost",
+                         (json_int_t)r->lost, "invalid", (json_int_t)r->invalid,
+                         "latency", "wire", far_hist_json(&r->wire), "deliver",
+                         far_hist_json(&r->deliver)));
+        }
+    }
+    return all;
+}
+
+static json_t *status(const struct far_netproxy *n)
+{
+    return json_pack(
+        "{s:s, s:s, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:{s:I, "
+        "s:I, s:i}, s:i}",
+        "program", "farside-netproxy", "platform", n->context.me.platform,
+        "pid", (int)getpid(), "sandbox", n->sandboxed, "user",
+        text_or_null(n->user), "loop", far_loop_json(n->context.loop), "listen",
+        listeners(n), "devices", devices(n), "links", links(n), "sessions",
+        sessions(n), "remotes", remotes(n), "local_clients",
+        (int)far_local_server_clients(n->local), "arrivals", "turned_away",
+        (json_int_t)n->server.turned_away, "rejected",
+        (json_int_t)n->server.rejected, "waiting", (int)n->server.arrival_count,
+        "problems", (int)n->problems);
+}
+
+static json_t *send_events(struct far_netproxy *n, const json_t *request)
+{
+    struct far_input_event *events;
+    struct far_error error = { 0 };
+    const char *device = json_string_value(json_object_get(request, "device"));
+    int count;
+
+    if (!device)
+        return far_control_error(-EINVAL, "send: no \"device\"");
+    events = calloc(EVENTS_MAX, sizeof(*events));
+    if (!events)
+        return far_control_error(-ENOMEM, "out of memory");
+    count = far_feed_events_from_json(json_object_get(request, "events"),
+                                      events, EVENTS_MAX, &error);
+    if (count > 0)
+        count = far_netproxy_feed(n, device, events, (unsigned)count, &error);
+    free(events);
+    if (count < 0)
+        return far_control_error(count, "%s", error.text);
+    return json_pack("{s:b}", "ok", 1);
+}
+
+static json_t *link_command(struct far_netproxy *n, const json_t *request,
+                            bool stop)
+{
+    const char *name = json_string_value(json_object_get(request, "platform"));
+    struct far_link *l = name ? far_netproxy_link(n, name) : NULL;
+
+    if (!l)
+        return far_control_error(-ENOENT,
+                                 "there is no link to \"%s\" ([server %s] in "
+                                 "farside.conf)",
+                                 name ? name : "", name ? name : "NAME");
+    if (stop)
+        far_link_stop(l);
+    else
+        far_link_start(l);
+    return json_pack("{s:b}", "ok", 1);
+}
+
+json_t *far_netproxy_request(json_t *request, void *arg)
+{
+    struct far_netproxy *n = arg;
+    const char *what = json_string_value(json_object_get(request, "request"));
+    struct far_error error = { 0 };
+
+    if (!what)
+        return far_control_error(-EINVAL, "no \"request\"");
+    if (!strcmp(what, "status"))
+        return status(n);
+    if (!strcmp(what, "send"))
+        return send_events(n, request);
+    if (!strcmp(what, "reload")) {
+        if (far_netproxy_reload(n, &error))
+            return far_control_error(error.code, "%s", error.text);
+        return json_pack("{s:b}", "ok", 1);
+    }
+    if (!strcmp(what, "link stop"))
+        return link_command(n, request, true);
+    if (!strcmp(what, "link start"))
+        return link_command(n, request, false);
+    return far_control_error(-EOPNOTSUPP,
+                             "farside-netproxy knows no request \"%s\"", what);
+}
