@@ -218,7 +218,7 @@ bool far_host_port_parse(char *host, uint16_t *port, const char *text)
     struct in6_addr v6;
     uint64_t number;
 
-    if (!colon || !far_number_parse(&number, colon + 1) || number == 0 ||
+    if (!colon || !far_uint_parse(&number, colon + 1) || number == 0 ||
         number > UINT16_MAX)
         return false;
     if (*begin == '[') {
@@ -314,7 +314,7 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
             wants = "a time such as 100us, 20ms, 2s, or off";
         break;
     case FAR_CONF_NUMBER:
-        if (!far_number_parse(&number, e->value) || number < key->min ||
+        if (!far_uint_parse(&number, e->value) || number < key->min ||
             (key->max && number > key->max)) {
             snprintf(text, sizeof(text), "a number from %llu to %llu",
                      (unsigned long long)key->min,

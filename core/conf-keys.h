@@ -45,7 +45,7 @@ extern const struct far_conf_kind_of_section far_conf_section_kinds[];
 
 /* The single values; false: text is none, *value is untouched. */
 bool far_bool_parse(bool *value, const char *text);
-bool far_number_parse(uint64_t *value, const char *text);
+bool far_uint_parse(uint64_t *value, const char *text);
 /* In parts of 10000: "12.5%" is 1250. */
 bool far_percent_parse(uint32_t *value, const char *text);
 /* HOST:PORT or [V6]:PORT in its parts; host: at least 256 bytes. */

@@ -68,7 +68,7 @@ static bool digits(uint64_t *value, const char *text, const char **rest)
     return errno == 0;
 }
 
-bool far_number_parse(uint64_t *value, const char *text)
+bool far_uint_parse(uint64_t *value, const char *text)
 {
     const char *rest;
     uint64_t v;
@@ -126,7 +126,7 @@ uint64_t far_conf_number(const struct far_conf_section *section,
     const struct far_conf_entry *e = far_conf_entry(section, key, NULL);
 
     if (e)
-        far_number_parse(&fallback, e->value);
+        far_uint_parse(&fallback, e->value);
     return fallback;
 }
 
