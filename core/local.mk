@@ -19,3 +19,31 @@ core_libcore_a_SOURCES = \
 	core/shring.c core/shring.h \
 	core/status.c core/status.h \
 	core/uuid.c core/uuid.h
+
+if HAVE_CHECK
+core_tests = tests/core/test-basics \
+	tests/core/test-conf \
+	tests/core/test-control \
+	tests/core/test-daemon \
+	tests/core/test-local \
+	tests/core/test-loop \
+	tests/core/test-shring
+check_PROGRAMS += $(core_tests)
+TESTS += $(core_tests)
+endif
+
+core_test_libs = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS) -lpthread
+tests_core_test_basics_SOURCES = tests/core/test-basics.c tests/core/suite.h
+tests_core_test_basics_LDADD = $(core_test_libs)
+tests_core_test_conf_SOURCES = tests/core/test-conf.c tests/core/suite.h
+tests_core_test_conf_LDADD = $(core_test_libs)
+tests_core_test_control_SOURCES = tests/core/test-control.c tests/core/suite.h
+tests_core_test_control_LDADD = $(core_test_libs)
+tests_core_test_daemon_SOURCES = tests/core/test-daemon.c tests/core/suite.h
+tests_core_test_daemon_LDADD = $(core_test_libs)
+tests_core_test_local_SOURCES = tests/core/test-local.c tests/core/suite.h
+tests_core_test_local_LDADD = $(core_test_libs)
+tests_core_test_loop_SOURCES = tests/core/test-loop.c tests/core/suite.h
+tests_core_test_loop_LDADD = $(core_test_libs)
+tests_core_test_shring_SOURCES = tests/core/test-shring.c tests/core/suite.h
+tests_core_test_shring_LDADD = $(core_test_libs)

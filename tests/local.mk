@@ -1,2 +1,20 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
+# The tests of each room stand in its own local.mk. Here: real Xen's, and the
+# fuzzers (./configure CC=clang --enable-fuzzers && make fuzzers); other rooms
+# add theirs to $(fuzzers), with LDFLAGS and LDADD as below.
 include $(srcdir)/tests/xen/local.mk
+
+fuzzers = tests/fuzz/fuzz-conf tests/fuzz/fuzz-local
+
+tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz-conf.c
+tests_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_conf_LDADD = core/libcore.a $(JANSSON_LIBS)
+
+tests_fuzz_fuzz_local_SOURCES = tests/fuzz/fuzz-local.c
+tests_fuzz_fuzz_local_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_local_LDADD = core/libcore.a $(JANSSON_LIBS)
+
+# Built only when asked for.
+EXTRA_PROGRAMS = $(fuzzers)
+fuzzers: $(fuzzers)
+.PHONY: fuzzers
