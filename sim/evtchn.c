@@ -115,16 +115,21 @@ static void deliver(uint32_t slot, uint32_t port, uint32_t gen)
     _Atomic uint32_t *flag = &sim.rw->flags[slot][port];
     int saved = errno;
 
-    /* What the caller wrote before it notified is seen by whoever acts on
-     * the flags. */
-    atomic_thread_fence(memory_order_seq_cst);
-    uint32_t v = atomic_load(flag);
+    uint32_t v = atomic_load_explicit(flag, memory_order_relaxed);
     for (;;) {
         if (HV_FLAG_GEN(v) != gen)
             return; /* closed meanwhile */
+        if (v & HV_PENDING) {
+            /* What the caller wrote before must be seen by whoever clears
+             * the bit after this look at it; an exchange does that alone. */
+            atomic_thread_fence(memory_order_seq_cst);
+            v = atomic_load(flag);
+            if (v & HV_PENDING)
+                return;
+            continue;
+        }
         if (v & HV_MASKED) {
-            if (v & HV_PENDING ||
-                atomic_compare_exchange_weak(flag, &v, v | HV_PENDING))
+            if (atomic_compare_exchange_weak(flag, &v, v | HV_PENDING))
                 return;
             continue;
         }

@@ -400,7 +400,7 @@ static void list_doms(struct keeper *k, const struct hv_req *req,
 {
     struct hv_info *info = (struct hv_info *)a->words;
     uint32_t n = 0, skip = req->a;
-    uint32_t max = sizeof(a->words) / sizeof(*info);
+    uint32_t max = (uint32_t)(sizeof(a->words) / (sizeof(*info)));
 
     for (struct guest *g = k->guests; g && n < max; g = g->next) {
         if (req->host[0] && strcmp(g->host->name, req->host))

@@ -15,3 +15,18 @@ sim_libfarside_sim_la_SOURCES = sim/client.c sim/evtchn.c sim/gnttab.c \
 sim_libfarside_sim_la_CFLAGS = -std=gnu17 $(WARN_CFLAGS)
 sim_libfarside_sim_la_LDFLAGS = -module -avoid-version -shared
 sim_libfarside_sim_la_LIBADD = -lpthread
+
+if HAVE_CHECK
+check_PROGRAMS += tests/sim/actor tests/sim/test_sim
+TESTS += tests/sim/test_sim
+tests_sim_actor_SOURCES = tests/sim/actor.c
+tests_sim_actor_LDADD = $(XEN_LIBS)
+tests_sim_test_sim_SOURCES = tests/sim/test_sim.c
+tests_sim_test_sim_LDADD = $(CHECK_LIBS)
+if HAVE_VCHAN
+check_PROGRAMS += tests/sim/vchan_echo
+tests_sim_vchan_echo_SOURCES = tests/sim/vchan_echo.c
+tests_sim_vchan_echo_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
+tests_sim_vchan_echo_LDADD = $(VCHAN_LIBS)
+endif
+endif
