@@ -701,12 +701,11 @@ void far_frontend_input_close(struct far_frontend_input *input)
     far_timer_cancel(&input->hold);
     if (input->wrote != FAR_XB_UNKNOWN && !input->frontend->lost) {
         look(input, &seen);
-        /* Only what is still ours is let go: another one's state stays. */
+        /* Only what is still ours is let go: another one's state stays. So
+         * does the node that says who drove it last. */
         if (seen.view.exists && !seen.view.moved &&
-            seen.view.front == input->wrote) {
+            seen.view.front == input->wrote)
             (void)set_state(input, FAR_XB_CLOSED);
-            (void)remove_node(input, 0, FAR_NODE_VKB_FRONT_DRIVER);
-        }
         drop(input, seen.view.moved ||
                         (seen.view.exists && seen.view.front != input->wrote));
     } else {
