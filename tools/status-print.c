@@ -242,17 +242,21 @@ static void print_stage(const struct screen *s, const char *what,
     static const char *const keys[] = { "p50_ns", "p99_ns", "max_ns" };
     char text[32];
 
+    if (columns(what) > 20) {
+        fprintf(s->out, "  %s\n", what);
+        what = "";
+    }
     fputs("  ", s->out);
-    put(s, PLAIN, what, 22);
+    put(s, PLAIN, what, 21);
     put(s, PLAIN, stage, 24);
     snprintf(text, sizeof(text), "%lld",
              (long long)far_json_number(hist, "count"));
-    put_right(s, text, 7);
+    put_right(s, text, 6);
     for (size_t k = 0; k < 3; k++)
         put_right(s,
                   far_duration_text(text, sizeof(text),
                                     (uint64_t)far_json_number(hist, keys[k])),
-                  k ? 9 : 10);
+                  9);
     fputc('\n', s->out);
 }
 
@@ -295,9 +299,9 @@ static void print_latency_of(const struct screen *s, const char *what,
             continue;
         if (!*headed) {
             fputc('\n', s->out);
-            put(s, BOLD, "Latency", 48);
+            put(s, BOLD, "Latency", 46);
             put_right(s, "events", 7);
-            put_right(s, "median", 10);
+            put_right(s, "median", 9);
             put_right(s, "99 %", 9);
             put_right(s, "worst", 9);
             fputc('\n', s->out);

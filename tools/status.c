@@ -101,6 +101,27 @@ static void merge_remote(json_t *device, const json_t *remote)
         carry(device, remote, "reason");
 }
 
+/* Lists come in the order in which things were found; people look for numbers.
+ * Takes array over. */
+static json_t *by_number(json_t *array, const char *key)
+{
+    json_t *sorted = json_array();
+    json_t *item;
+    size_t i;
+
+    json_array_foreach(array, i, item)
+    {
+        size_t at = json_array_size(sorted);
+
+        while (at && far_json_number(json_array_get(sorted, at - 1), key) >
+                         far_json_number(item, key))
+            at--;
+        json_array_insert(sorted, at, item);
+    }
+    json_decref(array);
+    return sorted;
+}
+
 static void merge_guests(json_t *status, const json_t *backend,
                          const json_t *netproxy)
 {
