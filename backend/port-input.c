@@ -285,6 +285,8 @@ static enum far_evtchn_verdict look(struct port *port)
         far_hist_add(&port->guest, far_now_ns() - port->out_ns);
         port->out_ns = 0;
     }
+    if (port->ring.other == port->ring.published)
+        far_layer_taken(port->fast);
     if (port->blocked && room) {
         port->blocked = false;
         far_layer_resume(port->fast);

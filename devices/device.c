@@ -56,6 +56,15 @@ void far_layer_ack(struct far_layer *layer, uint64_t sequence)
         }
 }
 
+void far_layer_taken(struct far_layer *layer)
+{
+    for (; layer; layer = layer->below)
+        if (layer->ops->taken) {
+            layer->ops->taken(layer);
+            return;
+        }
+}
+
 void far_layer_resume(struct far_layer *layer)
 {
     for (; layer; layer = layer->below)

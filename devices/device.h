@@ -43,6 +43,9 @@ struct far_layer_ops {
     /* Interrupts up to sequence are in the guest's ring and in the journal.
      * May come from within interrupt(); 0 says nothing. */
     void (*ack)(struct far_layer *layer, uint64_t sequence);
+    /* The guest has read all that is in its ring. A hint, for measuring: it
+     * does not cross to another process. */
+    void (*taken)(struct far_layer *layer);
     /* After interrupt() had said false: there is room again. */
     void (*resume)(struct far_layer *layer);
     /* The user is gone. Releases the layer's memory, and calls far_layer_close
@@ -84,6 +87,7 @@ enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op);
 void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
                         uint64_t received);
 void far_layer_ack(struct far_layer *layer, uint64_t sequence);
+void far_layer_taken(struct far_layer *layer);
 void far_layer_resume(struct far_layer *layer);
 void far_layer_close(struct far_layer *layer); /* NULL is fine */
 void far_layer_complete(struct far_layer *to, const struct far_op *op);

@@ -171,6 +171,14 @@ static void user_ack(struct far_layer *layer, uint64_t sequence)
         u->source->acked(u->source, u, sequence);
 }
 
+static void user_taken(struct far_layer *layer)
+{
+    struct far_source_user *u = user_of(layer);
+
+    if (u->source->taken && u->active)
+        u->source->taken(u->source, u);
+}
+
 static void user_resume(struct far_layer *layer)
 {
     struct far_source_user *u = user_of(layer);
@@ -200,6 +208,7 @@ static const struct far_layer_ops user_ops = {
     .name = "source",
     .activate = user_activate,
     .ack = user_ack,
+    .taken = user_taken,
     .resume = user_resume,
     .close = user_close,
 };

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The probe: for measuring. It sends a key event to its first user, waits
- * until the guest has taken it (its ack), notes how long that took, and sends
- * the next: at once, or after `interval`. F24, which no guest misses.
+ * The probe: for measuring. It moves the pointer of its user, and again as soon
+ * as the guest has read that (or every `interval`, whatever the guest does: a
+ * guest behind a link says when it has read to its own dom0 only). Each
+ * move carries the time at which it was made, so that a frontend on the same
+ * machine can tell its age.
  */
 #include "devices/input-source.h"
 
-#include <linux/input-event-codes.h>
 #include <string.h>
 #include "core/clock.h"
 #include "devices/types.h"
 
-/* An event that nobody acks in this time is given up. */
+/* An event that nobody reads in this time is given up. */
 #define LOST_US 1000000u
 
 struct probe {
     struct far_source source;
     struct far_hist round_trips;
-    uint64_t interval_us, sent_ns, waiting; /* for this sequence; 0: not */
-    bool down;
+    uint64_t interval_us, sent_ns; /* sent_ns 0: none is under way */
     struct far_timer timer; /* the next one is due, or the last one lost */
     struct far_defer next;
 };
@@ -29,17 +29,16 @@ struct probe {
 static void send_one(struct probe *p)
 {
     struct far_loop *loop = p->source.device.devices->loop;
-    struct far_input_event e = { .type = FAR_INPUT_KEY, .code = KEY_F24 };
+    struct far_input_event e = { .type = FAR_INPUT_MOTION };
 
     if (!p->source.active)
         return;
-    p->down = !p->down;
-    e.value = p->down;
     p->sent_ns = far_now_ns();
     e.time_us = p->sent_ns / 1000;
-    /* known before it is sent: the ack may come from within */
-    p->waiting = far_source_sequence(&p->source, NULL) + 1;
-    far_timer_set(&p->timer, far_loop_now_us(loop) + LOST_US);
+    e.x = (int32_t)(p->sent_ns & 0x3fffffff);
+    e.y = (int32_t)(p->sent_ns >> 30 & 0x3fffffff);
+    far_timer_set(&p->timer, far_loop_now_us(loop) +
+                                 (p->interval_us ? p->interval_us : LOST_US));
     far_source_send(&p->source, &e, 1);
 }
 
@@ -53,23 +52,17 @@ static void timer_fired(struct far_timer *timer)
     send_one(container(timer, struct probe, timer));
 }
 
-static void probe_acked(struct far_source *source, struct far_source_user *user,
-                        uint64_t sequence)
+static void probe_taken(struct far_source *source, struct far_source_user *user)
 {
     struct probe *p = (struct probe *)source;
-    struct far_loop *loop = source->device.devices->loop;
 
     (void)user;
-    if (!p->waiting || sequence < p->waiting)
+    if (!p->sent_ns)
         return;
     far_hist_add(&p->round_trips, far_now_ns() - p->sent_ns);
-    p->waiting = 0;
-    if (p->interval_us) {
-        far_timer_set(&p->timer, far_loop_now_us(loop) + p->interval_us);
-    } else {
-        far_timer_cancel(&p->timer);
-        far_defer(loop, &p->next, next_run);
-    }
+    p->sent_ns = 0;
+    if (!p->interval_us)
+        far_defer(source->device.devices->loop, &p->next, next_run);
 }
 
 static void probe_busy(struct far_source *source, bool busy)
@@ -79,7 +72,7 @@ static void probe_busy(struct far_source *source, bool busy)
 
     far_timer_cancel(&p->timer);
     far_defer_cancel(loop, &p->next);
-    p->waiting = 0;
+    p->sent_ns = 0;
     if (busy) /* not from within: it has not been told that we are ready */
         far_timer_set(&p->timer, far_loop_now_us(loop) + p->interval_us);
 }
@@ -92,15 +85,14 @@ static const struct far_hist *probe_round_trips(const struct far_device *device)
 static int probe_create(struct far_device *device, struct far_error *error)
 {
     struct probe *p = (struct probe *)device;
-    const struct far_input_props props = { .can = FAR_INPUT_CAN_KEYS };
+    const struct far_input_props props = { .can = FAR_INPUT_CAN_REL };
 
     (void)error;
     p->interval_us = far_conf_time_us(device->section, "interval", 0);
     if (p->interval_us == UINT64_MAX)
         p->interval_us = 0;
-    p->source.prompt_acks = true;
     p->source.busy = probe_busy;
-    p->source.acked = probe_acked;
+    p->source.taken = probe_taken;
     far_timer_init(&p->timer, device->devices->loop, timer_fired);
     far_source_ready(&p->source, &props);
     return 0;
