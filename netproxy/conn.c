@@ -371,10 +371,10 @@ static int greeted(struct far_conn *c, const struct far_wire_frame *f,
         return far_error(error, -EPROTO, "it has the same role as we");
     if (strcmp(h->platform, c->platform))
         return far_error(error, -EACCES,
-                         c->server ? "its key is that of \"%s\", but it calls "
-                                     "itself \"%s\""
-                                   : "expected the platform \"%s\" there, but "
-                                     "it calls itself \"%s\"",
+                         c->server ? "its key is that of %s, but it calls "
+                                     "itself %s"
+                                   : "expected the platform %s there, but "
+                                     "it calls itself %s",
                          c->platform, h->platform);
     c->theirs = *h;
     c->version = version;

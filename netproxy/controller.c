@@ -35,7 +35,7 @@ int far_controller_may(const struct far_controller *c, const char *platform,
                          "a request must name its device here");
     if (!export)
         return far_error(error, -ENOENT,
-                         "no device \"%s\" is exported by %s ([export %s] is "
+                         "no device %s is exported by %s ([export %s] is "
                          "missing in its farside.conf)",
                          device, c->platform, device);
     if (!strcmp(platform, c->platform))
@@ -45,8 +45,8 @@ int far_controller_may(const struct far_controller *c, const char *platform,
             return 0;
     }
     return far_error(error, -EACCES,
-                     "[export %s] of %s does not allow the platform \"%s\"",
-                     device, c->platform, platform);
+                     "[export %s] of %s does not allow the platform %s", device,
+                     c->platform, platform);
 }
 
 static struct far_session *find(const struct far_controller *c,
@@ -99,7 +99,7 @@ struct far_session *far_controller_prepare(struct far_controller *c,
     device = far_device_find(c->devices, who->device);
     if (!device) {
         far_error(error, -ENOENT,
-                  "%s exports \"%s\", but has no such device: its [device %s] "
+                  "%s exports %s, but has no such device: its [device %s] "
                   "is missing or has a fault",
                   c->platform, who->device, who->device);
         return NULL;

@@ -295,7 +295,7 @@ static int read_section(struct far_link *l, const struct far_conf_section *s,
         *key = *found;
     else
         rc = far_error(error, -ENOKEY,
-                       "psk-file %s has no line for our own name, \"%s\"", file,
+                       "psk-file %s has no line for our own name, %s", file,
                        l->context->me.platform);
     far_keys_free(&keys);
     return rc;

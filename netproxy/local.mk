@@ -26,3 +26,13 @@ NETPROXY_LIBS = netproxy/libnetproxy.a devices/libdevices.a core/libcore.a \
 sbin_PROGRAMS += farside-netproxy
 farside_netproxy_SOURCES = netproxy/main.c
 farside_netproxy_LDADD = $(NETPROXY_LIBS)
+
+if HAVE_CHECK
+NETPROXY_TESTS = tests/netproxy/test-link
+check_PROGRAMS += $(NETPROXY_TESTS)
+TESTS += $(NETPROXY_TESTS)
+
+tests_netproxy_test_link_SOURCES = tests/netproxy/test-link.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_link_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+endif

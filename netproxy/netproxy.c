@@ -89,7 +89,7 @@ static int open_for_guest(void *arg, const struct far_local_who *who,
     l = far_netproxy_link(n, who->platform);
     if (!l || !l->configured)
         return far_error(error, -ENOENT,
-                         "no platform \"%s\" is known: there is no [server %s] "
+                         "no platform %s is known: there is no [server %s] "
                          "in %s",
                          who->platform, who->platform, n->conf_file);
     return far_remote_open(l, who, layer, error);
@@ -118,8 +118,7 @@ int far_netproxy_feed(struct far_netproxy *n, const char *device,
 
     if (!d)
         return far_error(error, -ENOENT,
-                         "no device \"%s\" is exported by this platform",
-                         device);
+                         "no device %s is exported by this platform", device);
     if (!d->type->feed)
         return far_error(error, -EOPNOTSUPP,
                          "%s is of type %s: only virtual devices can be sent "
@@ -157,8 +156,8 @@ static struct far_conf *read_conf(struct far_netproxy *n, struct problems *p,
                   n->conf_file);
     else if (n->conf && strcmp(name, n->context.me.platform))
         far_error(error, -EINVAL,
-                  "%s: the platform's name was \"%s\" and can't change to "
-                  "\"%s\" while farside-netproxy runs: restart it",
+                  "%s: the platform's name was %s and can't change to "
+                  "%s while farside-netproxy runs: restart it",
                   n->conf_file, n->context.me.platform, name);
     else
         return conf;

@@ -133,7 +133,7 @@ static void prepare(struct far_attachment *a, bool again)
             return; /* nothing new */
         a->refused = true;
         far_log_limited(peer->server->context->log, &peer->bucket,
-                        FAR_LOG_WARNING, "%s asks for \"%s\": refused: %s",
+                        FAR_LOG_WARNING, "%s asks for %s: refused: %s",
                         peer->platform, a->who.device, error.text);
         answer(a, error.code, error.text);
         return;

@@ -213,17 +213,17 @@ static int explain(struct far_tls *tls, int r, struct far_error *error)
                              "it refused our key: its psk-file does not know "
                              "this platform, or with another key (TLS: %s)",
                              name ? name : "alert");
-        return far_error(error, -EPROTO, "TLS: it says \"%s\"",
+        return far_error(error, -EPROTO, "TLS: it says %s",
                          name ? name : "alert");
     }
     if (!tls->up && tls->server) {
         if (tls->identity[0] && !far_keys_find(tls->keys, tls->identity))
             return far_error(error, -EKEYREJECTED,
-                             "no key for the platform \"%s\" in our psk-file",
+                             "no key for the platform %s in our psk-file",
                              tls->identity);
         if (tls->identity[0])
             return far_error(error, -EKEYREJECTED,
-                             "its key for \"%s\" is not the one in our "
+                             "its key for %s is not the one in our "
                              "psk-file (TLS: %s)",
                              tls->identity, gnutls_strerror(r));
     }

@@ -1,0 +1,511 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Two real farside-netproxy processes, sandboxed, over loopback TLS; a guest at
+ * one and a virtual keyboard at the other: what a person would see when things
+ * go well, and when either is killed.
+ */
+#include <check.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/input.h"
+#include "tests/netproxy/rig.h"
+
+static struct rig rig;
+static struct proxy atlas, borealis;
+static struct guest guest;
+static uint16_t port;
+
+#define KEY_LINE "atlas:00112233445566778899aabbccddeeff\n"
+
+static void write_borealis(const char *allow)
+{
+    rig_write(&rig, "borealis.conf",
+              "[platform]\nname = borealis\n"
+              "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[device kbd0]\ntype = virtual\n"
+              "[export kbd0]\nallow = %s\n",
+              port, rig.dir, allow);
+}
+
+static void write_atlas(void)
+{
+    rig_write(
+        &rig, "atlas.conf",
+        "[platform]\nname = atlas\n"
+        "[server borealis]\naddress = 127.0.0.1:%u\n"
+        "psk-file = %s/atlas-keys\n"
+        "[device own0]\ntype = virtual\n[export own0]\nallow = borealis\n",
+        port, rig.dir);
+}
+
+static void setup(void)
+{
+    memset(&guest, 0, sizeof(guest));
+    rig_begin(&rig);
+    port = rig_port();
+    rig_write(&rig, "keys", KEY_LINE);
+    rig_write(&rig, "atlas-keys", KEY_LINE);
+    write_borealis("cygnus atlas");
+    write_atlas();
+}
+
+static void teardown(void)
+{
+    if (guest.open)
+        guest_detach(&guest);
+    if (atlas.pid > 0)
+        proxy_kill(&atlas, SIGTERM);
+    if (borealis.pid > 0)
+        proxy_kill(&borealis, SIGTERM);
+    atlas.pid = borealis.pid = 0;
+    rig_end(&rig);
+}
+
+static void start_both(void)
+{
+    proxy_start(&borealis, &rig, "borealis");
+    proxy_start(&atlas, &rig, "atlas");
+    proxy_wait_text(&atlas, "links.0.state", "up");
+}
+
+static void expect_taps(unsigned first, unsigned last)
+{
+    unsigned i;
+
+    guest_wait_count(&guest, 2 * last);
+    for (i = first; i < last; i++) {
+        ck_assert_uint_eq(guest.events[2 * i].code, 2 + i % 80);
+        ck_assert_int_eq(guest.events[2 * i].value, 1);
+        ck_assert_uint_eq(guest.events[2 * i + 1].code, 2 + i % 80);
+        ck_assert_int_eq(guest.events[2 * i + 1].value, 0);
+    }
+    ck_assert_uint_eq(guest.count, 2 * last);
+    ck_assert_uint_eq(guest.repeats, 0);
+    ck_assert_uint_eq(guest.gaps, 0);
+}
+
+static void tap(unsigned first, unsigned last)
+{
+    for (unsigned i = first; i < last; i++)
+        proxy_tap(&borealis, "kbd0", 2 + i % 80);
+}
+
+START_TEST(a_key_typed_on_borealis_reaches_the_guest_on_atlas)
+{
+    uint64_t now_us;
+
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    tap(0, 50);
+    expect_taps(0, 50);
+    now_us = far_now_us();
+    ck_assert_uint_le(guest.events[99].time_us, now_us + 1000);
+    ck_assert_uint_gt(guest.events[99].time_us, now_us - 5000000);
+    ck_assert_int_eq(proxy_number(&borealis, "sessions.0.sent"), 102);
+    ck_assert_int_ge(proxy_number(&atlas, "remotes.0.latency.wire.count"), 100);
+    ck_assert_int_gt(proxy_number(&borealis, "sessions.0.latency.queue.count"),
+                     0);
+    ck_assert_str_eq(proxy_text(&atlas, "links.0.role"), "client");
+    ck_assert_str_eq(proxy_text(&borealis, "links.0.role"), "server");
+    ck_assert_str_eq(proxy_text(&borealis, "links.0.platform"), "atlas");
+}
+END_TEST
+
+START_TEST(acks_of_the_guest_empty_what_the_owner_keeps)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    tap(0, 200);
+    expect_taps(0, 200);
+    for (int i = 0; i < 100 && proxy_number(&borealis, "sessions.0.kept") > 64;
+         i++) {
+        tap(0, 0);
+        rig_turn(&rig, 20);
+    }
+    ck_assert_int_le(proxy_number(&borealis, "sessions.0.kept"), 130);
+    ck_assert_int_ge(proxy_number(&borealis, "sessions.0.acked"), 270);
+}
+END_TEST
+
+START_TEST(an_empty_op_is_answered_from_afar)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    ck_assert_int_eq(far_layer_submit(guest.layer.below, &op), FAR_LATER);
+    for (int i = 0; i < 200 && !guest.completions; i++)
+        rig_turn(&rig, 10);
+    ck_assert_uint_eq(guest.completions, 1);
+    ck_assert_uint_eq(guest.completed.sequence, 1);
+}
+END_TEST
+
+START_TEST(a_local_guest_reaches_an_exported_device_too)
+{
+    proxy_start(&atlas, &rig, "atlas");
+    guest_open(&guest, &rig, "atlas", 0, "", "own0");
+    guest_wait_ready(&guest);
+    proxy_tap(&atlas, "own0", 2);
+    expect_taps(0, 1);
+    guest_crash(&guest);
+    proxy_tap(&atlas, "own0", 3);
+    guest_open(&guest, &rig, "atlas", 0, "atlas", "own0");
+    guest_wait_ready(&guest);
+    expect_taps(0, 2);
+    ck_assert_uint_eq(guest.incarnations, 1);
+}
+END_TEST
+
+START_TEST(the_owner_killed_and_back_gets_a_new_incarnation_and_goes_on)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    tap(0, 10);
+    expect_taps(0, 10);
+    proxy_kill(&borealis, SIGKILL);
+    guest_wait_reason(&guest, "the link to borealis is down");
+    proxy_start(&borealis, &rig, "borealis");
+    guest_wait_ready(&guest);
+    tap(10, 20);
+    expect_taps(0, 20);
+    ck_assert_uint_eq(guest.incarnations, 2);
+}
+END_TEST
+
+START_TEST(the_clients_netproxy_killed_loses_and_doubles_nothing)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    for (unsigned round = 0; round < 5; round++) {
+        tap(20 * round, 20 * round + 10);
+        proxy_kill(&atlas, SIGKILL); /* some may be under way */
+        tap(20 * round + 10, 20 * round + 20);
+        proxy_start(&atlas, &rig, "atlas");
+        expect_taps(0, 20 * round + 20);
+    }
+    guest_wait_ready(&guest);
+    ck_assert_uint_eq(guest.incarnations, 1);
+}
+END_TEST
+
+START_TEST(a_backend_killed_loses_and_doubles_nothing)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    for (unsigned round = 0; round < 5; round++) {
+        tap(20 * round, 20 * round + 10);
+        guest_crash(&guest);
+        tap(20 * round + 10, 20 * round + 20);
+        guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+        expect_taps(0, 20 * round + 20);
+    }
+    ck_assert_uint_eq(guest.incarnations, 1);
+    ck_assert_int_eq(proxy_number(&borealis, "sessions.1.sent"), 0);
+}
+END_TEST
+
+START_TEST(a_guest_that_is_full_gets_all_in_order_later)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    guest.full = true;
+    tap(0, 600); /* far more than all windows and rings on the way */
+    rig_turn(&rig, 50);
+    ck_assert_uint_eq(guest.count, 0);
+    ck_assert_int_gt(proxy_number(&borealis, "sessions.0.kept"), 500);
+    guest.full = false;
+    far_layer_resume(guest.layer.below);
+    expect_taps(0, 600);
+}
+END_TEST
+
+START_TEST(a_link_that_is_stopped_stays_down_until_it_is_started)
+{
+    json_t *answer;
+
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    answer = proxy_ask(&atlas,
+                       "{\"request\":\"link stop\",\"platform\":\"borealis\"}");
+    ck_assert_ptr_nonnull(answer);
+    json_decref(answer);
+    guest_wait_reason(&guest, "stopped by a person");
+    tap(0, 5);
+    rig_turn(&rig, 300);
+    ck_assert_str_eq(proxy_text(&atlas, "links.0.state"), "stopped");
+    answer = proxy_ask(
+        &atlas, "{\"request\":\"link start\",\"platform\":\"borealis\"}");
+    ck_assert_ptr_nonnull(answer);
+    json_decref(answer);
+    guest_wait_ready(&guest);
+    expect_taps(0, 5);
+}
+END_TEST
+
+START_TEST(a_server_that_is_not_there_yet_is_found_when_it_comes)
+{
+    proxy_start(&atlas, &rig, "atlas");
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_reason(&guest, "refused");
+    proxy_start(&borealis, &rig, "borealis");
+    guest_wait_ready(&guest);
+    tap(0, 3);
+    expect_taps(0, 3);
+}
+END_TEST
+
+START_TEST(an_unknown_platform_is_named_and_comes_with_a_reload)
+{
+    proxy_start(&atlas, &rig, "atlas");
+    guest_open(&guest, &rig, "atlas", 0, "cygnus", "kbd0");
+    guest_wait_reason(&guest, "[server cygnus]");
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server cygnus]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n",
+              port, rig.dir);
+    proxy_reload(&atlas);
+    guest_wait_reason(&guest, "the link to cygnus is down");
+}
+END_TEST
+
+START_TEST(a_device_that_does_not_exist_says_so_and_comes_with_a_reload)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd7");
+    guest_wait_reason(&guest, "no device kbd7 is exported by borealis");
+    rig_write(&rig, "borealis.conf",
+              "[platform]\nname = borealis\n"
+              "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[device kbd7]\ntype = virtual\n"
+              "[export kbd7]\nallow = atlas\n",
+              port, rig.dir);
+    proxy_reload(&borealis);
+    guest_wait_ready(&guest);
+    proxy_tap(&borealis, "kbd7", 2);
+    expect_taps(0, 1);
+}
+END_TEST
+
+START_TEST(a_platform_that_is_not_allowed_is_told_and_let_in_by_a_reload)
+{
+    write_borealis("cygnus");
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_reason(&guest, "does not allow the platform atlas");
+    write_borealis("atlas");
+    proxy_reload(&borealis);
+    guest_wait_ready(&guest);
+    tap(0, 1);
+    expect_taps(0, 1);
+    /* and taken away again */
+    write_borealis("cygnus");
+    proxy_reload(&borealis);
+    guest_wait_reason(&guest, "does not allow the platform atlas");
+    write_borealis("atlas");
+    proxy_reload(&borealis);
+    guest_wait_ready(&guest);
+    tap(1, 2);
+    expect_taps(0, 2);
+}
+END_TEST
+
+START_TEST(a_wrong_key_is_named_as_such_and_a_right_one_works_after_a_reload)
+{
+    rig_write(&rig, "atlas-keys", "atlas:ffffffffffffffffffffffffffffffff\n");
+    proxy_start(&borealis, &rig, "borealis");
+    proxy_start(&atlas, &rig, "atlas");
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_reason(&guest, "refused our key");
+    proxy_wait_text(&atlas, "links.0.reason", "refused our key");
+    ck_assert_int_gt(proxy_number(&borealis, "arrivals.rejected"), 0);
+    rig_write(&rig, "atlas-keys", KEY_LINE);
+    proxy_reload(&atlas);
+    guest_wait_ready(&guest);
+}
+END_TEST
+
+START_TEST(a_platform_that_calls_itself_otherwise_than_expected_is_refused)
+{
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server cygnus]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n",
+              port, rig.dir);
+    proxy_start(&borealis, &rig, "borealis");
+    proxy_start(&atlas, &rig, "atlas");
+    proxy_wait_text(&atlas, "links.0.reason", "expected the platform cygnus");
+}
+END_TEST
+
+START_TEST(a_reload_that_changes_nothing_disturbs_nobody)
+{
+    unsigned states;
+
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    states = guest.states;
+    proxy_reload(&borealis);
+    proxy_reload(&atlas);
+    tap(0, 2);
+    expect_taps(0, 2);
+    ck_assert_uint_eq(guest.states, states);
+    ck_assert_int_eq(proxy_number(&atlas, "links.0.counters.reconnects"), 0);
+}
+END_TEST
+
+START_TEST(a_broken_configuration_leaves_the_old_one_in_force)
+{
+    json_t *answer;
+
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    rig_write(&rig, "borealis.conf", "nonsense\n");
+    answer = proxy_ask(&borealis, "{\"request\":\"reload\"}");
+    ck_assert_ptr_null(answer); /* an error */
+    tap(0, 2);
+    expect_taps(0, 2);
+}
+END_TEST
+
+START_TEST(a_silent_peer_is_given_up_after_three_heartbeats)
+{
+    uint64_t begin_us;
+
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    begin_us = far_now_us();
+    kill(borealis.pid, SIGSTOP);
+    guest_wait_reason(&guest, "silent for three heartbeats");
+    ck_assert_uint_gt(far_now_us() - begin_us, 900000);
+    ck_assert_uint_lt(far_now_us() - begin_us, 4000000);
+    kill(borealis.pid, SIGCONT);
+    guest_wait_ready(&guest);
+    tap(0, 2);
+    expect_taps(0, 2);
+    ck_assert_uint_eq(guest.incarnations, 1);
+}
+END_TEST
+
+START_TEST(a_name_is_resolved_by_the_helper)
+{
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server borealis]\naddress = localhost:%u\n"
+              "psk-file = %s/atlas-keys\n",
+              port, rig.dir);
+    start_both();
+}
+END_TEST
+
+START_TEST(many_guests_each_get_only_their_own_events)
+{
+    static struct guest many[40];
+    unsigned i;
+
+    start_both();
+    memset(many, 0, sizeof(many));
+    for (i = 0; i < 40; i++) {
+        many[i].shared = i != 0;
+        many[i].client = many[0].client;
+        guest_open(&many[i], &rig, "atlas", i, "borealis", "kbd0");
+    }
+    for (i = 0; i < 40; i++)
+        guest_wait_ready(&many[i]);
+    tap(0, 5);
+    for (i = 0; i < 40; i++) {
+        guest_wait_count(&many[i], 10);
+        ck_assert_uint_eq(many[i].repeats + many[i].gaps, 0);
+    }
+    guest_detach(&many[39]);
+    rig_turn(&rig, 50);
+    tap(5, 6);
+    for (i = 0; i < 39; i++)
+        guest_wait_count(&many[i], 12);
+    ck_assert_uint_eq(many[39].count, 10);
+    ck_assert_int_eq(proxy_number(&borealis, "devices.0.users"), 39);
+    for (i = 39; i-- > 0;)
+        guest_detach(&many[i]);
+    ck_assert_int_eq(proxy_number(&borealis, "devices.0.users"), 0);
+}
+END_TEST
+
+START_TEST(the_running_daemon_is_sandboxed)
+{
+    char path[64], line[128];
+    bool filter = false, no_new = false;
+    FILE *f;
+
+    proxy_start(&atlas, &rig, "atlas");
+    snprintf(path, sizeof(path), "/proc/%d/status", (int)atlas.pid);
+    f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    while (fgets(line, sizeof(line), f)) {
+        filter |= !strcmp(line, "Seccomp:\t2\n");
+        no_new |= !strcmp(line, "NoNewPrivs:\t1\n");
+        if (!strncmp(line, "CapEff:", 7) || !strncmp(line, "CapPrm:", 7))
+            ck_assert_str_eq(strpbrk(line, "\t") + 1, "0000000000000000\n");
+    }
+    fclose(f);
+    ck_assert(no_new);
+    if (!getenv("FARSIDE_NO_SANDBOX"))
+        ck_assert(filter);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("netproxy: two platforms");
+    TCase *c = tcase_create("link");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(c, 60);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, a_key_typed_on_borealis_reaches_the_guest_on_atlas);
+    tcase_add_test(c, acks_of_the_guest_empty_what_the_owner_keeps);
+    tcase_add_test(c, an_empty_op_is_answered_from_afar);
+    tcase_add_test(c, a_local_guest_reaches_an_exported_device_too);
+    tcase_add_test(
+        c, the_owner_killed_and_back_gets_a_new_incarnation_and_goes_on);
+    tcase_add_test(c, the_clients_netproxy_killed_loses_and_doubles_nothing);
+    tcase_add_test(c, a_backend_killed_loses_and_doubles_nothing);
+    tcase_add_test(c, a_guest_that_is_full_gets_all_in_order_later);
+    tcase_add_test(c, a_link_that_is_stopped_stays_down_until_it_is_started);
+    tcase_add_test(c, a_server_that_is_not_there_yet_is_found_when_it_comes);
+    tcase_add_test(c, an_unknown_platform_is_named_and_comes_with_a_reload);
+    tcase_add_test(
+        c, a_device_that_does_not_exist_says_so_and_comes_with_a_reload);
+    tcase_add_test(
+        c, a_platform_that_is_not_allowed_is_told_and_let_in_by_a_reload);
+    tcase_add_test(
+        c, a_wrong_key_is_named_as_such_and_a_right_one_works_after_a_reload);
+    tcase_add_test(
+        c, a_platform_that_calls_itself_otherwise_than_expected_is_refused);
+    tcase_add_test(c, a_reload_that_changes_nothing_disturbs_nobody);
+    tcase_add_test(c, a_broken_configuration_leaves_the_old_one_in_force);
+    tcase_add_test(c, a_silent_peer_is_given_up_after_three_heartbeats);
+    tcase_add_test(c, a_name_is_resolved_by_the_helper);
+    tcase_add_test(c, many_guests_each_get_only_their_own_events);
+    tcase_add_test(c, the_running_daemon_is_sandboxed);
+    suite_add_tcase(suite, c);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
