@@ -144,8 +144,9 @@ static json_t *find_guest(const json_t *status, const char *domain)
     size_t i;
     json_t *guest;
 
-    json_array_foreach(json_object_get(status, "guests"), i,
-                       guest) if (is_domain(guest, domain)) return guest;
+    json_array_foreach (json_object_get(status, "guests"), i, guest)
+        if (is_domain(guest, domain))
+            return guest;
     return NULL;
 }
 
@@ -159,8 +160,7 @@ static json_t *find_device(const json_t *status, const char *domain,
     size_t i;
     json_t *d;
 
-    json_array_foreach(devices, i, d)
-    {
+    json_array_foreach (devices, i, d) {
         if (strcmp(far_json_text(d, "class"), class))
             continue;
         if (address && strcmp(far_json_text(d, "address"), address))
@@ -181,8 +181,7 @@ static json_t *find_new(const json_t *before, const json_t *now,
     size_t i;
     json_t *d;
 
-    json_array_foreach(devices, i, d)
-    {
+    json_array_foreach (devices, i, d) {
         if (strcmp(far_json_text(d, "class"), class) ||
             strcmp(far_json_text(d, "address"), address))
             continue;

@@ -102,9 +102,9 @@ static const json_t *link_to(const json_t *status, const char *platform)
     size_t i;
     json_t *link;
 
-    json_array_foreach(json_object_get(status, "links"), i,
-                       link) if (!strcmp(far_json_text(link, "platform"),
-                                         platform)) return link;
+    json_array_foreach (json_object_get(status, "links"), i, link)
+        if (!strcmp(far_json_text(link, "platform"), platform))
+            return link;
     return NULL;
 }
 
@@ -114,16 +114,14 @@ static void print_platforms(const struct screen *s, const json_t *status)
     json_t *p, *role;
 
     heading(s, "Platforms");
-    json_array_foreach(json_object_get(status, "platforms"), i, p)
-    {
+    json_array_foreach (json_object_get(status, "platforms"), i, p) {
         const char *name = far_json_text(p, "name");
         const char *state = far_json_text(p, "state");
         const json_t *link = link_to(status, name);
         const json_t *rtt = json_object_get(link, "rtt");
         char roles[64] = "";
 
-        json_array_foreach(json_object_get(p, "roles"), j, role)
-        {
+        json_array_foreach (json_object_get(p, "roles"), j, role) {
             const char *text = json_string_value(role);
             size_t used = strlen(roles);
 
@@ -159,8 +157,7 @@ static void print_counters(const struct screen *s, const json_t *counters,
     json_t *value;
     size_t column = 0;
 
-    json_object_foreach((json_t *)(uintptr_t)counters, name, value)
-    {
+    json_object_foreach ((json_t *)(uintptr_t)counters, name, value) {
         char text[96];
         size_t n;
 
@@ -195,15 +192,13 @@ static void print_guests(const struct screen *s, const json_t *status)
         return;
     fputc('\n', s->out);
     heading(s, "Guests");
-    json_array_foreach(guests, i, guest)
-    {
+    json_array_foreach (guests, i, guest) {
         const char *name = far_json_text(guest, "name");
 
         fprintf(s->out, "  %s (domain %lld)\n",
                 *name ? name : far_json_text(guest, "uuid"),
                 (long long)far_json_number(guest, "domid"));
-        json_array_foreach(json_object_get(guest, "devices"), j, device)
-        {
+        json_array_foreach (json_object_get(guest, "devices"), j, device) {
             const char *state = far_json_text(device, "state");
             char what[48];
 
@@ -287,8 +282,7 @@ static void print_latency_of(const struct screen *s, const char *what,
 
             hist = NULL;
             text = NULL;
-            json_object_foreach((json_t *)(uintptr_t)latency, key, hist)
-            {
+            json_object_foreach ((json_t *)(uintptr_t)latency, key, hist) {
                 if (n++ == i - STAGES) {
                     text = stage_is_known(key) ? NULL : key;
                     break;
@@ -318,10 +312,8 @@ static void print_latencies(const struct screen *s, const json_t *status)
     size_t i, j;
     json_t *guest, *device, *session;
 
-    json_array_foreach(json_object_get(status, "guests"), i, guest)
-    {
-        json_array_foreach(json_object_get(guest, "devices"), j, device)
-        {
+    json_array_foreach (json_object_get(status, "guests"), i, guest) {
+        json_array_foreach (json_object_get(guest, "devices"), j, device) {
             char what[160];
 
             snprintf(what, sizeof(what), "%s %s", far_json_text(guest, "name"),
@@ -330,8 +322,7 @@ static void print_latencies(const struct screen *s, const json_t *status)
                              &headed);
         }
     }
-    json_array_foreach(json_object_get(status, "sessions"), i, session)
-    {
+    json_array_foreach (json_object_get(status, "sessions"), i, session) {
         char what[160];
 
         snprintf(what, sizeof(what), "%s for %s",
@@ -351,8 +342,7 @@ static void print_devices(const struct screen *s, const json_t *status)
         return;
     fputc('\n', s->out);
     heading(s, "Devices of this platform");
-    json_array_foreach(devices, i, device)
-    {
+    json_array_foreach (devices, i, device) {
         const char *state = far_json_text(device, "state");
         char what[64];
 

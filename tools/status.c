@@ -27,8 +27,9 @@ static json_t *find_platform(json_t *platforms, const char *name)
     size_t i;
     json_t *p;
 
-    json_array_foreach(platforms, i,
-                       p) if (!strcmp(far_json_text(p, "name"), name)) return p;
+    json_array_foreach (platforms, i, p)
+        if (!strcmp(far_json_text(p, "name"), name))
+            return p;
     return NULL;
 }
 
@@ -87,9 +88,9 @@ static void merge_remote(json_t *device, const json_t *remote)
         latency = json_object();
         json_object_set_new(device, "latency", latency);
     }
-    json_object_foreach(theirs, stage,
-                        hist) if (!json_object_get(latency, stage))
-        json_object_set_new(latency, stage, json_deep_copy(hist));
+    json_object_foreach (theirs, stage, hist)
+        if (!json_object_get(latency, stage))
+            json_object_set_new(latency, stage, json_deep_copy(hist));
     far = json_deep_copy(remote);
     if (far) {
         json_object_del(far, "latency");
@@ -109,8 +110,7 @@ static json_t *by_number(json_t *array, const char *key)
     json_t *item;
     size_t i;
 
-    json_array_foreach(array, i, item)
-    {
+    json_array_foreach (array, i, item) {
         size_t at = json_array_size(sorted);
 
         while (at && far_json_number(json_array_get(sorted, at - 1), key) >
@@ -130,17 +130,17 @@ static void merge_guests(json_t *status, const json_t *backend,
     size_t i, j, k;
     json_t *guest, *device, *remote;
 
-    if (!guests)
-        guests = json_array();
+    guests = by_number(guests, "domid");
     json_object_set_new(status, "guests", guests);
-    json_array_foreach(guests, i, guest)
-    {
-        json_array_foreach(json_object_get(guest, "devices"), j, device)
-        {
+    json_array_foreach (guests, i, guest) {
+        device = json_object_get(guest, "devices");
+        if (json_is_array(device))
+            json_object_set_new(guest, "devices",
+                                by_number(json_incref(device), "devid"));
+        json_array_foreach (json_object_get(guest, "devices"), j, device) {
             const char *address = far_json_text(device, "address");
 
-            json_array_foreach(remotes, k, remote)
-            {
+            json_array_foreach (remotes, k, remote) {
                 json_t *devid = json_object_get(remote, "devid");
 
                 if (!remote_matches(remote, guest, address))
@@ -162,8 +162,7 @@ static void merge_devices(json_t *status, const json_t *answer,
     size_t i;
     json_t *device;
 
-    json_array_foreach(json_object_get(answer, "devices"), i, device)
-    {
+    json_array_foreach (json_object_get(answer, "devices"), i, device) {
         json_t *copy = json_deep_copy(device);
 
         if (!copy)
@@ -210,8 +209,7 @@ json_t *far_status_merge(const json_t *backend, const char *backend_error,
         here = far_json_text(netproxy, "platform");
     json_object_set_new(status, "platform", json_string(here));
     add_platform(platforms, here, "this", NULL);
-    json_array_foreach(json_object_get(netproxy, "links"), i, link)
-    {
+    json_array_foreach (json_object_get(netproxy, "links"), i, link) {
         const char *role = far_json_text(link, "role");
 
         /* A link's role is our end's; the platform at the other end has the
