@@ -169,10 +169,18 @@ START_TEST(fed_events_must_fit_their_count)
                                 .bytes = sizeof(m),
                                 .device = "typist",
                                 .count = 64 };
+    struct {
+        struct far_local_feed known;
+        char more[64];
+    } longer = { .known = m };
 
     ck_assert(valid(&m));
     m.count = 65;
     ck_assert(!valid(&m));
+    longer.known.bytes = sizeof(longer);
+    ck_assert(valid(&longer));
+    longer.known.count = 65; /* they are there, but not known */
+    ck_assert(!valid(&longer));
     m.count = 0x08000001; /* times 32 it wraps to 32 */
     ck_assert(!valid(&m));
     m.count = 2;

@@ -388,8 +388,11 @@ START_TEST(deferred_work_can_be_cancelled_from_anywhere)
     far_loop_turn(loop, 0);
     ck_assert_str_eq(said, "ac");
     far_defer(loop, &d.defer, later_run);
+    far_defer_cancel(loop, &d.defer);
+    far_defer(loop, &c.defer, later_run);
+    far_defer(loop, &d.defer, later_run);
     far_loop_turn(loop, 0);
-    ck_assert_str_eq(said, "acd");
+    ck_assert_str_eq(said, "accd");
     end();
 }
 END_TEST
@@ -574,6 +577,28 @@ static void *stop_soon(void *arg)
     return NULL;
 }
 
+START_TEST(a_fruitful_spin_forgives_the_fruitless_ones)
+{
+    struct looker l = { .poller = looker_calls, .elsewhere = true };
+    const struct far_loop_stats *stats;
+
+    begin();
+    stats = far_loop_stats(loop);
+    far_poller_add(loop, &l.poller);
+    for (int round = 0; round < 3; round++) {
+        uint64_t sleeps = stats->sleeps + FAR_SPIN_FRUITLESS - 1;
+
+        while (stats->sleeps < sleeps)
+            far_loop_turn(loop, 100);
+        l.found = 1;
+        while (l.found)
+            far_loop_turn(loop, 100);
+    }
+    ck_assert_uint_eq(stats->spins, 3 * FAR_SPIN_FRUITLESS);
+    end();
+}
+END_TEST
+
 START_TEST(another_thread_stops_a_sleeping_loop)
 {
     pthread_t thread;
@@ -669,8 +694,13 @@ START_TEST(a_foreign_loop_is_told_of_descriptors_timers_and_deferred_work)
 
     far_defer(loop, &a.defer, later_run);
     ck_assert(readable(fd, 0));
+    a.queue = &a; /* and so is work that is deferred by deferred work */
     far_loop_turn(loop, 0);
     ck_assert_str_eq(said, "ta");
+    ck_assert(readable(fd, 0));
+    a.queue = NULL;
+    far_loop_turn(loop, 0);
+    ck_assert_str_eq(said, "taa");
     while (readable(fd, 0))
         far_loop_turn(loop, 0);
     source_close(&s);
@@ -698,6 +728,7 @@ SUITE_MAIN("loop", a_ready_descriptor_is_called_and_a_quiet_one_is_not,
            a_poller_removed_by_another_is_not_called,
            the_loop_spins_only_for_a_peer_elsewhere_and_gives_it_up,
            a_spin_that_finds_work_needs_no_sleep,
+           a_fruitful_spin_forgives_the_fruitless_ones,
            another_thread_stops_a_sleeping_loop, an_idle_loop_does_not_wake_up,
            a_turn_within_a_turn_is_refused,
            a_foreign_loop_is_told_of_descriptors_timers_and_deferred_work)
