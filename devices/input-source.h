@@ -25,7 +25,8 @@ struct far_source {
     /* A user's interrupts up to sequence were acked. From within send() too. */
     void (*acked)(struct far_source *source, struct far_source_user *user,
                   uint64_t sequence);
-    /* A user's guest has read all that it was sent. From within send() never. */
+    /* A user's guest has read all that it was sent. From within send() never.
+     */
     void (*taken)(struct far_source *source, struct far_source_user *user);
 };
 

@@ -74,6 +74,7 @@ struct far_local_client {
     struct far_timer timer; /* the next try, or the hello's deadline */
     struct far_defer sync, flush, doom;
     bool doomed, told;
+    bool ended; /* the server closed: it restarts, it does not misbehave */
     uint64_t backoff_us, refused_since_us, connected_us;
     char reason[232];
     struct use *uses, *hot, *flushes;
@@ -194,6 +195,14 @@ doom(struct far_local_client *c, const char *format, ...)
     vsnprintf(c->reason, sizeof(c->reason), format, args);
     va_end(args);
     far_defer(c->loop, &c->doom, doom_run);
+}
+
+static void server_ended(struct far_local_client *c)
+{
+    if (c->doomed)
+        return;
+    c->ended = c->connection == UP;
+    doom(c, "the server has gone; it will be tried again");
 }
 
 static void nonsense(struct use *u, const char *what)
@@ -437,7 +446,8 @@ static void lost(struct far_local_client *c)
     }
     if (far_loop_now_us(c->loop) - c->connected_us > LIVED_US)
         c->backoff_us = 0;
-    back_off(c, BACKOFF_SILENT_US);
+    back_off(c, c->ended ? BACKOFF_REFUSED_US : BACKOFF_SILENT_US);
+    c->ended = false;
     memcpy(reason, c->reason, sizeof(reason));
     far_log_limited(c->log, &c->bucket, FAR_LOG_WARNING, "%s: %s", c->path,
                     reason);
@@ -614,7 +624,7 @@ static void socket_ready(struct far_io *io, uint32_t events)
         if (r == -EAGAIN)
             return;
         if (r == 0 || r == -ECONNRESET)
-            doom(c, "the server has gone; it will be tried again");
+            server_ended(c);
         else if (r < 0)
             doom(c, "the server sent nonsense (%s)", strerror(-r));
         else
@@ -820,7 +830,7 @@ static void sync_run(struct far_defer *defer)
 
         r = c->connection == UP ? sync_one(u) : 0;
         if (r == -EPIPE || r == -ECONNRESET || r == -ENOTCONN) {
-            doom(c, "the server has gone; it will be tried again");
+            server_ended(c);
         } else if (r == -EAGAIN) {
             events |= EPOLLOUT;
         } else if (r < 0 && !u->dead) {

@@ -3,8 +3,8 @@
  * The probe: for measuring. It moves the pointer of its user, and again as soon
  * as the guest has read that (or every `interval`, whatever the guest does: a
  * guest behind a link says when it has read to its own dom0 only). Each
- * move carries the time at which it was made, so that a frontend on the same
- * machine can tell its age.
+ * move carries the time at which it was made (32 bits of nanoseconds), so that
+ * a frontend on the same machine can tell its age.
  */
 #include "devices/input-source.h"
 
@@ -35,8 +35,8 @@ static void send_one(struct probe *p)
         return;
     p->sent_ns = far_now_ns();
     e.time_us = p->sent_ns / 1000;
-    e.x = (int32_t)(p->sent_ns & 0x3fffffff);
-    e.y = (int32_t)(p->sent_ns >> 30 & 0x3fffffff);
+    e.x = (int32_t)(p->sent_ns & 0xffff);
+    e.y = (int32_t)(p->sent_ns >> 16 & 0xffff);
     far_timer_set(&p->timer, far_loop_now_us(loop) +
                                  (p->interval_us ? p->interval_us : LOST_US));
     far_source_send(&p->source, &e, 1);
