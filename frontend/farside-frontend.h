@@ -50,9 +50,10 @@ enum far_frontend_state {
     FAR_FRONTEND_CONNECTED, /* events come */
     FAR_FRONTEND_CLOSED,    /* the backend closed it; it may come again */
     FAR_FRONTEND_GONE,      /* the device was removed: close it */
-    FAR_FRONTEND_REFUSED,   /* not ours, or the backend wrote nonsense: why
-                               says what; it is tried again when something
-                               changes */
+    FAR_FRONTEND_REFUSED,   /* another driver has it: see FAR_FRONTEND_FORCE */
+    FAR_FRONTEND_FAILED,    /* why says what: the backend wrote nonsense, or
+                               something is missing here; it is tried again
+                               by itself, after a second or more */
 };
 
 /* What the backend offered and was agreed on; valid in state CONNECTED. */

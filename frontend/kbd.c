@@ -496,6 +496,7 @@ static void look(struct far_frontend_input *input, struct seen *seen)
     if (input->wrote == FAR_XB_UNKNOWN && seen->view.exists) {
         seen->view.other = kernel_has();
         seen->view.predecessor =
+            !input->yielded &&
             far_xs_read(xs, 0, text, sizeof(text), "%s/%s", front,
                         FAR_NODE_VKB_FRONT_DRIVER) > 0 &&
             !strcmp(text, DRIVER);
@@ -513,6 +514,11 @@ static int take(struct far_frontend_input *input, const struct seen *seen)
     snprintf(path, sizeof(path), "device/vkbd/%u/%s", input->devid,
              FAR_NODE_VKB_FRONT_DRIVER);
     r = far_xs_write(input->frontend->xs, 0, path, "%s", DRIVER);
+    /* What a predecessor offered is no more. */
+    if (!r)
+        r = remove_node(input, 0, FAR_NODE_VKB_FRONT_PAGE_GREF);
+    if (!r)
+        r = remove_node(input, 0, FAR_NODE_VKB_FRONT_EVENT_CHANNEL);
     if (r < 0)
         return fault(input, "our nodes can't be written", r);
     if (seen->view.wrote != FAR_XB_UNKNOWN)
@@ -543,7 +549,7 @@ static void tell_waiting(struct far_frontend_input *input,
                          const struct far_front_view *view)
 {
     if (input->held)
-        tell(input, FAR_FRONTEND_REFUSED, input->why);
+        tell(input, FAR_FRONTEND_FAILED, input->why);
     else if (view->back == FAR_XB_CLOSING || view->back == FAR_XB_CLOSED)
         tell(input, FAR_FRONTEND_CLOSED, NULL);
     else if (view->back == FAR_XB_UNKNOWN)
@@ -558,7 +564,7 @@ static void step_failed(struct far_frontend_input *input)
 
     memcpy(why, input->why, sizeof(why));
     hold(input, why);
-    tell(input, FAR_FRONTEND_REFUSED, input->why);
+    tell(input, FAR_FRONTEND_FAILED, input->why);
 }
 
 /* One step. False: wait for the next change. */
@@ -610,6 +616,7 @@ static bool step(struct far_frontend_input *input)
         return true;
     case FAR_FRONT_YIELD:
         drop(input, false);
+        (void)remove_node(input, 0, FAR_NODE_VKB_FRONT_DRIVER);
         input->wrote = FAR_XB_UNKNOWN;
         input->yielded = true;
         return true;

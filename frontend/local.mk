@@ -44,4 +44,13 @@ TESTS += tests/frontend/test-step
 tests_frontend_test_step_SOURCES = tests/frontend/test-step.c
 tests_frontend_test_step_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(CHECK_LIBS)
+
+# In dom0 of a simulated host, as the backend of farside-frontend in a guest.
+check_PROGRAMS += tests/frontend/test-sim-frontend
+TESTS += tests/frontend/sim-frontend.test
+tests_frontend_test_sim_frontend_SOURCES = tests/frontend/test-sim-frontend.c \
+	tests/xenbus/puppeteer.c tests/xenbus/puppet.h
+tests_frontend_test_sim_frontend_LDADD = xenbus/libxenbus.a core/libcore.a \
+	$(XEN_LIBS) $(CHECK_LIBS)
 endif
+EXTRA_DIST += tests/frontend/sim-frontend.test

@@ -248,6 +248,7 @@ static void on_state(void *arg, enum far_frontend_state state, const char *why)
         [FAR_FRONTEND_CLOSED] = "closed",
         [FAR_FRONTEND_GONE] = "gone",
         [FAR_FRONTEND_REFUSED] = "refused",
+        [FAR_FRONTEND_FAILED] = "failed",
     };
     struct device *device = arg;
     struct program *program = device->program;
@@ -255,10 +256,10 @@ static void on_state(void *arg, enum far_frontend_state state, const char *why)
     line(device, "state %s%s%s", names[state], why ? " " : "", why ? why : "");
     output_flush(program);
     if (state == FAR_FRONTEND_REFUSED)
-        say("vkbd/%u is not driven: %s%s", device->devid, why ? why : "",
-            program->flags & FAR_FRONTEND_FORCE
-                ? ""
-                : " (--force takes it nevertheless)");
+        say("vkbd/%u is not driven: %s (--force takes it nevertheless)",
+            device->devid, why ? why : "");
+    if (state == FAR_FRONTEND_FAILED)
+        say("vkbd/%u fails: %s", device->devid, why ? why : "");
     if (state == FAR_FRONTEND_CONNECTED) {
         if (program->uinput)
             connect_uinput(device);

@@ -16,4 +16,15 @@ tests_xenbus_test_schema_SOURCES = tests/xenbus/test-schema.c
 tests_xenbus_test_schema_LDADD = xenstore-schema/libschema.a \
 	xenbus/libxenbus.a core/libcore.a $(XEN_LIBS) $(CHECK_LIBS)
 $(tests_xenbus_test_schema_OBJECTS): xenstore-schema/schema.h
+
+# In dom0 of a simulated host, with a guest's process that does as it is told.
+check_PROGRAMS += tests/xenbus/puppet tests/xenbus/test-sim-xenbus
+TESTS += tests/xenbus/sim-xenbus.test
+tests_xenbus_puppet_SOURCES = tests/xenbus/puppet.c
+tests_xenbus_puppet_LDADD = xenbus/libxenbus.a core/libcore.a $(XEN_LIBS)
+tests_xenbus_test_sim_xenbus_SOURCES = tests/xenbus/test-sim-xenbus.c \
+	tests/xenbus/puppeteer.c tests/xenbus/puppet.h
+tests_xenbus_test_sim_xenbus_LDADD = xenbus/libxenbus.a core/libcore.a \
+	$(XEN_LIBS) $(CHECK_LIBS)
 endif
+EXTRA_DIST += tests/xenbus/on-sim tests/xenbus/sim-xenbus.test
