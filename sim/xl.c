@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include <xenstore.h>
 #include <xen/io/kbdif.h>
+#include "sim/batch.h"
 #include "sim/common.h"
 #include "sim/sim.h"
 
@@ -48,6 +49,7 @@ struct config {
 struct xl {
     struct far_sim *s;
     struct xs_handle *xs;
+    struct batch batch;
     const char *host;
 };
 
@@ -98,11 +100,23 @@ __attribute__((format(printf, 1, 2))) static char *path_of(const char *fmt, ...)
     return p;
 }
 
-static void make(struct xl *x, xs_transaction_t t, const char *path,
-                 struct xs_permissions *perms, unsigned count)
+/* The same for transactions that only write. */
+__attribute__((format(printf, 3, 4))) static void
+bput(struct xl *x, const char *path, const char *fmt, ...)
 {
-    xs_write(x->xs, t, path, "", 0);
-    xs_set_permissions(x->xs, t, path, perms, count);
+    char value[1024];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(value, sizeof(value), fmt, ap);
+    va_end(ap);
+    batch_write(&x->batch, path, value);
+}
+
+static void make(struct xl *x, const char *path,
+                 const struct xs_permissions *perms, unsigned count)
+{
+    batch_write(&x->batch, path, "");
+    batch_perms(&x->batch, path, perms, count);
 }
 
 static char *get(struct xl *x, xs_transaction_t t, const char *path)
@@ -349,73 +363,71 @@ static int back_entries(const struct vkb *v, uint32_t domid, struct pairs *e)
     return n;
 }
 
-/* libxl__device_generic_add(), inside a transaction. */
-static bool generic_add(struct xl *x, xs_transaction_t t, uint32_t domid,
-                        const char *fe, const char *be, const char *lx,
-                        struct pairs *back, int back_count, struct pairs *front,
-                        int front_count, struct pairs *ro_front, int ro_count,
-                        bool console)
+struct dir {
+    const char *path;
+    struct pairs *entries;
+    int count;
+};
+
+/* libxl__device_generic_add()'s transaction. */
+static void generic_add(struct xl *x, uint32_t domid, const struct dir *fe,
+                        const struct dir *ro, const struct dir *be,
+                        const char *lx, bool console)
 {
     struct xs_permissions fp[] = { { domid, XS_PERM_NONE },
                                    { 0, XS_PERM_READ } };
     struct xs_permissions bp[] = { { 0, XS_PERM_NONE },
                                    { domid, XS_PERM_READ } };
     char p[512];
-    bool ok = true;
 
-    xs_rm(x->xs, t, lx);
+    batch_rm(&x->batch, lx);
     snprintf(p, sizeof(p), "%s/frontend", lx);
-    ok &= put(x, t, p, "%s", fe);
+    batch_write(&x->batch, p, fe->path);
     snprintf(p, sizeof(p), "%s/backend", lx);
-    ok &= put(x, t, p, "%s", be);
+    batch_write(&x->batch, p, be->path);
 
-    xs_rm(x->xs, t, fe);
-    ok &= xs_mkdir(x->xs, t, fe);
-    ok &= xs_set_permissions(x->xs, t, fe, console ? bp : fp, 2);
-    snprintf(p, sizeof(p), "%s/backend", fe);
-    ok &= put(x, t, p, "%s", be);
-    for (int i = 0; i < front_count; i++) {
-        snprintf(p, sizeof(p), "%s/%s", fe, front[i].key);
-        ok &= put(x, t, p, "%s", front[i].value);
-        ok &= xs_set_permissions(x->xs, t, p, fp, 2);
+    batch_rm(&x->batch, fe->path);
+    make(x, fe->path, console ? bp : fp, 2);
+    snprintf(p, sizeof(p), "%s/backend", fe->path);
+    batch_write(&x->batch, p, be->path);
+    for (int i = 0; i < fe->count; i++) {
+        snprintf(p, sizeof(p), "%s/%s", fe->path, fe->entries[i].key);
+        batch_write(&x->batch, p, fe->entries[i].value);
+        batch_perms(&x->batch, p, fp, 2);
     }
-    for (int i = 0; i < ro_count; i++) {
-        snprintf(p, sizeof(p), "%s/%s", fe, ro_front[i].key);
-        ok &= put(x, t, p, "%s", ro_front[i].value);
-        ok &= xs_set_permissions(x->xs, t, p, bp, 2);
+    for (int i = 0; ro && i < ro->count; i++) {
+        snprintf(p, sizeof(p), "%s/%s", fe->path, ro->entries[i].key);
+        batch_write(&x->batch, p, ro->entries[i].value);
+        batch_perms(&x->batch, p, bp, 2);
     }
 
-    xs_rm(x->xs, t, be);
-    ok &= xs_mkdir(x->xs, t, be);
-    ok &= xs_set_permissions(x->xs, t, be, bp, 2);
-    snprintf(p, sizeof(p), "%s/frontend", be);
-    ok &= put(x, t, p, "%s", fe);
-    for (int i = 0; i < back_count; i++) {
-        snprintf(p, sizeof(p), "%s/%s", be, back[i].key);
-        ok &= put(x, t, p, "%s", back[i].value);
-        snprintf(p, sizeof(p), "%s/%s", lx, back[i].key);
-        ok &= put(x, t, p, "%s", back[i].value);
+    batch_rm(&x->batch, be->path);
+    make(x, be->path, bp, 2);
+    snprintf(p, sizeof(p), "%s/frontend", be->path);
+    batch_write(&x->batch, p, fe->path);
+    for (int i = 0; i < be->count; i++) {
+        snprintf(p, sizeof(p), "%s/%s", be->path, be->entries[i].key);
+        batch_write(&x->batch, p, be->entries[i].value);
+        snprintf(p, sizeof(p), "%s/%s", lx, be->entries[i].key);
+        batch_write(&x->batch, p, be->entries[i].value);
     }
-    return ok;
 }
 
-static int add_device(struct xl *x, uint32_t domid, const char *fe,
-                      const char *be, const char *lx, struct pairs *back,
-                      int back_count, struct pairs *front, int front_count,
-                      struct pairs *ro_front, int ro_count, bool console)
+static int add_device(struct xl *x, uint32_t domid, const struct dir *fe,
+                      const struct dir *ro, const struct dir *be,
+                      const char *lx, bool console)
 {
-    for (;;) {
-        xs_transaction_t t = xs_transaction_start(x->xs);
-        if (!t)
-            return complain("xenstore: %s", strerror(errno));
-        bool ok = generic_add(x, t, domid, fe, be, lx, back, back_count, front,
-                              front_count, ro_front, ro_count, console);
-        if (xs_transaction_end(x->xs, t, !ok) && ok)
-            return 0;
-        if (!ok || errno != EAGAIN)
-            return complain("can't write the nodes of %s: %s", be,
-                            strerror(errno));
-    }
+    int r;
+    do {
+        r = batch_begin(&x->batch);
+        if (r)
+            break;
+        generic_add(x, domid, fe, ro, be, lx, console);
+        r = batch_commit(&x->batch);
+    } while (r == -EAGAIN);
+    return r ? complain("can't write the nodes of %s: %s", be->path,
+                        strerror(-r))
+             : 0;
 }
 
 static int add_vkb(struct xl *x, uint32_t domid, struct vkb *v)
@@ -426,12 +438,16 @@ static int add_vkb(struct xl *x, uint32_t domid, struct vkb *v)
     if (v->devid < 0)
         v->devid = next_devid(x, domid);
     int n = back_entries(v, domid, back);
-    return add_device(
-        x, domid, path_of("/local/domain/%u/device/vkbd/%d", domid, v->devid),
-        path_of("/local/domain/0/backend/%s/%u/%d",
-                v->linux_backend ? "vinput" : "vkbd", domid, v->devid),
-        path_of("/libxl/%u/device/vkbd/%d", domid, v->devid), back, n, front, 2,
-        NULL, 0, false);
+    const struct dir fe = {
+        path_of("/local/domain/%u/device/vkbd/%d", domid, v->devid), front, 2
+    };
+    const struct dir be = { path_of("/local/domain/0/backend/%s/%u/%d",
+                                    v->linux_backend ? "vinput" : "vkbd", domid,
+                                    v->devid),
+                            back, n };
+    return add_device(x, domid, &fe, NULL, &be,
+                      path_of("/libxl/%u/device/vkbd/%d", domid, v->devid),
+                      false);
 }
 
 static int add_console(struct xl *x, uint32_t domid, uint32_t frame)
@@ -446,10 +462,14 @@ static int add_console(struct xl *x, uint32_t domid, uint32_t frame)
                           { "port", "2" },        { "ring-ref", "" } };
     snprintf(back[0].value, sizeof(back[0].value), "%u", domid);
     snprintf(ro[5].value, sizeof(ro[5].value), "%u", frame);
-    return add_device(x, domid, path_of("/local/domain/%u/console", domid),
-                      path_of("/local/domain/0/backend/console/%u/0", domid),
-                      path_of("/libxl/%u/device/console/0", domid), back, 4,
-                      front, 1, ro, 6, true);
+    const struct dir fe = { path_of("/local/domain/%u/console", domid), front,
+                            1 };
+    const struct dir ro_fe = { fe.path, ro, 6 };
+    const struct dir be = {
+        path_of("/local/domain/0/backend/console/%u/0", domid), back, 4
+    };
+    return add_device(x, domid, &fe, &ro_fe, &be,
+                      path_of("/libxl/%u/device/console/0", domid), true);
 }
 
 /* One device on its way out. */
@@ -655,41 +675,40 @@ static int make_domain(struct xl *x, uint32_t domid, const struct config *c,
     snprintf(dom, sizeof(dom), "/local/domain/%u", domid);
     snprintf(vm, sizeof(vm), "/vm/%s", uuid);
     snprintf(lx, sizeof(lx), "/libxl/%u", domid);
-    for (;;) {
-        xs_transaction_t t = xs_transaction_start(x->xs);
-        if (!t)
-            return complain("xenstore: %s", strerror(errno));
-        xs_rm(x->xs, t, dom);
-        make(x, t, dom, ro, 2);
-        xs_rm(x->xs, t, vm);
-        make(x, t, vm, ro, 2);
-        xs_rm(x->xs, t, lx);
-        make(x, t, lx, none0, 1);
-        make(x, t, path_of("%s/device", lx), none0, 1);
-        put(x, t, path_of("%s/vm", dom), "%s", vm);
-        put(x, t, path_of("%s/name", dom), "%s", name);
-        put(x, t, path_of("%s/name", vm), "%s", name);
+    int r;
+    do {
+        r = batch_begin(&x->batch);
+        if (r)
+            break;
+        batch_rm(&x->batch, dom);
+        make(x, dom, ro, 2);
+        batch_rm(&x->batch, vm);
+        make(x, vm, ro, 2);
+        batch_rm(&x->batch, lx);
+        make(x, lx, none0, 1);
+        make(x, path_of("%s/device", lx), none0, 1);
+        bput(x, path_of("%s/vm", dom), "%s", vm);
+        bput(x, path_of("%s/name", dom), "%s", name);
+        bput(x, path_of("%s/name", vm), "%s", name);
         for (size_t i = 0; i < sizeof(ro_dirs) / sizeof(ro_dirs[0]); i++)
-            make(x, t, path_of("%s/%s", dom, ro_dirs[i]), ro, 2);
-        make(x, t, path_of("%s/device/suspend/event-channel", dom), rw, 1);
+            make(x, path_of("%s/%s", dom, ro_dirs[i]), ro, 2);
+        make(x, path_of("%s/device/suspend/event-channel", dom), rw, 1);
         for (size_t i = 0; i < sizeof(ro_late) / sizeof(ro_late[0]); i++)
-            make(x, t, path_of("%s/%s", dom, ro_late[i]), ro, 2);
+            make(x, path_of("%s/%s", dom, ro_late[i]), ro, 2);
         for (size_t i = 0; i < sizeof(rw_dirs) / sizeof(rw_dirs[0]); i++)
-            make(x, t, path_of("%s/%s", dom, rw_dirs[i]), rw, 1);
-        put(x, t, path_of("%s/uuid", vm), "%s", uuid);
-        put(x, t, path_of("%s/name", vm), "%s", name);
-        put(x, t,
-            path_of("%s/control/platform-feature-multiprocessor-suspend", dom),
-            "1");
-        put(x, t, path_of("%s/control/platform-feature-xs_reset_watches", dom),
-            "1");
-        put(x, t, path_of("%s/type", lx), "%s", c->type);
-        if (xs_transaction_end(x->xs, t, false))
-            return 0;
-        if (errno != EAGAIN)
-            return complain("%s: can't write its nodes: %s", name,
-                            strerror(errno));
-    }
+            make(x, path_of("%s/%s", dom, rw_dirs[i]), rw, 1);
+        bput(x, path_of("%s/uuid", vm), "%s", uuid);
+        bput(x, path_of("%s/name", vm), "%s", name);
+        bput(x,
+             path_of("%s/control/platform-feature-multiprocessor-suspend", dom),
+             "1");
+        bput(x, path_of("%s/control/platform-feature-xs_reset_watches", dom),
+             "1");
+        bput(x, path_of("%s/type", lx), "%s", c->type);
+        r = batch_commit(&x->batch);
+    } while (r == -EAGAIN);
+    return r ? complain("%s: can't write its nodes: %s", name, strerror(-r))
+             : 0;
 }
 
 /* libxl__build_post()'s transaction, and the introduction. */
@@ -698,29 +717,34 @@ static int build_post(struct xl *x, uint32_t domid, const struct config *c,
 {
     char uuid[FAR_SIM_UUID_LEN], dom[64], vm[64];
     struct timeval now;
-    xs_transaction_t t;
+    int r;
 
     gettimeofday(&now, NULL);
     far_sim_uuid_print(c->uuid, uuid);
     snprintf(dom, sizeof(dom), "/local/domain/%u", domid);
     snprintf(vm, sizeof(vm), "/vm/%s", uuid);
     do {
-        t = xs_transaction_start(x->xs);
-        put(x, t, path_of("%s/memory/static-max", dom), "%u",
-            c->memory_mb * 1024);
-        put(x, t, path_of("%s/memory/target", dom), "%u", c->memory_mb * 1024);
-        put(x, t, path_of("%s/memory/videoram", dom), "-1");
-        put(x, t, path_of("%s/domid", dom), "%u", domid);
-        put(x, t, path_of("%s/store/port", dom), "%u", port);
-        put(x, t, path_of("%s/store/ring-ref", dom), "%u", frame);
-        put(x, t, path_of("%s/cpu/0/availability", dom), "online");
+        r = batch_begin(&x->batch);
+        if (r)
+            break;
+        bput(x, path_of("%s/memory/static-max", dom), "%u",
+             c->memory_mb * 1024);
+        bput(x, path_of("%s/memory/target", dom), "%u", c->memory_mb * 1024);
+        bput(x, path_of("%s/memory/videoram", dom), "-1");
+        bput(x, path_of("%s/domid", dom), "%u", domid);
+        bput(x, path_of("%s/store/port", dom), "%u", port);
+        bput(x, path_of("%s/store/ring-ref", dom), "%u", frame);
+        bput(x, path_of("%s/cpu/0/availability", dom), "online");
         if (!strcmp(c->type, "pv")) {
-            put(x, t, path_of("%s/image/ostype", vm), "linux");
-            put(x, t, path_of("%s/image/kernel", vm), "vmlinuz");
+            bput(x, path_of("%s/image/ostype", vm), "linux");
+            bput(x, path_of("%s/image/kernel", vm), "vmlinuz");
         }
-        put(x, t, path_of("%s/start_time", vm), "%ld.%02d", (long)now.tv_sec,
-            (int)now.tv_usec / 10000);
-    } while (!xs_transaction_end(x->xs, t, false) && errno == EAGAIN);
+        bput(x, path_of("%s/start_time", vm), "%ld.%02d", (long)now.tv_sec,
+             (int)now.tv_usec / 10000);
+        r = batch_commit(&x->batch);
+    } while (r == -EAGAIN);
+    if (r)
+        return complain("%s: can't write its nodes: %s", c->name, strerror(-r));
     if (!xs_introduce_domain(x->xs, domid, frame, port))
         return complain("%s: xenstored refuses the domain: %s", c->name,
                         strerror(errno));
@@ -969,7 +993,7 @@ static int cmd_migrate(struct xl *x, const char *guest, const char *where)
     if (!c)
         return 1;
     dst.xs = far_sim_xenstore(x->s, where);
-    if (!dst.xs) {
+    if (!dst.xs || batch_open(&dst.batch)) {
         free_config(c);
         return 1;
     }
@@ -996,6 +1020,7 @@ static int cmd_migrate(struct xl *x, const char *guest, const char *where)
         if (!rc)
             printf("%u\n", domid);
     }
+    batch_close(&dst.batch);
     xs_close(dst.xs);
     free_config(c);
     return rc;
@@ -1167,7 +1192,10 @@ int far_sim_xl(struct far_sim *s, const char *command, int argc, char **argv)
         x.xs = far_sim_xenstore(s, x.host);
         if (!x.xs)
             return 1;
-        int rc = dispatch(&x, command, argc - 1, argv + 1);
+        int r = batch_open(&x.batch);
+        int rc = r ? complain("host %s: xenstored: %s", x.host, strerror(-r))
+                   : dispatch(&x, command, argc - 1, argv + 1);
+        batch_close(&x.batch);
         xs_close(x.xs);
         return rc;
     }

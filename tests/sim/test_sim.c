@@ -6,7 +6,6 @@
  */
 #include <check.h>
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -14,7 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -370,6 +370,45 @@ START_TEST(a_sender_killed_at_any_instant_leaves_no_deaf_port)
         expect("ok 0", &p.front, "unbind 0 %u", port);
         end(&next);
     }
+}
+END_TEST
+
+/* Lets it run until it is about to write four bytes, and kills it there. */
+static void kill_before_it_writes_a_port(pid_t pid)
+{
+    struct __ptrace_syscall_info info;
+    int status;
+
+    for (int i = 0; i < 100000; i++) {
+        ck_assert_int_eq(ptrace(PTRACE_SYSCALL, pid, 0, 0), 0);
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert(WIFSTOPPED(status));
+        ck_assert_int_gt(
+            ptrace(PTRACE_GET_SYSCALL_INFO, pid, sizeof(info), &info), 0);
+        if (info.op == PTRACE_SYSCALL_INFO_ENTRY &&
+            info.entry.nr == SYS_write && info.entry.args[2] == 4) {
+            kill(pid, SIGKILL);
+            waitpid(pid, &status, 0);
+            return;
+        }
+    }
+    ck_abort_msg("it never wrote a port");
+}
+
+START_TEST(an_event_is_not_lost_when_its_sender_dies_before_it_is_told)
+{
+    struct pair p = connect_pair();
+    int status;
+
+    ck_assert_int_eq(ptrace(PTRACE_SEIZE, p.back.pid, 0,
+                            PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL),
+                     0);
+    ck_assert_int_eq(ptrace(PTRACE_INTERRUPT, p.back.pid, 0, 0), 0);
+    ck_assert_int_eq(waitpid(p.back.pid, &status, 0), p.back.pid);
+    fprintf(p.back.in, "notify 0 %u\n", p.ours);
+    fflush(p.back.in);
+    kill_before_it_writes_a_port(p.back.pid);
+    ck_assert_uint_eq(number(&p.front, "wait 0 1000"), p.theirs);
 }
 END_TEST
 
@@ -918,7 +957,7 @@ END_TEST
 
 START_TEST(programs_for_libxenvchan_run_unchanged)
 {
-    char cmd[256];
+    char cmd[600];
     snprintf(cmd, sizeof(cmd), "%s/tests/sim/vchan_echo", build_dir);
     if (access(cmd, X_OK))
         return; /* built without libxenvchan */
@@ -962,6 +1001,8 @@ int main(void)
     tcase_add_test(c, a_killed_backends_successor_binds_the_same_port_again);
     tcase_add_test(c, a_notify_to_a_dead_peer_is_no_error);
     tcase_add_test(c, a_sender_killed_at_any_instant_leaves_no_deaf_port);
+    tcase_add_test(c,
+                   an_event_is_not_lost_when_its_sender_dies_before_it_is_told);
     tcase_add_test(c, a_restricted_handle_binds_only_to_its_domain);
     tcase_add_test(c, a_virq_belongs_to_one_port);
     tcase_add_test(c, a_forked_child_keeps_no_handle_and_opens_its_own);

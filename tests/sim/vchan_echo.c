@@ -53,7 +53,7 @@ int main(int argc, char **argv)
         perror("libxenvchan");
         return 1;
     }
-    v->blocking = 1;
+    v->blocking = -1; /* one bit, signed */
     int rc = strcmp(argv[1], "server") ? ask(v) : serve(v);
     libxenvchan_close(v);
     return rc;
