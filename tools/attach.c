@@ -211,7 +211,7 @@ static int wait_attached(const struct far_tool *tool, const json_t *before,
         json_t *now, *d;
         const char *state, *reason;
         uint64_t t;
-        bool over;
+        bool over, waiting;
 
         if (far_ask_simple(tool, "backend", "status", &now, &error))
             return far_fail("attach", FAR_EXIT_NO_DAEMON, "%s", error.text);
@@ -240,12 +240,12 @@ static int wait_attached(const struct far_tool *tool, const json_t *before,
             json_decref(now);
             return FAR_EXIT_OK;
         }
-        if (!strcmp(state, "connected") && !connected)
+        /* "waiting" is connected with nothing behind, which may come yet. */
+        waiting = !strcmp(state, "connected") || !strcmp(state, "waiting");
+        if (waiting && !connected)
             connected = t;
-        /* Refused, or connected for a while with nothing behind. */
         if (over || !strcmp(state, "refused") ||
             (connected && t - connected > 2000000)) {
-            bool waiting = !strcmp(state, "connected");
 
             far_fail("attach", 0, "%s: %s %lld (%s) is %s: %s", domain, class,
                      (long long)far_json_number(d, "devid"), address, state,

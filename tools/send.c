@@ -137,8 +137,9 @@ int far_send_command(struct far_tool *tool, int argc, char **argv)
     json_decref(s.events);
     if (!r)
         return FAR_EXIT_OK;
-    return far_fail(
-        "send",
-        r == -EREMOTEIO || r == -ENOMEM ? FAR_EXIT_FAILED : FAR_EXIT_NO_DAEMON,
-        "%s: %s", s.device, s.error.text[0] ? s.error.text : strerror(-r));
+    r = r == -EREMOTEIO || r == -ENOMEM ? FAR_EXIT_FAILED : FAR_EXIT_NO_DAEMON;
+    /* The daemons begin with the device's name, most of the time. */
+    if (!strncmp(s.error.text, s.device, strlen(s.device)))
+        return far_fail("send", r, "%s", s.error.text);
+    return far_fail("send", r, "%s: %s", s.device, s.error.text);
 }

@@ -210,10 +210,10 @@ END_TEST
 START_TEST(attach_to_a_server_that_is_down_says_that_keys_will_come)
 {
     start_backend();
-    fake_xl(MAKES("connected", "\"borealis is down\""));
+    fake_xl(MAKES("waiting", "\"borealis is down\""));
     ck_assert_int_eq(RUN(attach, "-t", "0", "web1", "input", "borealis/kbd0"),
                      FAR_EXIT_WAITING);
-    said("is connected: borealis is down");
+    said("is waiting: borealis is down");
     said("It stays attached");
 }
 END_TEST
