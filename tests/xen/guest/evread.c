@@ -156,14 +156,15 @@ static void say_held(struct reader *r, const struct device *d)
 static void name_device(struct device *d)
 {
     char phys[80] = "", name[80] = "";
-    const char *kind;
+    const char *kind, *at;
     int number;
 
     snprintf(d->name, sizeof(d->name), "event%d", d->number);
     if (ioctl(d->fd, EVIOCGPHYS(sizeof(phys)), phys) < 0 ||
         ioctl(d->fd, EVIOCGNAME(sizeof(name)), name) < 0)
         return;
-    if (sscanf(phys, "input/device/vkbd/%d", &number) != 1)
+    at = strstr(phys, "device/vkbd/");
+    if (at == NULL || sscanf(at, "device/vkbd/%d", &number) != 1)
         return;
     kind = strstr(name, "Keyboard") ? "kbd"
            : strstr(name, "ouch")   ? "mt"

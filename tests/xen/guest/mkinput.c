@@ -22,6 +22,8 @@
 
 #define WORDS_MAX 8
 #define CONTACTS  10
+/* Nobody types faster; and evdev keeps 64 events for a reader, no more. */
+#define STROKE_US 5000
 
 static const struct {
     const char *name;
@@ -94,6 +96,7 @@ static void type_text(const struct maker *m, const char *text)
             code = *text == '0' ? KEY_0 : KEY_1 + (*text - '1');
         if (code >= 0)
             strike(m, code, 1, 0);
+        usleep(STROKE_US);
     }
 }
 

@@ -35,8 +35,10 @@ guest_says g1 '^ABS mt3 53 0 800' 5
 host 1 'until_true 20 connected g1 0; until_true 5 connected g1 3'
 
 guest_hears g1 kbd0 20 host 1 "play kbd0 'key $LAB_CALL'"
-host 1 "play kbd0 'text the quick brown fox 42'"
-guest_typed g1 kbd0 "$(keys_of 'the quick brown fox 42')" 20
+for words in 'the quick' 'brown fox' 'jumps 24 times'; do
+    host 1 "play kbd0 'text $words'"
+    guest_typed g1 kbd0 "$(keys_of "$words")" 20
+done
 host 1 "play kbd0 'press leftshift'; play kbd0 'key a'
         play kbd0 'release leftshift'"
 guest_typed g1 kbd0 '42:1 30:1 30:0 42:0' 10

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv pvh
 # core: pv
-# limit: 400
+# limit: 700
 # Linux's kbdfront crashes on a key where keyboard or pointer are disabled.
 # Whatever the device sends, at boot and over 100 hot attaches with those
 # features, the guest's kernel has nothing to complain about.

@@ -13,8 +13,10 @@ guest 1 g1 "vkb=[$LAB_REMOTE]"
 guest_says g1 '^DEV kbd0 ' 10
 guest_says g1 '^ABS ptr0 0 0 1024' 5
 guest_hears g1 kbd0 20 call_remote
-host 2 "play kbd0 'text from the other machine'"
-guest_typed g1 kbd0 "$(keys_of 'from the other machine')" 20
+for words in 'from the' 'other machine' 'to this one'; do
+    host 2 "play kbd0 'text $words'"
+    guest_typed g1 kbd0 "$(keys_of "$words")" 20
+done
 host 2 "play kbd0 'press leftctrl'; play kbd0 'key c'
         play kbd0 'release leftctrl'"
 guest_typed g1 kbd0 '29:1 46:1 46:0 29:0' 10
