@@ -27,10 +27,34 @@ sbin_PROGRAMS += farside-netproxy
 farside_netproxy_SOURCES = netproxy/main.c
 farside_netproxy_LDADD = $(NETPROXY_LIBS)
 
+# tests/netproxy/make-golden DIR writes the golden frames, when there is a new
+# version of the wire.
+check_PROGRAMS += tests/netproxy/make-golden
+tests_netproxy_make_golden_SOURCES = tests/netproxy/make-golden.c \
+	tests/netproxy/golden.h
+tests_netproxy_make_golden_CPPFLAGS = $(AM_CPPFLAGS) -DMAKE_GOLDEN
+tests_netproxy_make_golden_LDADD = netproxy/libnetproxy.a core/libcore.a
+NETPROXY_GOLDEN = \
+	tests/netproxy/golden/ack.bin tests/netproxy/golden/activate.bin \
+	tests/netproxy/golden/activated.bin tests/netproxy/golden/cancel.bin \
+	tests/netproxy/golden/detach.bin tests/netproxy/golden/error.bin \
+	tests/netproxy/golden/feedback.bin tests/netproxy/golden/heartbeat.bin \
+	tests/netproxy/golden/hello.bin tests/netproxy/golden/interrupt.bin \
+	tests/netproxy/golden/op.bin tests/netproxy/golden/prepare.bin \
+	tests/netproxy/golden/prepared.bin tests/netproxy/golden/refused.bin \
+	tests/netproxy/golden/state.bin
+EXTRA_DIST += $(NETPROXY_GOLDEN)
+
 if HAVE_CHECK
-NETPROXY_TESTS = tests/netproxy/test-link
+NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
+
+tests_netproxy_test_wire_SOURCES = tests/netproxy/test-wire.c \
+	tests/netproxy/make-golden.c tests/netproxy/golden.h
+tests_netproxy_test_wire_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DFARSIDE_SOURCE_DIR='"$(abs_top_srcdir)"'
+tests_netproxy_test_wire_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_link_SOURCES = tests/netproxy/test-link.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -4,7 +4,7 @@
 # add theirs to $(fuzzers), with LDFLAGS and LDADD as below.
 include $(srcdir)/tests/xen/local.mk
 
-fuzzers = tests/fuzz/fuzz-conf tests/fuzz/fuzz-local
+fuzzers = tests/fuzz/fuzz-conf tests/fuzz/fuzz-local tests/fuzz/fuzz-wire
 
 tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz-conf.c
 tests_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
@@ -13,6 +13,11 @@ tests_fuzz_fuzz_conf_LDADD = core/libcore.a $(JANSSON_LIBS)
 tests_fuzz_fuzz_local_SOURCES = tests/fuzz/fuzz-local.c
 tests_fuzz_fuzz_local_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_local_LDADD = core/libcore.a $(JANSSON_LIBS)
+
+tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz-wire.c
+tests_fuzz_fuzz_wire_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_wire_LDADD = netproxy/libnetproxy.a core/libcore.a \
+	$(JANSSON_LIBS)
 
 # Built only when asked for.
 EXTRA_PROGRAMS = $(fuzzers)

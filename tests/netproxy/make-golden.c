@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * One frame of each type with fixed contents: as files (make-golden DIR, by
+ * hand, when the wire gets a new version), and for test-wire, which compares
+ * them with the files in the tree.
+ */
+#include <stdio.h>
+#include <string.h>
+#include "core/input.h"
+#include "tests/netproxy/golden.h"
+
+static void fill(void *out, size_t bytes, uint8_t first)
+{
+    for (size_t i = 0; i < bytes; i++)
+        ((uint8_t *)out)[i] = (uint8_t)(first + i);
+}
+
+static struct far_wire_header header_of(uint8_t type)
+{
+    struct far_wire_header h = {
+        .type = type,
+        .lane = FAR_WIRE_LANE_CONTROL,
+        .hops = FAR_WIRE_HOPS,
+        .handle = type > FAR_WIRE_HEARTBEAT ? 7 : 0,
+        .credit =
+            type == FAR_WIRE_ACTIVATE || type == FAR_WIRE_ACK ? 0x1080u : 0,
+        .time_ns = 0x0102030405060708u,
+        .acked =
+            type == FAR_WIRE_ACTIVATE || type == FAR_WIRE_ACK ? 0x0fffu : 0,
+    };
+
+    return h;
+}
+
+static size_t fixed(uint8_t *out, size_t room, uint8_t type, const void *body,
+                    size_t bytes, const char *text)
+{
+    struct far_wire_header h = header_of(type);
+
+    return far_wire_encode(out, room, &h, body, bytes, text);
+}
+
+static size_t hello(uint8_t *out, size_t room)
+{
+    struct far_wire_hello b = { .magic = FAR_WIRE_MAGIC,
+                                .version_min = 0,
+                                .version_max = 0,
+                                .frame_max = 16384,
+                                .lane = 0,
+                                .lanes = 1,
+                                .role = FAR_WIRE_CLIENT,
+                                .handles_max = 4096,
+                                .platform = "atlas" };
+
+    fill(b.link, sizeof(b.link), 0x10);
+    fill(b.instance, sizeof(b.instance), 0x20);
+    return fixed(out, room, FAR_WIRE_HELLO, &b, sizeof(b), NULL);
+}
+
+static size_t error(uint8_t *out, size_t room)
+{
+    struct far_wire_error b = { .status = -95, .about = 77 };
+
+    return fixed(out, room, FAR_WIRE_ERROR, &b, sizeof(b),
+                 "type 77: not known here");
+}
+
+static size_t heartbeat(uint8_t *out, size_t room)
+{
+    struct far_wire_heartbeat b = { .flags = FAR_WIRE_HEARTBEAT_ASKS |
+                                             FAR_WIRE_HEARTBEAT_ANSWERS,
+                                    .delta_ns = -12345678,
+                                    .echo_ns = 0x1122334455667788u,
+                                    .held_ns = 4321 };
+
+    return fixed(out, room, FAR_WIRE_HEARTBEAT, &b, sizeof(b), NULL);
+}
+
+static size_t prepare(uint8_t *out, size_t room)
+{
+    struct far_wire_prepare b = { .attachment = 0x0123456789abcdefu,
+                                  .class = FAR_CLASS_INPUT,
+                                  .guest_devid = 3,
+                                  .guest_name = "web server",
+                                  .device = "kbd0" };
+
+    fill(b.guest_uuid, sizeof(b.guest_uuid), 0x30);
+    fill(b.generation, sizeof(b.generation), 0x40);
+    return fixed(out, room, FAR_WIRE_PREPARE, &b, sizeof(b), NULL);
+}
+
+static size_t prepared(uint8_t *out, size_t room)
+{
+    struct far_wire_prepared b = { .class = FAR_CLASS_INPUT,
+                                   .flags = FAR_WIRE_PROMPT_ACKS,
+                                   .incarnation = 0xa1a2a3a4a5a6a7a8u,
+                                   .device_incarnation = 0xb1b2b3b4b5b6b7b8u };
+
+    fill(b.props, sizeof(b.props), 0x50);
+    return fixed(out, room, FAR_WIRE_PREPARED, &b, sizeof(b), NULL);
+}
+
+static size_t refused(uint8_t *out, size_t room)
+{
+    struct far_wire_prepared b = { .status = -13 };
+
+    return fixed(out, room, FAR_WIRE_PREPARED, &b, sizeof(b),
+                 "[export kbd0] of borealis does not allow the platform atlas");
+}
+
+static size_t activate(uint8_t *out, size_t room)
+{
+    struct far_wire_activate b = { 0xa1a2a3a4a5a6a7a8u, 0x1000 };
+
+    return fixed(out, room, FAR_WIRE_ACTIVATE, &b, sizeof(b), NULL);
+}
+
+static size_t activated(uint8_t *out, size_t room)
+{
+    struct far_wire_activated b = { .incarnation = 0xa1a2a3a4a5a6a7a8u,
+                                    .epoch = 0x0005e0c0ffee0001u,
+                                    .next = 0x1001 };
+
+    return fixed(out, room, FAR_WIRE_ACTIVATED, &b, sizeof(b), NULL);
+}
+
+static struct far_op op_of(uint16_t opcode)
+{
+    struct far_op op = { .attachment = 0x0123456789abcdefu,
+                         .sequence = 0x1001,
+                         .opcode = opcode };
+
+    fill(op.args, sizeof(op.args), 0x60);
+    return op;
+}
+
+static size_t op(uint8_t *out, size_t room)
+{
+    struct far_wire_header h = header_of(FAR_WIRE_OP);
+    struct far_op o = op_of(FAR_OP_NOP(FAR_CLASS_INPUT));
+
+    o.slot = 5;
+    o.payload_bytes = 11;
+    return far_wire_encode_op(out, room, &h, &o, "hello world");
+}
+
+static size_t feedback(uint8_t *out, size_t room)
+{
+    struct far_wire_header h = header_of(FAR_WIRE_FEEDBACK);
+    struct far_op o = op_of(FAR_OP_NOP(FAR_CLASS_INPUT));
+
+    o.slot = 5;
+    o.status = -5;
+    return far_wire_encode_op(out, room, &h, &o, NULL);
+}
+
+static size_t interrupt(uint8_t *out, size_t room)
+{
+    struct far_wire_header h = header_of(FAR_WIRE_INTERRUPT);
+    struct far_op o = op_of(FAR_INPUT_EVENT);
+    struct far_input_event e = { .time_us = 0x0000000123456789u,
+                                 .type = FAR_INPUT_KEY,
+                                 .code = 30,
+                                 .value = 1 };
+
+    memcpy(o.args, &e, sizeof(e));
+    return far_wire_encode_op(out, room, &h, &o, NULL);
+}
+
+static size_t ack(uint8_t *out, size_t room)
+{
+    return fixed(out, room, FAR_WIRE_ACK, NULL, 0, NULL);
+}
+
+static size_t cancel(uint8_t *out, size_t room)
+{
+    struct far_wire_cancel b = { .sequence = 0x1001, .slot = 5 };
+
+    return fixed(out, room, FAR_WIRE_CANCEL, &b, sizeof(b), NULL);
+}
+
+static size_t detach(uint8_t *out, size_t room)
+{
+    return fixed(out, room, FAR_WIRE_DETACH, NULL, 0, NULL);
+}
+
+static size_t state(uint8_t *out, size_t room)
+{
+    struct far_wire_state b = { .state = 0,
+                                .incarnation = 0xa1a2a3a4a5a6a7a8u,
+                                .device_incarnation = 0xb1b2b3b4b5b6b7b8u };
+
+    fill(b.props, sizeof(b.props), 0x50);
+    return fixed(out, room, FAR_WIRE_STATE, &b, sizeof(b), "kbd0: unplugged");
+}
+
+const struct golden golden_frames[] = {
+    { "hello", FAR_WIRE_HELLO, hello },
+    { "error", FAR_WIRE_ERROR, error },
+    { "heartbeat", FAR_WIRE_HEARTBEAT, heartbeat },
+    { "prepare", FAR_WIRE_PREPARE, prepare },
+    { "prepared", FAR_WIRE_PREPARED, prepared },
+    { "refused", FAR_WIRE_PREPARED, refused },
+    { "activate", FAR_WIRE_ACTIVATE, activate },
+    { "activated", FAR_WIRE_ACTIVATED, activated },
+    { "op", FAR_WIRE_OP, op },
+    { "feedback", FAR_WIRE_FEEDBACK, feedback },
+    { "interrupt", FAR_WIRE_INTERRUPT, interrupt },
+    { "ack", FAR_WIRE_ACK, ack },
+    { "cancel", FAR_WIRE_CANCEL, cancel },
+    { "detach", FAR_WIRE_DETACH, detach },
+    { "state", FAR_WIRE_STATE, state },
+    { NULL, 0, NULL },
+};
+
+#ifdef MAKE_GOLDEN
+int main(int argc, char **argv)
+{
+    const struct golden *g;
+
+    if (argc != 2) {
+        fprintf(stderr, "usage: make-golden DIR\n");
+        return 2;
+    }
+    for (g = golden_frames; g->name; g++) {
+        uint8_t frame[1024];
+        char path[512];
+        size_t n = g->make(frame, sizeof(frame));
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/%s.bin", argv[1], g->name);
+        f = fopen(path, "wb");
+        if (!f || fwrite(frame, 1, n, f) != n || fclose(f)) {
+            perror(path);
+            return 1;
+        }
+    }
+    return 0;
+}
+#endif
