@@ -16,3 +16,23 @@ farside_backend_SOURCES = backend/main.c
 farside_backend_LDADD = backend/libbackend.a devices/libdevices.a \
 	xenbus/libxenbus.a xenstore-schema/libschema.a core/libcore.a \
 	$(XEN_LIBS) $(JANSSON_LIBS) $(EVDEV_LIBS)
+
+if HAVE_CHECK
+backend_tests = tests/backend/test-handshake \
+	tests/backend/test-input-checks \
+	tests/backend/test-journal
+check_PROGRAMS += $(backend_tests)
+TESTS += $(backend_tests)
+endif
+backend_test_libs = backend/libbackend.a devices/libdevices.a \
+	xenbus/libxenbus.a xenstore-schema/libschema.a core/libcore.a \
+	$(CHECK_LIBS) $(XEN_LIBS) $(JANSSON_LIBS) $(EVDEV_LIBS)
+tests_backend_test_handshake_SOURCES = tests/backend/test-handshake.c \
+	tests/core/suite.h
+tests_backend_test_handshake_LDADD = $(backend_test_libs)
+tests_backend_test_input_checks_SOURCES = tests/backend/test-input-checks.c \
+	tests/core/suite.h
+tests_backend_test_input_checks_LDADD = $(backend_test_libs)
+tests_backend_test_journal_SOURCES = tests/backend/test-journal.c \
+	tests/core/suite.h
+tests_backend_test_journal_LDADD = $(backend_test_libs)
