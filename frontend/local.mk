@@ -28,6 +28,7 @@ frontend_libfarside_frontend_la_LIBADD = frontend/libfront.la
 frontend_libfarside_frontend_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
 	-no-undefined -export-symbols-regex '^far_frontend_'
 include_HEADERS = frontend/farside-frontend.h
+dist_man_MANS += man/farside-frontend.1 man/libfarside-frontend.3
 
 bin_PROGRAMS += frontend/farside-frontend
 frontend_farside_frontend_SOURCES = \
