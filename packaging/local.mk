@@ -5,7 +5,8 @@ PACKAGING_UNITS = packaging/farside-backend.service \
 	packaging/farside-netproxy.service
 
 EXTRA_DIST += $(PACKAGING_IN) packaging/deps packaging/install-deps \
-	packaging/xen-parts packaging/farside.sysusers \
+	packaging/xen-parts packaging/cross-arm64 \
+	packaging/farside.sysusers \
 	packaging/farside.tmpfiles packaging/70-farside.rules \
 	packaging/farside.conf.sample
 

@@ -26,13 +26,15 @@ farside_LDADD = tools/libtools.a devices/libdevices.a core/libcore.a \
 dist_man_MANS += man/farside.1
 
 EXTRA_DIST += tests/valgrind tests/tools/check-golden tests/tools/man-pages \
+	tests/tools/on-simulator tests/tools/units \
 	tests/tools/golden
 
 if HAVE_CHECK
 TOOLS_TESTS = tests/tools/test-attach tests/tools/test-check \
 	tests/tools/test-man tests/tools/test-status
 check_PROGRAMS += $(TOOLS_TESTS)
-TESTS += $(TOOLS_TESTS) tests/tools/check-golden tests/tools/man-pages
+TESTS += $(TOOLS_TESTS) tests/tools/check-golden tests/tools/man-pages \
+	tests/tools/on-simulator tests/tools/units
 TOOLS_TEST_LIBS = tools/libtools.a devices/libdevices.a core/libcore.a \
 	$(CHECK_LIBS) $(JANSSON_LIBS) $(EVDEV_LIBS)
 tests_tools_test_attach_SOURCES = tests/tools/test-attach.c
