@@ -46,7 +46,8 @@ NETPROXY_GOLDEN = \
 EXTRA_DIST += $(NETPROXY_GOLDEN)
 
 if HAVE_CHECK
-NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link
+NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
+	tests/netproxy/test-hostile
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -59,4 +60,8 @@ tests_netproxy_test_wire_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_link_SOURCES = tests/netproxy/test-link.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_link_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_hostile_SOURCES = tests/netproxy/test-hostile.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_hostile_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 endif

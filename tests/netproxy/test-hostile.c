@@ -1,0 +1,842 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Hostile peers: a hand-made client against a real, sandboxed farside-netproxy,
+ * while an honest platform's guest goes on typing; and a hand-made server
+ * against a real client. Each ends only its own connection.
+ */
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include "core/input.h"
+#include "netproxy/keys.h"
+#include "netproxy/tls.h"
+#include "netproxy/wire.h"
+#include "tests/netproxy/rig.h"
+
+static struct rig rig;
+static struct proxy atlas, borealis;
+static struct guest guest;
+static uint16_t port;
+static unsigned taps;
+
+#define KEYS                                   \
+    "atlas:00112233445566778899aabbccddeeff\n" \
+    "mallory:ff112233445566778899aabbccddeeff\n"
+
+static void setup(void)
+{
+    memset(&guest, 0, sizeof(guest));
+    taps = 0;
+    rig_begin(&rig);
+    port = rig_port();
+    rig_write(&rig, "keys", KEYS);
+    rig_write(&rig, "borealis.conf",
+              "[platform]\nname = borealis\n"
+              "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[device kbd0]\ntype = virtual\n"
+              "[export kbd0]\nallow = atlas mallory\n"
+              "[device private]\ntype = virtual\n"
+              "[export private]\nallow = atlas\n",
+              port, rig.dir);
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server borealis]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n",
+              port, rig.dir);
+    proxy_start(&borealis, &rig, "borealis");
+    proxy_start(&atlas, &rig, "atlas");
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+}
+
+/* The honest guest has noticed nothing. */
+static void honest_goes_on(void)
+{
+    proxy_tap(&borealis, "kbd0", 30);
+    taps++;
+    guest_wait_count(&guest, 2 * taps);
+    ck_assert_uint_eq(guest.count, 2 * taps);
+    ck_assert_uint_eq(guest.gaps + guest.repeats, 0);
+    ck_assert_uint_eq(guest.incarnations, 1);
+    ck_assert_int_eq(proxy_number(&atlas, "links.0.counters.reconnects"), 0);
+}
+
+static void teardown(void)
+{
+    guest_detach(&guest);
+    proxy_kill(&atlas, SIGTERM);
+    proxy_kill(&borealis, SIGTERM);
+    rig_end(&rig);
+}
+
+/* Mallory: blocking, with the honest TLS code below and nothing above. */
+struct mallory {
+    int fd;
+    struct far_tls tls;
+    struct far_key key;
+    struct far_wire_frame got;
+    uint8_t plain[65536];
+    size_t have;
+};
+static struct mallory m;
+
+static int tcp(void)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET,
+                              .sin_port = htons(port),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct timeval patience = { .tv_sec = 8 };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_ge(fd, 0);
+    ck_assert_int_eq(connect(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    return fd;
+}
+
+static void pour(void)
+{
+    while (far_buf_used(&m.tls.out)) {
+        ssize_t n = send(m.fd, far_buf_at(&m.tls.out), far_buf_used(&m.tls.out),
+                         MSG_NOSIGNAL);
+
+        if (n <= 0) { /* they have hung up: so be it */
+            far_buf_consume(&m.tls.out, far_buf_used(&m.tls.out));
+            return;
+        }
+        far_buf_consume(&m.tls.out, (size_t)n);
+    }
+}
+
+static ssize_t draw(void)
+{
+    uint8_t *room = far_buf_reserve(&m.tls.in, 4096);
+    ssize_t n = recv(m.fd, room, 4096, 0);
+
+    if (n > 0)
+        far_buf_commit(&m.tls.in, (size_t)n);
+    else
+        m.tls.in_ended = true;
+    return n;
+}
+
+/* 0, or what the handshake ended with. */
+static int enter(const char *identity, const char *key)
+{
+    struct far_error error;
+    int rc;
+
+    memset(&m, 0, sizeof(m));
+    snprintf(m.key.identity, sizeof(m.key.identity), "%s", identity);
+    for (m.key.bytes = 0; m.key.bytes < 16; m.key.bytes++) {
+        unsigned byte;
+
+        sscanf(key + 2 * m.key.bytes, "%2x", &byte);
+        m.key.key[m.key.bytes] = (uint8_t)byte;
+    }
+    m.fd = tcp();
+    ck_assert_int_eq(far_tls_client(&m.tls, &m.key, &error), 0);
+    while ((rc = far_tls_handshake(&m.tls, &error)) == -EAGAIN) {
+        pour();
+        if (draw() <= 0)
+            return -ECONNRESET;
+    }
+    pour();
+    return rc;
+}
+
+static void mallory_enters(void)
+{
+    ck_assert_int_eq(enter("mallory", "ff112233445566778899aabbccddeeff"), 0);
+}
+
+static void leave(void)
+{
+    far_tls_free(&m.tls);
+    close(m.fd);
+}
+
+static void say(const void *data, size_t bytes)
+{
+    ck_assert_int_eq(far_tls_write(&m.tls, data, bytes, NULL), 0);
+    pour();
+}
+
+/* The next frame of that type; false at the end of the connection. */
+static bool hear(uint8_t type)
+{
+    struct far_error error;
+
+    for (;;) {
+        int n = far_wire_next(m.plain, m.have, FAR_WIRE_FRAME_MAX, &error);
+        ssize_t r;
+
+        if (n > 0) {
+            ck_assert_int_eq(
+                far_wire_decode(&m.got, m.plain, (size_t)n, &error), 0);
+            memmove(m.plain, m.plain + n, m.have - (size_t)n);
+            m.have -= (size_t)n;
+            if (m.got.header.type == type)
+                return true;
+            continue;
+        }
+        r = far_tls_read(&m.tls, m.plain + m.have, sizeof(m.plain) - m.have,
+                         &error);
+        if (r > 0)
+            m.have += (size_t)r;
+        else if (r == -EAGAIN && !m.tls.in_ended)
+            draw();
+        else
+            return false;
+    }
+}
+
+static void say_frame(uint8_t type, uint32_t handle, const void *body,
+                      size_t bytes)
+{
+    struct far_wire_header h = { .type = type, .handle = handle };
+    uint8_t frame[1024];
+
+    say(frame, far_wire_encode(frame, sizeof(frame), &h, body, bytes, NULL));
+}
+
+static struct far_wire_hello hello_of(const char *platform)
+{
+    struct far_wire_hello h = { .magic = FAR_WIRE_MAGIC,
+                                .frame_max = 4096,
+                                .lanes = 1,
+                                .role = FAR_WIRE_CLIENT,
+                                .handles_max = 16 };
+
+    snprintf(h.platform, sizeof(h.platform), "%s", platform);
+    return h;
+}
+
+static void mallory_is_up(void)
+{
+    struct far_wire_hello h = hello_of("mallory");
+
+    mallory_enters();
+    say_frame(FAR_WIRE_HELLO, 0, &h, sizeof(h));
+    ck_assert(hear(FAR_WIRE_HELLO));
+}
+
+static void prepare(uint32_t handle, const char *device)
+{
+    struct far_wire_prepare p = { .attachment = 1, .class = FAR_CLASS_INPUT };
+
+    memset(p.guest_uuid, 0x66, 16);
+    snprintf(p.device, sizeof(p.device), "%s", device);
+    say_frame(FAR_WIRE_PREPARE, handle, &p, sizeof(p));
+    ck_assert(hear(FAR_WIRE_PREPARED));
+}
+
+static void activate(uint32_t handle)
+{
+    struct far_wire_activate a = { 0 };
+
+    say_frame(FAR_WIRE_ACTIVATE, handle, &a, sizeof(a));
+    ck_assert(hear(FAR_WIRE_ACTIVATED));
+}
+
+/* The connection ends, and the words why contain that. */
+static void turned_out(const char *words)
+{
+    ck_assert_msg(hear(FAR_WIRE_ERROR), "no word of why");
+    ck_assert_msg(strstr(m.got.text, words) != NULL, "it says: %s", m.got.text);
+    ck_assert(!hear(FAR_WIRE_HEARTBEAT));
+    leave();
+}
+
+START_TEST(clear_text_is_turned_away)
+{
+    char byte;
+
+    m.fd = tcp();
+    ck_assert_int_gt(send(m.fd, "GET / HTTP/1.0\r\n\r\n", 18, MSG_NOSIGNAL), 0);
+    while (recv(m.fd, &byte, 1, 0) > 0)
+        ;
+    close(m.fd);
+    honest_goes_on();
+    ck_assert_int_eq(proxy_number(&borealis, "arrivals.rejected"), 1);
+}
+END_TEST
+
+START_TEST(a_wrong_key_is_turned_away)
+{
+    ck_assert_int_ne(enter("mallory", "00000000000000000000000000000000"), 0);
+    leave();
+    ck_assert_int_ne(enter("nobody", "00000000000000000000000000000000"), 0);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_platform_cannot_call_itself_another)
+{
+    struct far_wire_hello h = hello_of("atlas");
+
+    mallory_enters();
+    say_frame(FAR_WIRE_HELLO, 0, &h, sizeof(h));
+    turned_out("its key is that of mallory");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_hello_of_another_version_is_told_so)
+{
+    struct far_wire_hello h = hello_of("mallory");
+
+    h.version_min = 9;
+    h.version_max = 11;
+    mallory_enters();
+    say_frame(FAR_WIRE_HELLO, 0, &h, sizeof(h));
+    turned_out("versions 9 to 11");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_hello_that_needs_what_we_lack_is_told_so)
+{
+    struct far_wire_hello h = hello_of("mallory");
+
+    h.offers = ~(uint64_t)0; /* those are ignored */
+    h.needs = 0x4000;
+    mallory_enters();
+    say_frame(FAR_WIRE_HELLO, 0, &h, sizeof(h));
+    turned_out("capabilities");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(who_does_not_greet_is_turned_out)
+{
+    struct far_wire_activate a = { 0 };
+
+    mallory_enters();
+    say_frame(FAR_WIRE_ACTIVATE, 1, &a, sizeof(a));
+    turned_out("does not begin with a hello");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(frames_too_short_and_too_long_end_the_connection)
+{
+    static const uint32_t wrong[] = { 0, 31, 36, 20000, 0xffffffff };
+
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        uint8_t d[64] = { 0 };
+
+        mallory_is_up();
+        memcpy(d, &wrong[i], 4);
+        say(d, sizeof(d));
+        ck_assert(hear(FAR_WIRE_ERROR));
+        ck_assert(!hear(FAR_WIRE_HEARTBEAT));
+        leave();
+    }
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(an_unknown_frame_is_skipped_and_one_that_must_be_known_answered)
+{
+    uint8_t d[64] = { 64, 0, 0, 0, 77 };
+
+    mallory_is_up();
+    say(d, sizeof(d));
+    d[5] = FAR_WIRE_MUST;
+    say(d, sizeof(d));
+    ck_assert(hear(FAR_WIRE_ERROR));
+    ck_assert_int_eq(m.got.error.status, -EOPNOTSUPP);
+    ck_assert_uint_eq(m.got.error.about, 77);
+    prepare(1, "kbd0"); /* the connection goes on */
+    ck_assert_int_eq(m.got.prepared.status, 0);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_device_that_is_not_allowed_is_refused_in_words)
+{
+    mallory_is_up();
+    prepare(1, "private");
+    ck_assert_int_eq(m.got.prepared.status, -EACCES);
+    ck_assert_ptr_nonnull(strstr(m.got.text, "mallory"));
+    prepare(2, "nothing");
+    ck_assert_int_eq(m.got.prepared.status, -ENOENT);
+    prepare(3, "");
+    ck_assert_int_lt(m.got.prepared.status, 0);
+    /* activating what was refused */
+    activate(1);
+    ck_assert_int_eq(m.got.activated.status, -EACCES);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_class_that_the_device_is_not_of_is_refused)
+{
+    struct far_wire_prepare p = { .attachment = 1, .class = FAR_CLASS_BLOCK };
+
+    mallory_is_up();
+    snprintf(p.device, sizeof(p.device), "kbd0");
+    say_frame(FAR_WIRE_PREPARE, 1, &p, sizeof(p));
+    ck_assert(hear(FAR_WIRE_PREPARED));
+    ck_assert_int_lt(m.got.prepared.status, 0);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(acknowledging_what_was_never_sent_ends_the_connection)
+{
+    struct far_wire_header h = { .type = FAR_WIRE_ACK,
+                                 .handle = 1,
+                                 .acked = 1u << 20 };
+    uint8_t frame[64];
+
+    mallory_is_up();
+    prepare(1, "kbd0");
+    activate(1);
+    say(frame, far_wire_encode(frame, sizeof(frame), &h, NULL, 0, NULL));
+    turned_out("never sent");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(handles_that_were_never_prepared_end_the_connection)
+{
+    struct far_wire_activate a = { 0 };
+
+    mallory_is_up();
+    say_frame(FAR_WIRE_ACTIVATE, 9, &a, sizeof(a));
+    turned_out("never prepared");
+    mallory_is_up();
+    say_frame(FAR_WIRE_ACK, 60000, NULL, 0);
+    turned_out("never prepared");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_handle_above_the_limit_ends_the_connection)
+{
+    struct far_wire_prepare p = { .attachment = 1, .class = FAR_CLASS_INPUT };
+
+    mallory_is_up();
+    say_frame(FAR_WIRE_PREPARE, 50000, &p, sizeof(p));
+    turned_out("limit");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(invented_completions_and_interrupts_end_the_connection)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = FAR_INPUT_EVENT };
+
+    mallory_is_up();
+    prepare(1, "kbd0");
+    say_frame(FAR_WIRE_INTERRUPT, 1, &op, sizeof(op));
+    turned_out("only servers send");
+    op.opcode = FAR_OP_NOP(FAR_CLASS_INPUT);
+    mallory_is_up();
+    say_frame(FAR_WIRE_FEEDBACK, 1, &op, sizeof(op));
+    turned_out("only servers send");
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(the_same_op_repeated_is_done_once_and_an_older_one_dropped)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = 5,
+                         .slot = 3,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+
+    mallory_is_up();
+    prepare(1, "kbd0");
+    activate(1);
+    say_frame(FAR_WIRE_OP, 1, &op, sizeof(op));
+    ck_assert(hear(FAR_WIRE_FEEDBACK));
+    say_frame(FAR_WIRE_OP, 1, &op, sizeof(op));
+    ck_assert(hear(FAR_WIRE_FEEDBACK));
+    ck_assert_uint_eq(m.got.op.sequence, 5);
+    op.sequence = 4;
+    say_frame(FAR_WIRE_OP, 1, &op, sizeof(op));
+    op.sequence = 6;
+    say_frame(FAR_WIRE_OP, 1, &op, sizeof(op));
+    ck_assert(hear(FAR_WIRE_FEEDBACK));
+    ck_assert_uint_eq(m.got.op.sequence, 6);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_slow_handshake_ends_after_five_seconds)
+{
+    uint64_t begin_us = far_now_us();
+    char byte;
+
+    m.fd = tcp();
+    ck_assert_int_eq(send(m.fd, "\x16", 1, MSG_NOSIGNAL), 1);
+    while (recv(m.fd, &byte, 1, 0) > 0)
+        ;
+    close(m.fd);
+    ck_assert_uint_gt(far_now_us() - begin_us, 4000000);
+    ck_assert_uint_lt(far_now_us() - begin_us, 7500000);
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_crowd_that_says_nothing_does_not_keep_others_out)
+{
+    int fds[100], i;
+
+    for (i = 0; i < 100; i++)
+        fds[i] = tcp();
+    rig_turn(&rig, 100);
+    ck_assert_int_le(proxy_number(&borealis, "arrivals.waiting"), 64);
+    ck_assert_int_ge(proxy_number(&borealis, "arrivals.turned_away"), 36);
+    honest_goes_on();
+    for (i = 0; i < 100; i++)
+        close(fds[i]);
+    rig_turn(&rig, 100);
+    ck_assert_int_eq(proxy_number(&borealis, "arrivals.waiting"), 0);
+    mallory_is_up();
+    leave();
+}
+END_TEST
+
+START_TEST(a_peer_that_stops_reading_is_dropped_and_costs_bounded_memory)
+{
+    struct far_wire_header h = { .type = FAR_WIRE_PREPARE, .handle = 1 };
+    struct far_wire_prepare p = { .attachment = 1, .class = FAR_CLASS_INPUT };
+    uint8_t frames[16 * 256];
+    size_t n = 0;
+    int small = 4096, i;
+
+    mallory_is_up();
+    setsockopt(m.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    snprintf(p.device, sizeof(p.device), "nothing");
+    for (i = 0; i < 16; i++)
+        n += far_wire_encode(frames + n, sizeof(frames) - n, &h, &p, sizeof(p),
+                             NULL);
+    /* Each question makes an answer that is not read. */
+    fcntl(m.fd, F_SETFL, O_NONBLOCK);
+    for (i = 0; i < 20000; i++) {
+        struct pollfd poll_fd = { .fd = m.fd, .events = POLLOUT };
+        ssize_t sent;
+
+        ck_assert_int_eq(far_tls_write(&m.tls, frames, n, NULL), 0);
+        if (poll(&poll_fd, 1, 7000) <= 0 || (poll_fd.revents & POLLERR))
+            break;
+        sent = send(m.fd, far_buf_at(&m.tls.out), far_buf_used(&m.tls.out),
+                    MSG_NOSIGNAL);
+        if (sent < 0 && errno != EAGAIN)
+            break;
+        if (sent > 0)
+            far_buf_consume(&m.tls.out, (size_t)sent);
+        if (far_buf_used(&m.tls.out) > 65536)
+            rig_turn(&rig, 20);
+    }
+    ck_assert_int_lt(i, 20000);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_half_open_connection_is_given_up)
+{
+    mallory_is_up();
+    prepare(1, "kbd0");
+    activate(1);
+    /* and now silence, without an end: as if the cable were pulled */
+    for (int i = 0; i < 40; i++) {
+        json_t *status;
+        size_t at;
+        json_t *session;
+        bool connected = false;
+
+        rig_turn(&rig, 100);
+        status = proxy_ask(&borealis, "{\"request\":\"status\"}");
+        json_array_foreach (json_object_get(status, "sessions"), at, session) {
+            if (!strcmp(json_string_value(json_object_get(session, "platform")),
+                        "mallory"))
+                connected = json_is_true(json_object_get(session, "connected"));
+        }
+        json_decref(status);
+        if (!connected) {
+            ck_assert_int_ge(i, 8);
+            leave();
+            honest_goes_on();
+            return;
+        }
+    }
+    ck_abort_msg("it is still held for connected");
+}
+END_TEST
+
+/* A hostile server: the client's side. The connection is accepted here. */
+
+static int listener;
+
+static void serve(void)
+{
+    static struct far_keys keys;
+    struct far_error error;
+    char text[] = "atlas:00112233445566778899aabbccddeeff\n";
+    int rc;
+
+    if (!keys.count)
+        ck_assert_int_eq(far_keys_parse(&keys, "keys", text, &error), 0);
+    memset(&m, 0, sizeof(m));
+    for (int i = 0; i < 500; i++) {
+        rig_turn(&rig, 10);
+        m.fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (m.fd >= 0)
+            break;
+    }
+    ck_assert_int_ge(m.fd, 0);
+    ck_assert_int_eq(far_tls_server(&m.tls, &keys, &error), 0);
+    while ((rc = far_tls_handshake(&m.tls, &error)) == -EAGAIN) {
+        pour();
+        ck_assert_int_gt(draw(), 0);
+    }
+    ck_assert_msg(rc == 0, "%s", error.text);
+    pour();
+    ck_assert(hear(FAR_WIRE_HELLO));
+}
+
+static void serve_hello(void)
+{
+    struct far_wire_hello h = hello_of("evil");
+
+    h.role = FAR_WIRE_SERVER;
+    serve();
+    say_frame(FAR_WIRE_HELLO, 0, &h, sizeof(h));
+}
+
+static void serve_active(uint64_t incarnation, uint64_t next)
+{
+    struct far_wire_prepared p = { .class = FAR_CLASS_INPUT,
+                                   .incarnation = incarnation };
+    struct far_wire_activated a = { .incarnation = incarnation,
+                                    .epoch = 1,
+                                    .next = next };
+    struct far_wire_state s = { .state = 1, .incarnation = incarnation };
+
+    serve_hello();
+    ck_assert(hear(FAR_WIRE_PREPARE));
+    say_frame(FAR_WIRE_PREPARED, 1, &p, sizeof(p));
+    ck_assert(hear(FAR_WIRE_ACTIVATE));
+    say_frame(FAR_WIRE_ACTIVATED, 1, &a, sizeof(a));
+    say_frame(FAR_WIRE_STATE, 1, &s, sizeof(s));
+}
+
+static void send_key(uint64_t sequence, uint16_t code)
+{
+    struct far_op op = { .attachment = 99,
+                         .sequence = sequence,
+                         .opcode = FAR_INPUT_EVENT };
+    struct far_input_event e = { .type = FAR_INPUT_KEY,
+                                 .code = code,
+                                 .value = 1 };
+
+    memcpy(op.args, &e, sizeof(e));
+    say_frame(FAR_WIRE_INTERRUPT, 1, &op, sizeof(op));
+}
+
+static struct guest victim;
+
+static void setup_server(void)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int one = 1;
+
+    memset(&guest, 0, sizeof(guest));
+    memset(&victim, 0, sizeof(victim));
+    taps = 0;
+    rig_begin(&rig);
+    port = rig_port();
+    in.sin_port = htons(port);
+    listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    ck_assert_int_eq(bind(listener, (struct sockaddr *)&in, sizeof(in)), 0);
+    ck_assert_int_eq(listen(listener, 8), 0);
+    rig_write(&rig, "keys", KEYS);
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server evil]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[device own0]\ntype = virtual\n[export own0]\n",
+              port, rig.dir);
+    proxy_start(&atlas, &rig, "atlas");
+    guest_open(&guest, &rig, "atlas", 0, "", "own0");
+    guest_wait_ready(&guest);
+    guest_open(&victim, &rig, "atlas", 1, "evil", "kbd0");
+}
+
+/* Another guest, whose device is here, has noticed nothing. */
+static void other_goes_on(void)
+{
+    proxy_tap(&atlas, "own0", 30);
+    taps++;
+    guest_wait_count(&guest, 2 * taps);
+    ck_assert_uint_eq(guest.gaps + guest.repeats, 0);
+}
+
+static void teardown_server(void)
+{
+    guest_detach(&victim);
+    guest_detach(&guest);
+    close(listener);
+    proxy_kill(&atlas, SIGTERM);
+    rig_end(&rig);
+}
+
+START_TEST(a_server_that_leaves_a_gap_loses_its_connection)
+{
+    serve_active(77, 1);
+    guest_wait_ready(&victim);
+    send_key(1, 30);
+    guest_wait_count(&victim, 1);
+    send_key(3, 31);
+    turned_out("comes after");
+    ck_assert_uint_eq(victim.count, 1);
+    other_goes_on();
+}
+END_TEST
+
+START_TEST(a_server_that_repeats_is_heard_once)
+{
+    serve_active(77, 1);
+    guest_wait_ready(&victim);
+    send_key(1, 30);
+    send_key(1, 30);
+    send_key(2, 31);
+    send_key(1, 30);
+    guest_wait_count(&victim, 2);
+    rig_turn(&rig, 100);
+    ck_assert_uint_eq(victim.count, 2);
+    leave();
+    other_goes_on();
+}
+END_TEST
+
+START_TEST(a_server_that_floods_beyond_its_credit_loses_its_connection)
+{
+    uint64_t n;
+
+    serve_active(77, 1);
+    guest_wait_ready(&victim);
+    victim.full = true;
+    for (n = 1; n < 400; n++)
+        send_key(n, 30);
+    turned_out("more interrupts than it may send");
+    victim.full = false;
+    other_goes_on();
+}
+END_TEST
+
+START_TEST(impossible_events_never_reach_the_guest)
+{
+    serve_active(77, 1);
+    guest_wait_ready(&victim);
+    send_key(1, 0x7ff);
+    send_key(2, 0);
+    send_key(3, 30);
+    guest_wait_count(&victim, 1);
+    ck_assert_uint_eq(victim.events[0].code, 30);
+    leave();
+    other_goes_on();
+}
+END_TEST
+
+START_TEST(answers_that_nobody_asked_for_end_the_connection)
+{
+    struct far_wire_activated a = { .incarnation = 1, .epoch = 1, .next = 1 };
+
+    serve_hello();
+    ck_assert(hear(FAR_WIRE_PREPARE));
+    say_frame(FAR_WIRE_ACTIVATED, 1, &a, sizeof(a));
+    turned_out("nobody asked for");
+    other_goes_on();
+}
+END_TEST
+
+START_TEST(wild_clocks_move_no_event_out_of_reason)
+{
+    struct far_wire_heartbeat h = { .flags = FAR_WIRE_HEARTBEAT_ANSWERS,
+                                    .delta_ns = INT64_MAX,
+                                    .echo_ns = 1,
+                                    .held_ns = UINT64_MAX };
+
+    serve_active(77, 1);
+    guest_wait_ready(&victim);
+    say_frame(FAR_WIRE_HEARTBEAT, 0, &h, sizeof(h));
+    h.delta_ns = INT64_MIN + 1;
+    say_frame(FAR_WIRE_HEARTBEAT, 0, &h, sizeof(h));
+    send_key(1, 30);
+    guest_wait_count(&victim, 1);
+    leave();
+    other_goes_on();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("netproxy: hostile peers");
+    TCase *c = tcase_create("clients"), *s = tcase_create("servers");
+    SRunner *runner;
+    int failed;
+
+    tcase_set_timeout(c, 60);
+    tcase_set_timeout(s, 60);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_checked_fixture(s, setup_server, teardown_server);
+    tcase_add_test(c, clear_text_is_turned_away);
+    tcase_add_test(c, a_wrong_key_is_turned_away);
+    tcase_add_test(c, a_platform_cannot_call_itself_another);
+    tcase_add_test(c, a_hello_of_another_version_is_told_so);
+    tcase_add_test(c, a_hello_that_needs_what_we_lack_is_told_so);
+    tcase_add_test(c, who_does_not_greet_is_turned_out);
+    tcase_add_test(c, frames_too_short_and_too_long_end_the_connection);
+    tcase_add_test(
+        c, an_unknown_frame_is_skipped_and_one_that_must_be_known_answered);
+    tcase_add_test(c, a_device_that_is_not_allowed_is_refused_in_words);
+    tcase_add_test(c, a_class_that_the_device_is_not_of_is_refused);
+    tcase_add_test(c, acknowledging_what_was_never_sent_ends_the_connection);
+    tcase_add_test(c, handles_that_were_never_prepared_end_the_connection);
+    tcase_add_test(c, a_handle_above_the_limit_ends_the_connection);
+    tcase_add_test(c, invented_completions_and_interrupts_end_the_connection);
+    tcase_add_test(c,
+                   the_same_op_repeated_is_done_once_and_an_older_one_dropped);
+    tcase_add_test(c, a_slow_handshake_ends_after_five_seconds);
+    tcase_add_test(c, a_crowd_that_says_nothing_does_not_keep_others_out);
+    tcase_add_test(
+        c, a_peer_that_stops_reading_is_dropped_and_costs_bounded_memory);
+    tcase_add_test(c, a_half_open_connection_is_given_up);
+    suite_add_tcase(suite, c);
+    tcase_add_test(s, a_server_that_leaves_a_gap_loses_its_connection);
+    tcase_add_test(s, a_server_that_repeats_is_heard_once);
+    tcase_add_test(s,
+                   a_server_that_floods_beyond_its_credit_loses_its_connection);
+    tcase_add_test(s, impossible_events_never_reach_the_guest);
+    tcase_add_test(s, answers_that_nobody_asked_for_end_the_connection);
+    tcase_add_test(s, wild_clocks_move_no_event_out_of_reason);
+    suite_add_tcase(suite, s);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
