@@ -806,6 +806,16 @@ static int start(struct keeper *k, const char *dir)
     return r;
 }
 
+/* What was dropped in this turn; events of it may have been waiting. */
+static void bury(struct keeper *k)
+{
+    while (k->dead) {
+        struct source *src = k->dead;
+        k->dead = src->next_dead;
+        free(src);
+    }
+}
+
 int keeper_main(const char *dir, int ready_fd)
 {
     struct keeper *k = calloc(1, sizeof(*k));
@@ -842,14 +852,15 @@ int keeper_main(const char *dir, int ready_fd)
                 break;
             }
         }
-        while (k->dead) {
-            struct source *src = k->dead;
-            k->dead = src->next_dead;
-            free(src);
-        }
+        bury(k);
         finish_hosts(k);
     }
+    for (uint32_t i = 0; i < HV_CLIENTS; i++)
+        if (k->clients[i])
+            client_gone(k, k->clients[i]);
+    bury(k);
     snprintf(path, sizeof(path), "%s/%s", dir, FAR_SIM_SOCKET);
     unlink(path);
+    free(k);
     return 0;
 }

@@ -31,3 +31,5 @@ tests_sim_vchan_echo_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
 tests_sim_vchan_echo_LDADD = $(VCHAN_LIBS)
 endif
 endif
+
+dist_man_MANS += man/farside-sim.1

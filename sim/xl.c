@@ -112,6 +112,8 @@ bput(struct xl *x, const char *path, const char *fmt, ...)
     batch_write(&x->batch, path, value);
 }
 
+/* A node with permissions of its own; others have their parent's, which is
+ * what libxl sets them to. */
 static void make(struct xl *x, const char *path,
                  const struct xs_permissions *perms, unsigned count)
 {
@@ -393,12 +395,14 @@ static void generic_add(struct xl *x, uint32_t domid, const struct dir *fe,
     for (int i = 0; i < fe->count; i++) {
         snprintf(p, sizeof(p), "%s/%s", fe->path, fe->entries[i].key);
         batch_write(&x->batch, p, fe->entries[i].value);
-        batch_perms(&x->batch, p, fp, 2);
+        if (console) /* else inherited */
+            batch_perms(&x->batch, p, fp, 2);
     }
     for (int i = 0; ro && i < ro->count; i++) {
         snprintf(p, sizeof(p), "%s/%s", fe->path, ro->entries[i].key);
         batch_write(&x->batch, p, ro->entries[i].value);
-        batch_perms(&x->batch, p, bp, 2);
+        if (!console)
+            batch_perms(&x->batch, p, bp, 2);
     }
 
     batch_rm(&x->batch, be->path);
@@ -686,15 +690,15 @@ static int make_domain(struct xl *x, uint32_t domid, const struct config *c,
         make(x, vm, ro, 2);
         batch_rm(&x->batch, lx);
         make(x, lx, none0, 1);
-        make(x, path_of("%s/device", lx), none0, 1);
+        batch_write(&x->batch, path_of("%s/device", lx), "");
         bput(x, path_of("%s/vm", dom), "%s", vm);
         bput(x, path_of("%s/name", dom), "%s", name);
         bput(x, path_of("%s/name", vm), "%s", name);
         for (size_t i = 0; i < sizeof(ro_dirs) / sizeof(ro_dirs[0]); i++)
-            make(x, path_of("%s/%s", dom, ro_dirs[i]), ro, 2);
+            batch_write(&x->batch, path_of("%s/%s", dom, ro_dirs[i]), "");
         make(x, path_of("%s/device/suspend/event-channel", dom), rw, 1);
         for (size_t i = 0; i < sizeof(ro_late) / sizeof(ro_late[0]); i++)
-            make(x, path_of("%s/%s", dom, ro_late[i]), ro, 2);
+            batch_write(&x->batch, path_of("%s/%s", dom, ro_late[i]), "");
         for (size_t i = 0; i < sizeof(rw_dirs) / sizeof(rw_dirs[0]); i++)
             make(x, path_of("%s/%s", dom, rw_dirs[i]), rw, 1);
         bput(x, path_of("%s/uuid", vm), "%s", uuid);
