@@ -39,13 +39,10 @@ static void event(void *arg, const union xenkbd_in_event *e)
     if (bench->events == bench->warm_up)
         getrusage(RUSAGE_SELF, &bench->begin);
     if (bench->events > bench->warm_up) {
-        uint64_t since = bench->last_ns;
+        uint32_t made = (uint32_t)(e->motion.rel_y << 16 | e->motion.rel_x);
 
-        if (bench->oneway)
-            since = (now & ~((UINT64_C(1) << 60) - 1)) |
-                    (uint64_t)(uint32_t)e->motion.rel_y << 30 |
-                    (uint32_t)e->motion.rel_x;
-        samples_add(&bench->samples, now - since);
+        samples_add(&bench->samples, bench->oneway ? (uint32_t)now - made
+                                                   : now - bench->last_ns);
         if (bench->samples.count == bench->samples.room && !bench->stays)
             far_frontend_stop(bench->frontend);
     }

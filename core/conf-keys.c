@@ -54,6 +54,8 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_NUMBER, .min = 1, .max = 1000 },
     { .section = "device", .types = "probe", .key = "interval",
       .kind = FAR_CONF_TIME },
+    { .section = "device", .types = "probe", .key = "wait",
+      .kind = FAR_CONF_CHOICE, .choices = "taken acked" },
     { .section = "device", .types = "delay error log", .key = "behind",
       .kind = FAR_CONF_NAME, .required = true },
     { .section = "device", .types = "delay", .key = "delay",

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * The probe: for measuring. It moves the pointer of its user, and again as soon
- * as the guest has read that (or every `interval`, whatever the guest does: a
- * guest behind a link says when it has read to its own dom0 only). Each
- * move carries the time at which it was made (32 bits of nanoseconds), so that
- * a frontend on the same machine can tell its age.
+ * as the guest has read that (`wait = taken`, on the same machine), or as it is
+ * in the guest's ring and journalled (`wait = acked`, across a link too), or
+ * every `interval`. Each move carries the time at which it was made (32 bits of
+ * nanoseconds), so that a frontend on the same machine can tell its age.
  */
 #include "devices/input-source.h"
 
@@ -19,6 +19,7 @@ struct probe {
     struct far_source source;
     struct far_hist round_trips;
     uint64_t interval_us, sent_ns; /* sent_ns 0: none is under way */
+    uint64_t sequence;             /* the first user's, of the last one */
     struct far_timer timer; /* the next one is due, or the last one lost */
     struct far_defer next;
 };
@@ -39,6 +40,8 @@ static void send_one(struct probe *p)
     e.y = (int32_t)(p->sent_ns >> 16 & 0xffff);
     far_timer_set(&p->timer, far_loop_now_us(loop) +
                                  (p->interval_us ? p->interval_us : LOST_US));
+    /* known before it is sent: the ack may come from within */
+    p->sequence = far_source_sequence(&p->source, NULL) + 1;
     far_source_send(&p->source, &e, 1);
 }
 
@@ -52,6 +55,16 @@ static void timer_fired(struct far_timer *timer)
     send_one(container(timer, struct probe, timer));
 }
 
+static void came_back(struct probe *p)
+{
+    if (!p->sent_ns)
+        return;
+    far_hist_add(&p->round_trips, far_now_ns() - p->sent_ns);
+    p->sent_ns = 0;
+    if (!p->interval_us)
+        far_defer(p->source.device.devices->loop, &p->next, next_run);
+}
+
 static void probe_taken(struct far_source *source, struct far_source_user *user)
 {
     struct probe *p = (struct probe *)source;
@@ -62,7 +75,17 @@ static void probe_taken(struct far_source *source, struct far_source_user *user)
     far_hist_add(&p->round_trips, far_now_ns() - p->sent_ns);
     p->sent_ns = 0;
     if (!p->interval_us)
-        far_defer(source->device.devices->loop, &p->next, next_run);
+        send_one(p); /* in this turn: taken() never comes from within send() */
+}
+
+static void probe_acked(struct far_source *source, struct far_source_user *user,
+                        uint64_t sequence)
+{
+    struct probe *p = (struct probe *)source;
+
+    (void)user;
+    if (sequence >= p->sequence)
+        came_back(p);
 }
 
 static void probe_busy(struct far_source *source, bool busy)
@@ -92,7 +115,12 @@ static int probe_create(struct far_device *device, struct far_error *error)
     if (p->interval_us == UINT64_MAX)
         p->interval_us = 0;
     p->source.busy = probe_busy;
-    p->source.taken = probe_taken;
+    if (!strcmp(far_conf_string(device->section, "wait", "taken"), "acked")) {
+        p->source.prompt_acks = true;
+        p->source.acked = probe_acked;
+    } else {
+        p->source.taken = probe_taken;
+    }
     far_timer_init(&p->timer, device->devices->loop, timer_fired);
     far_source_ready(&p->source, &props);
     return 0;
