@@ -707,14 +707,16 @@ void far_frontend_input_close(struct far_frontend_input *input)
     far_defer_cancel(input->frontend->loop, &input->look);
     far_timer_cancel(&input->hold);
     if (input->wrote != FAR_XB_UNKNOWN && !input->frontend->lost) {
+        bool ours;
+
         look(input, &seen);
+        ours = !seen.view.moved &&
+               (!seen.view.exists || seen.view.front == input->wrote);
         /* Only what is still ours is let go: another one's state stays. So
          * does the node that says who drove it last. */
-        if (seen.view.exists && !seen.view.moved &&
-            seen.view.front == input->wrote)
+        if (ours && seen.view.exists)
             (void)set_state(input, FAR_XB_CLOSED);
-        drop(input, seen.view.moved ||
-                        (seen.view.exists && seen.view.front != input->wrote));
+        drop(input, !ours);
     } else {
         drop(input, false);
     }
