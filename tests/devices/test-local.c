@@ -301,7 +301,8 @@ END_TEST
 
 START_TEST(a_probe_gets_its_acks_at_once)
 {
-    struct far_conf *other = conf_of("[device p]\ntype = probe\n");
+    struct far_conf *other =
+        conf_of("[device p]\ntype = probe\nwait = acked\n");
     struct far_device *d;
     struct port *p;
 
