@@ -730,8 +730,7 @@ START_TEST(create_writes_what_libxl_writes)
     static const char *const lines[] = {
         "/local/domain/0/backend/vinput/%u/0 = \"\"   (n0,r%u)",
         "/local/domain/0/backend/vinput/%u/0/online = \"1\"   (n0,r%u)",
-        "/local/domain/0/backend/vinput/%u/0/unique-id = \"b/kbd0\"   "
-        "(n0,r%u)",
+        "/local/domain/0/backend/vinput/%u/0/width = \"1024\"   (n0,r%u)",
         "/local/domain/%u/device/vkbd/0 = \"\"   (n%u,r0)",
         "/local/domain/%u/device/vkbd/0/state = \"1\"   (n%u,r0)",
         "/local/domain/%u/device/vkbd = \"\"   (n0,r%u)",
