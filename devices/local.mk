@@ -24,3 +24,24 @@ devices_libdevices_a_SOURCES = \
 if HAVE_LIBEVDEV
 devices_libdevices_a_SOURCES += devices/evdev.c
 endif
+
+if HAVE_CHECK
+DEVICES_TESTS = tests/devices/test-devices tests/devices/test-fast-input \
+	tests/devices/test-local tests/devices/test-words
+check_PROGRAMS += $(DEVICES_TESTS)
+TESTS += $(DEVICES_TESTS)
+DEVICES_TEST_LIBS = devices/libdevices.a core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS) $(EVDEV_LIBS)
+tests_devices_test_devices_SOURCES = tests/devices/test-devices.c \
+	tests/devices/harness.h
+tests_devices_test_devices_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_fast_input_SOURCES = tests/devices/test-fast-input.c \
+	tests/devices/harness.h
+tests_devices_test_fast_input_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_local_SOURCES = tests/devices/test-local.c \
+	tests/devices/harness.h
+tests_devices_test_local_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_words_SOURCES = tests/devices/test-words.c \
+	tests/devices/harness.h
+tests_devices_test_words_LDADD = $(DEVICES_TEST_LIBS)
+endif
