@@ -26,6 +26,7 @@ NETPROXY_LIBS = netproxy/libnetproxy.a devices/libdevices.a core/libcore.a \
 sbin_PROGRAMS += farside-netproxy
 farside_netproxy_SOURCES = netproxy/main.c
 farside_netproxy_LDADD = $(NETPROXY_LIBS)
+dist_man_MANS += man/farside-netproxy.8
 
 # tests/netproxy/make-golden DIR writes the golden frames, when there is a new
 # version of the wire.
@@ -47,7 +48,7 @@ EXTRA_DIST += $(NETPROXY_GOLDEN)
 
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
-	tests/netproxy/test-hostile
+	tests/netproxy/test-hostile tests/netproxy/test-sandbox
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -64,4 +65,7 @@ tests_netproxy_test_link_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_hostile_SOURCES = tests/netproxy/test-hostile.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_hostile_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_sandbox_SOURCES = tests/netproxy/test-sandbox.c
+tests_netproxy_test_sandbox_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 endif

@@ -25,6 +25,8 @@ void rig_begin(struct rig *rig)
 {
     snprintf(rig->dir, sizeof(rig->dir), "/tmp/farside-test-XXXXXX");
     ck_assert_ptr_nonnull(mkdtemp(rig->dir));
+    /* As root the daemon becomes another user, who reads them at a reload. */
+    ck_assert_int_eq(chmod(rig->dir, 0755), 0);
     rig->loop = far_loop_new();
     ck_assert_ptr_nonnull(rig->loop);
 }

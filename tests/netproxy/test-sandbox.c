@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * The sandbox: in a child, what farside-netproxy needs works, and what it does
+ * not need is refused, or kills.
+ */
+#include <arpa/inet.h>
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "netproxy/sandbox.h"
+
+/* The child's status; its exit status is what act() returns. */
+static int inside(bool kill_all, int (*act)(void))
+{
+    int status;
+    pid_t pid = fork();
+
+    ck_assert_int_ge(pid, 0);
+    if (!pid) {
+        struct far_error error;
+        const char *became;
+
+        if (far_privileges_drop(NULL, &became, &error) ||
+            far_sandbox_enter(kill_all, &error)) {
+            fprintf(stderr, "%s\n", error.text);
+            _exit(99);
+        }
+        _exit(act());
+    }
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+/* 0: refused with EPERM, 1: it worked, 2: another error. */
+static int verdict(long r)
+{
+    return r >= 0 ? 1 : errno == EPERM ? 0 : 2;
+}
+
+static int try_write(void)
+{
+    return verdict(open("/tmp", O_WRONLY | O_TMPFILE, 0600)) |
+           verdict(open("/dev/null", O_WRONLY)) |
+           verdict(open("/dev/null", O_RDWR)) |
+           verdict(open("/tmp/x", O_RDONLY | O_CREAT, 0600));
+}
+
+static int try_sockets(void)
+{
+    return verdict(socket(AF_UNIX, SOCK_STREAM, 0)) |
+           verdict(socket(AF_INET, SOCK_DGRAM, 0)) |
+           verdict(socket(AF_INET, SOCK_RAW, 6)) |
+           verdict(socket(AF_NETLINK, SOCK_RAW, 0)) |
+           verdict(socket(AF_PACKET, SOCK_RAW, 0));
+}
+
+static int try_code(void)
+{
+    void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (page == MAP_FAILED)
+        return 4;
+    return verdict(mprotect(page, 4096, PROT_READ | PROT_EXEC)) |
+           verdict((long)mmap(NULL, 4096, PROT_READ | PROT_EXEC,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+}
+
+static int try_others(void)
+{
+    return verdict(kill(getppid(), 0)) | verdict(syscall(SYS_fork)) |
+           verdict(rename("/nonexistent", "/nonexistent2")) |
+           verdict(prctl(PR_SET_DUMPABLE, 1)) |
+           verdict(chmod("/nonexistent", 0)) |
+           verdict(syscall(SYS_memfd_create, "x", 0));
+}
+
+static int try_exec(void)
+{
+    execl("/bin/true", "true", NULL);
+    return 1;
+}
+
+static int try_needed(void)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET,
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    char byte;
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&in, sizeof(in)) ||
+        listen(fd, 1) || close(fd))
+        return 1;
+    fd = socket(AF_INET6, SOCK_STREAM, 0);
+    if (fd < 0 && errno == EPERM)
+        return 2;
+    fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || read(fd, &byte, 1) != 1)
+        return 3;
+    free(malloc(1 << 20));
+    return 0;
+}
+
+static int try_open_for_writing(void)
+{
+    return open("/dev/null", O_WRONLY) < 0;
+}
+
+START_TEST(what_the_daemon_needs_still_works)
+{
+    ck_assert_int_eq(inside(true, try_needed), 0);
+}
+END_TEST
+
+START_TEST(no_file_is_opened_for_writing)
+{
+    ck_assert_int_eq(inside(false, try_write), 0);
+}
+END_TEST
+
+START_TEST(new_sockets_are_tcp_only)
+{
+    ck_assert_int_eq(inside(false, try_sockets), 0);
+}
+END_TEST
+
+START_TEST(nothing_becomes_executable)
+{
+    ck_assert_int_eq(inside(false, try_code), 0);
+}
+END_TEST
+
+START_TEST(calls_that_are_not_on_the_list_are_refused)
+{
+    ck_assert_int_eq(inside(false, try_others), 0);
+}
+END_TEST
+
+START_TEST(another_program_is_death)
+{
+    int status = inside(false, try_exec);
+
+    ck_assert(WIFSIGNALED(status));
+    ck_assert_int_eq(WTERMSIG(status), SIGSYS);
+}
+END_TEST
+
+START_TEST(in_tests_every_forbidden_call_is_death)
+{
+    int status = inside(true, try_open_for_writing);
+
+    ck_assert(WIFSIGNALED(status));
+    ck_assert_int_eq(WTERMSIG(status), SIGSYS);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("netproxy: the sandbox");
+    TCase *c = tcase_create("sandbox");
+    SRunner *runner;
+    int failed;
+
+    if (getenv("FARSIDE_NO_SANDBOX")) {
+        printf("without the sandbox, as FARSIDE_NO_SANDBOX asks: skipped\n");
+        return 77;
+    }
+    tcase_add_test(c, what_the_daemon_needs_still_works);
+    tcase_add_test(c, no_file_is_opened_for_writing);
+    tcase_add_test(c, new_sockets_are_tcp_only);
+    tcase_add_test(c, nothing_becomes_executable);
+    tcase_add_test(c, calls_that_are_not_on_the_list_are_refused);
+    tcase_add_test(c, another_program_is_death);
+    tcase_add_test(c, in_tests_every_forbidden_call_is_death);
+    suite_add_tcase(suite, c);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
