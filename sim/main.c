@@ -10,6 +10,7 @@
 #include <ftw.h>
 #include <getopt.h>
 #include <glob.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +18,7 @@
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/un.h>
 #include <time.h>
@@ -577,13 +579,23 @@ static int down_one(struct far_sim *s, const char *host)
     return rc;
 }
 
+/* To see when it has ended, be it a zombie. */
+static int keeper_pidfd(struct far_sim *s)
+{
+    struct ucred cred;
+    socklen_t len = sizeof(cred);
+    if (getsockopt(s->sock, SOL_SOCKET, SO_PEERCRED, &cred, &len))
+        return -1;
+    return (int)syscall(SYS_pidfd_open, cred.pid, 0);
+}
+
 static int cmd_down(struct far_sim *s, int argc, char **argv)
 {
     int rc = 0;
     struct hv_info *all = NULL;
     uint32_t n = 0;
 
-    far_sim_connect(s);
+    int keeper = far_sim_connect(s) ? -1 : keeper_pidfd(s);
     if (argc) {
         for (int i = 0; i < argc; i++)
             rc |= down_one(s, argv[i]);
@@ -600,18 +612,16 @@ static int cmd_down(struct far_sim *s, int argc, char **argv)
         if (s->sock >= 0)
             close(s->sock);
         s->sock = -1;
-        for (int tries = 0; tries < 1000; tries++) {
-            if (far_sim_connect(s))
-                break;
-            close(s->sock);
-            s->sock = -1;
-            nap_ms(2);
-        }
+        struct pollfd end = { keeper, POLLIN, 0 };
+        if (keeper >= 0 && poll(&end, 1, 5000) != 1)
+            rc = 1;
         char path[512];
         snprintf(path, sizeof(path), "%s/%s", s->dir, FAR_SIM_SOCKET);
         unlink(path);
         rmdir(s->dir);
     }
+    if (keeper >= 0)
+        close(keeper);
     return rc;
 }
 
