@@ -573,6 +573,9 @@ static int from_toolstack(struct keeper *k, struct client *c,
         return 0;
     case HV_DOM_CREATE:
         return new_domain(k, req, a);
+    case HV_QUIT:
+        k->had_host = true; /* if there is none now, none is to come */
+        return 0;
     default:
         break;
     }

@@ -609,6 +609,9 @@ static int cmd_down(struct far_sim *s, int argc, char **argv)
     all = list(s, HV_HOST_LIST, NULL, &n);
     free(all);
     if (!n) {
+        struct hv_req quit = { .op = HV_QUIT };
+        struct hv_rsp rsp;
+        far_sim_call(s, &quit, NULL, 0, &rsp, NULL, 0);
         if (s->sock >= 0)
             close(s->sock);
         s->sock = -1;
