@@ -44,8 +44,7 @@ enum far_touch {
 };
 
 #define FAR_INPUT_HELD 0x01 /* flag of KEY: stated, not pressed just now */
-#define FAR_INPUT_MADE 0x02 /* flag: made by Farside (a release after a loss) \
-                             */
+#define FAR_INPUT_MADE 0x02 /* flag: made by Farside, after a loss */
 
 struct far_input_event {
     uint64_t time_us; /* CLOCK_MONOTONIC of this machine; a netproxy that

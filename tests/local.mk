@@ -19,7 +19,11 @@ tests_fuzz_fuzz_wire_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_wire_LDADD = netproxy/libnetproxy.a core/libcore.a \
 	$(JANSSON_LIBS)
 
-# Built only when asked for.
-EXTRA_PROGRAMS = $(fuzzers)
+if FUZZERS
+noinst_PROGRAMS += $(fuzzers)
+endif
 fuzzers: $(fuzzers)
 .PHONY: fuzzers
+
+# What each begins with.
+EXTRA_DIST += tests/fuzz/corpus
