@@ -325,6 +325,14 @@ static bool poll_elsewhere(struct far_poller *poller)
     return cpu >= 0 && cpu != sched_getcpu();
 }
 
+static bool poll_here(struct far_poller *poller)
+{
+    struct port *port = CONTAINER(struct port, poller, poller);
+    int cpu = far_kbd_back_peer_cpu(&port->ring);
+
+    return cpu >= 0 && cpu == sched_getcpu();
+}
+
 static bool poll_arm(struct far_poller *poller)
 {
     return far_kbd_back_arm(&CONTAINER(struct port, poller, poller)->ring);
@@ -726,6 +734,7 @@ static int serve(struct port *port, int64_t mine, struct far_error *error)
     if (port->mode.poll) {
         port->poller = (struct far_poller){ .poll = poll_ring,
                                             .peer_elsewhere = poll_elsewhere,
+                                            .peer_here = poll_here,
                                             .arm = poll_arm,
                                             .disarm = poll_disarm };
         far_poller_add(a->backend->loop, &port->poller);

@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,7 @@
 /* A slice that took this long was not ours: the processor was given away. */
 #define SPIN_STOLEN_NS 200000u
 #define SPIN_PAUSES    16 /* looks between two clock reads */
+#define GIVE_WAYS      2  /* times that a peer here is let go first */
 
 /* The descriptor's place in epoll's data is an index and a generation, never
  * an address: an event of a removed one, late or from a duplicate of its
@@ -490,12 +492,20 @@ static int pollers_poll(struct far_loop *loop)
     return called;
 }
 
-static bool pollers_elsewhere(struct far_loop *loop)
+/* Where the peers are that look at shared memory as we do. */
+enum where { AWAY, HERE, ELSEWHERE };
+
+static enum where peers_where(struct far_loop *loop)
 {
-    for (struct far_poller *p = walk_begin(loop); p; p = walk_next(loop))
+    enum where where = AWAY;
+
+    for (struct far_poller *p = walk_begin(loop); p; p = walk_next(loop)) {
         if (p->peer_elsewhere && p->peer_elsewhere(p))
-            return true;
-    return false;
+            return ELSEWHERE;
+        if (p->peer_here && p->peer_here(p))
+            where = HERE;
+    }
+    return where;
 }
 
 static void pollers_disarm(struct far_loop *loop)
@@ -543,39 +553,68 @@ enum spin {
     SPIN_GOING, /* this turn's share is used up: look at descriptors */
 };
 
-/* Looks at the pollers for a slice of the spin. Only while a peer is known to
- * run on another processor: on a shared one it would wait for us. */
+/* The peer looks too, and shares our processor: it is let go first, and what it
+ * has done is seen without anybody having slept. */
+static enum spin give_way(struct far_loop *loop, int *called)
+{
+    for (int i = 0; i < GIVE_WAYS; i++) {
+        (void)sched_yield();
+        *called = pollers_poll(loop);
+        if (*called > 0) {
+            loop->fruitless = 0;
+            return SPIN_FOUND;
+        }
+    }
+    loop->stats.spins++;
+    spin_fruitless(loop, far_now_ns());
+    return SPIN_NONE;
+}
+
+/* Looks at the pollers for a slice of the spin, and does at once what follows
+ * from what they find: a turn costs more than an event. Spins only while a peer
+ * is known to run on another processor: on a shared one it would wait for us.
+ */
 static enum spin spin(struct far_loop *loop, uint64_t until_ns, int *called)
 {
     uint64_t begin = loop->end_ns, now = begin;
+    enum where where;
 
+    if (begin < loop->spin_pause_ns)
+        return SPIN_NONE;
+    where = peers_where(loop);
+    if (where != ELSEWHERE) {
+        loop->spin_end_ns = 0;
+        return where == HERE ? give_way(loop, called) : SPIN_NONE;
+    }
     if (loop->spin_end_ns == 0) {
-        if (begin < loop->spin_pause_ns || !pollers_elsewhere(loop))
-            return SPIN_NONE;
         loop->spin_end_ns = begin + FAR_SPIN_US * 1000u;
         loop->stats.spins++;
-    } else if (!pollers_elsewhere(loop)) {
-        loop->spin_end_ns = 0;
-        return SPIN_NONE;
     }
     do {
+        bool found = false;
+
         for (int i = 0; i < SPIN_PAUSES; i++) {
-            *called = pollers_poll(loop);
-            if (*called > 0) {
-                loop->spin_end_ns = 0;
-                loop->fruitless = 0;
-                return SPIN_FOUND;
+            int n = pollers_poll(loop);
+
+            if (n > 0) {
+                *called += n + defers_run(loop);
+                found = true;
+            } else {
+                pause_a_little();
             }
-            pause_a_little();
         }
         now = far_now_ns();
-        if (now - begin > SPIN_STOLEN_NS || now >= loop->spin_end_ns) {
+        if (found) {
+            loop->fruitless = 0;
+            loop->spin_end_ns = now + FAR_SPIN_US * 1000u;
+        } else if (now - begin > SPIN_STOLEN_NS || now >= loop->spin_end_ns) {
             spin_fruitless(loop, now);
-            return SPIN_NONE;
+            return *called ? SPIN_FOUND : SPIN_NONE;
         }
-    } while (now - begin < SPIN_SLICE_NS && now < until_ns &&
+    } while (now - begin < SPIN_SLICE_NS && now < until_ns && !loop->defers &&
              !atomic_load_explicit(&loop->stop, memory_order_relaxed));
-    return SPIN_GOING;
+    loop->end_ns = now;
+    return *called ? SPIN_FOUND : SPIN_GOING;
 }
 
 /* ---- the turn ---------------------------------------------------------- */

@@ -71,10 +71,11 @@ void far_defer_cancel(struct far_loop *loop, struct far_defer *defer);
 /* Shared memory that may be looked at instead of sleeping. poll() does what is
  * there and says whether there was anything; peer_elsewhere() says whether
  * the peer is known to run on another processor now (only then the loop
- * spins). Before sleeping the loop calls arm() of every poller, which asks the
- * peer for a wake-up and returns false if work came in meanwhile; after
- * waking, disarm(). Spin policy: at most spin_us per sleep, and after
- * FAR_SPIN_FRUITLESS fruitless spins none for FAR_SPIN_PAUSE_US. */
+ * spins); peer_here() whether it looks too but on this one (then the loop gives
+ * way to it once or twice). Before sleeping the loop calls arm() of every
+ * poller, which asks the peer for a wake-up and returns false if work came in
+ * meanwhile; after waking, disarm(). Spin policy: at most spin_us per sleep,
+ * and after FAR_SPIN_FRUITLESS fruitless spins none for FAR_SPIN_PAUSE_US. */
 #define FAR_SPIN_US        50
 #define FAR_SPIN_FRUITLESS 8
 #define FAR_SPIN_PAUSE_US  20000
@@ -82,8 +83,9 @@ void far_defer_cancel(struct far_loop *loop, struct far_defer *defer);
 struct far_poller {
     bool (*poll)(struct far_poller *poller);
     bool (*peer_elsewhere)(struct far_poller *poller); /* NULL: never spin */
-    bool (*arm)(struct far_poller *poller);            /* NULL: true */
-    void (*disarm)(struct far_poller *poller);         /* may be NULL */
+    bool (*peer_here)(struct far_poller *poller); /* NULL: never give way */
+    bool (*arm)(struct far_poller *poller);       /* NULL: true */
+    void (*disarm)(struct far_poller *poller);    /* may be NULL */
     struct far_poller *next, **prev;
     struct far_loop *loop;
 };

@@ -12,34 +12,31 @@
 #include "core/clock.h"
 #include "devices/types.h"
 
-/* An event that nobody reads in this time is given up. */
-#define LOST_US 1000000u
-
 struct probe {
     struct far_source source;
     struct far_hist round_trips;
     uint64_t interval_us, sent_ns; /* sent_ns 0: none is under way */
     uint64_t sequence;             /* the first user's, of the last one */
-    struct far_timer timer; /* the next one is due, or the last one lost */
+    struct far_timer timer;        /* the next one is due */
     struct far_defer next;
 };
 
 #define container(pointer, type, member) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
-static void send_one(struct probe *p)
+static void send_one(struct probe *p, uint64_t now_ns)
 {
     struct far_loop *loop = p->source.device.devices->loop;
     struct far_input_event e = { .type = FAR_INPUT_MOTION };
 
     if (!p->source.active)
         return;
-    p->sent_ns = far_now_ns();
+    p->sent_ns = now_ns;
     e.time_us = p->sent_ns / 1000;
     e.x = (int32_t)(p->sent_ns & 0xffff);
     e.y = (int32_t)(p->sent_ns >> 16 & 0xffff);
-    far_timer_set(&p->timer, far_loop_now_us(loop) +
-                                 (p->interval_us ? p->interval_us : LOST_US));
+    if (p->interval_us)
+        far_timer_set(&p->timer, far_loop_now_us(loop) + p->interval_us);
     /* known before it is sent: the ack may come from within */
     p->sequence = far_source_sequence(&p->source, NULL) + 1;
     far_source_send(&p->source, &e, 1);
@@ -47,12 +44,12 @@ static void send_one(struct probe *p)
 
 static void next_run(struct far_defer *defer)
 {
-    send_one(container(defer, struct probe, next));
+    send_one(container(defer, struct probe, next), far_now_ns());
 }
 
 static void timer_fired(struct far_timer *timer)
 {
-    send_one(container(timer, struct probe, timer));
+    send_one(container(timer, struct probe, timer), far_now_ns());
 }
 
 static void came_back(struct probe *p)
@@ -68,14 +65,17 @@ static void came_back(struct probe *p)
 static void probe_taken(struct far_source *source, struct far_source_user *user)
 {
     struct probe *p = (struct probe *)source;
+    uint64_t now_ns;
 
     (void)user;
     if (!p->sent_ns)
         return;
-    far_hist_add(&p->round_trips, far_now_ns() - p->sent_ns);
+    now_ns = far_now_ns();
+    far_hist_add(&p->round_trips, now_ns - p->sent_ns);
     p->sent_ns = 0;
+    /* in this turn: it never comes from within send() */
     if (!p->interval_us)
-        send_one(p); /* in this turn: taken() never comes from within send() */
+        send_one(p, now_ns);
 }
 
 static void probe_acked(struct far_source *source, struct far_source_user *user,

@@ -217,6 +217,15 @@ static bool back_elsewhere(struct far_poller *poller)
     return cpu >= 0 && cpu != sched_getcpu();
 }
 
+static bool back_here(struct far_poller *poller)
+{
+    struct far_frontend_input *input =
+        CONTAINER(struct far_frontend_input, poller, poller);
+    int cpu = far_kbd_front_peer_cpu(&input->ring);
+
+    return cpu >= 0 && cpu == sched_getcpu();
+}
+
 static bool arm_page(struct far_poller *poller)
 {
     return far_kbd_front_arm(
@@ -411,6 +420,7 @@ static int start(struct far_frontend_input *input)
     if (input->info.polls) {
         input->poller = (struct far_poller){ .poll = poll_page,
                                              .peer_elsewhere = back_elsewhere,
+                                             .peer_here = back_here,
                                              .arm = arm_page,
                                              .disarm = disarm_page };
         far_poller_add(loop, &input->poller);
