@@ -20,8 +20,9 @@ farside_backend_LDADD = backend/libbackend.a devices/libdevices.a \
 if HAVE_CHECK
 backend_tests = tests/backend/test-handshake \
 	tests/backend/test-input-checks \
-	tests/backend/test-journal
-check_PROGRAMS += $(backend_tests)
+	tests/backend/test-journal \
+	tests/backend/test-backend
+check_PROGRAMS += $(backend_tests) tests/backend/front
 TESTS += $(backend_tests)
 endif
 backend_test_libs = backend/libbackend.a devices/libdevices.a \
@@ -36,3 +37,8 @@ tests_backend_test_input_checks_LDADD = $(backend_test_libs)
 tests_backend_test_journal_SOURCES = tests/backend/test-journal.c \
 	tests/core/suite.h
 tests_backend_test_journal_LDADD = $(backend_test_libs)
+tests_backend_test_backend_SOURCES = tests/backend/test-backend.c \
+	tests/core/suite.h
+tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_front_SOURCES = tests/backend/front.c
+tests_backend_front_LDADD = $(XEN_LIBS)

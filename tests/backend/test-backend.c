@@ -1,0 +1,1534 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * farside-backend on the simulator, against fronts that do what they should
+ * not (front.c, in guests of their own): the attacks of XEN-FACTS 3.2 as far as
+ * input has them. Whatever a guest does, it loses its own device at most, with
+ * a reason, and the witness, another guest, goes on getting its keys.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "core/clock.h"
+#include "core/control.h"
+#include "tests/core/suite.h"
+
+static char build[512], sim[600], dir[64], host[128], sock[160];
+static pid_t backend;
+static bool quiet; /* a control call may fail */
+/* Things that take long are long only with FARSIDE_TEST_FULL set. */
+static unsigned full(unsigned in_full, unsigned usually)
+{
+    return getenv("FARSIDE_TEST_FULL") ? in_full : usually;
+}
+
+/* --- helpers
+ * ----------------------------------------------------------------*/
+
+static void nap_ms(unsigned ms)
+{
+    struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000L };
+
+    nanosleep(&t, NULL);
+}
+
+/* Runs farside-sim with these words; exit status, output in out. */
+__attribute__((format(printf, 3, 4))) static int
+host_do(char *out, size_t room, const char *format, ...)
+{
+    char command[2048], text[4096];
+    int n = snprintf(command, sizeof(command), "%s ", sim), status;
+    size_t got;
+    va_list args;
+    FILE *f;
+
+    va_start(args, format);
+    vsnprintf(command + n, sizeof(command) - (size_t)n, format, args);
+    va_end(args);
+    f = popen(command, "re");
+    if (!f)
+        return -1;
+    got = fread(text, 1, sizeof(text) - 1, f);
+    text[got] = '\0';
+    while (got && text[got - 1] == '\n')
+        text[--got] = '\0';
+    if (out) {
+        ck_assert_uint_lt(got, room);
+        memcpy(out, text, got + 1);
+    }
+    status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static pid_t spawn(const char *where, const char *program, int in, int out,
+                   int err)
+{
+    pid_t pid = fork();
+
+    if (pid)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (in >= 0)
+        dup2(in, 0);
+    if (out >= 0)
+        dup2(out, 1);
+    if (err >= 0)
+        dup2(err, 2);
+    execl(sim, sim, "run", where, "--", program, (char *)NULL);
+    _exit(127);
+}
+
+static json_t *ask(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+static json_t *ask(const char *format, ...)
+{
+    struct far_error error = { 0 };
+    json_t *request, *answer = NULL;
+    char text[60000];
+    va_list args;
+    int r;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    request = json_loads(text, 0, NULL);
+    ck_assert_msg(request != NULL, "%s", text);
+    r = far_control_call(sock, request, &answer, 5000000, &error);
+    json_decref(request);
+    if (r && !quiet)
+        fprintf(stderr, "%s: %s\n", text, error.text);
+    return r ? NULL : answer;
+}
+
+static void start_backend(void)
+{
+    char program[600], log[200];
+    uint64_t until = far_now_us() + 10000000;
+    int fd;
+
+    snprintf(program, sizeof(program), "%s/farside-backend", build);
+    snprintf(log, sizeof(log), "%s/backend.log", host);
+    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    unlink(sock);
+    backend = spawn("atlas", program, -1, -1, fd);
+    close(fd);
+    for (json_t *answer = NULL,
+                *request = json_pack("{s:s}", "request", "none");
+         far_control_call(sock, request, &answer, 1000000, NULL) !=
+         -EOPNOTSUPP;) {
+        ck_assert_msg(far_now_us() < until, "the backend does not start");
+        ck_assert_int_eq(waitpid(backend, NULL, WNOHANG), 0);
+        nap_ms(5);
+    }
+}
+
+static void kill_backend(int signal)
+{
+    kill(backend, signal);
+    waitpid(backend, NULL, 0);
+    backend = 0;
+}
+
+static off_t log_bytes(void)
+{
+    char log[200];
+    struct stat st;
+
+    snprintf(log, sizeof(log), "%s/backend.log", host);
+    return stat(log, &st) ? 0 : st.st_size;
+}
+
+/* A guest with its front program. */
+struct guest {
+    char name[32];
+    unsigned domid;
+    pid_t pid;
+    FILE *in, *out;
+    unsigned gref[8], port[8];
+};
+
+__attribute__((format(printf, 2, 3))) static const char *
+say(struct guest *g, const char *format, ...)
+{
+    static char answers[4][65536];
+    static unsigned next;
+    char *answer = answers[next++ % 4];
+    va_list args;
+
+    va_start(args, format);
+    vfprintf(g->in, format, args);
+    va_end(args);
+    fputc('\n', g->in);
+    fflush(g->in);
+    if (!fgets(answer, 65536, g->out))
+        return "dead";
+    answer[strcspn(answer, "\n")] = '\0';
+    return answer;
+}
+
+#define OK(guest, ...)                                    \
+    do {                                                  \
+        const char *ok_ = say(guest, __VA_ARGS__);        \
+        ck_assert_msg(!strncmp(ok_, "ok", 2), "%s", ok_); \
+    } while (0)
+
+static void run_front(struct guest *g)
+{
+    char program[600], where[64], line[16];
+    int to[2], from[2];
+
+    snprintf(program, sizeof(program), "%s/tests/backend/front", build);
+    snprintf(where, sizeof(where), "atlas/%s", g->name);
+    ck_assert(!pipe2(to, O_CLOEXEC) && !pipe2(from, O_CLOEXEC));
+    g->pid = spawn(where, program, to[0], from[1], -1);
+    close(to[0]);
+    close(from[1]);
+    g->in = fdopen(to[1], "w");
+    g->out = fdopen(from[0], "r");
+    ck_assert_msg(fgets(line, sizeof(line), g->out) != NULL, "no front in %s",
+                  where);
+}
+
+/* lines: each "vkb=…" in quotes, for farside-sim create. */
+static struct guest guest(const char *name, const char *lines)
+{
+    struct guest g = { 0 };
+    char out[256];
+
+    snprintf(g.name, sizeof(g.name), "%s", name);
+    ck_assert_int_eq(
+        host_do(out, sizeof(out), "create atlas %s %s", name, lines), 0);
+    g.domid = (unsigned)strtoul(out, NULL, 10);
+    run_front(&g);
+    return g;
+}
+
+static void stop_front(struct guest *g)
+{
+    if (!g->in)
+        return;
+    fclose(g->in);
+    fclose(g->out);
+    g->in = g->out = NULL;
+    kill(g->pid, SIGKILL);
+    waitpid(g->pid, NULL, 0);
+}
+
+static void destroy(struct guest *g)
+{
+    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas %s", g->name), 0);
+    stop_front(g);
+}
+
+static const char *back(const struct guest *g, unsigned devid)
+{
+    static char path[2][128];
+    static unsigned next;
+    char *p = path[next++ % 2];
+
+    snprintf(p, 128, "/local/domain/0/backend/vinput/%u/%u", g->domid, devid);
+    return p;
+}
+
+/* As xen-kbdfront does it: nodes, 3, and 4 when the backend is at 2 or 4. */
+static void offer(struct guest *g, unsigned devid)
+{
+    g->gref[devid] = (unsigned)strtoul(say(g, "share %u", devid) + 3, NULL, 10);
+    g->port[devid] = (unsigned)strtoul(say(g, "offer %u", devid) + 3, NULL, 10);
+    OK(g, "write device/vkbd/%u/page-gref %u", devid, g->gref[devid]);
+    OK(g, "write device/vkbd/%u/event-channel %u", devid, g->port[devid]);
+}
+
+static void join(struct guest *g, unsigned devid)
+{
+    OK(g, "write device/vkbd/%u/state 3", devid);
+    OK(g, "wait %s/state 24 5000", back(g, devid));
+    OK(g, "write device/vkbd/%u/state 4", devid);
+    OK(g, "wait %s/state 4 5000", back(g, devid));
+}
+
+static void connect_front(struct guest *g, unsigned devid)
+{
+    offer(g, devid);
+    join(g, devid);
+}
+
+static void press(const char *device, unsigned code, int value)
+{
+    json_t *answer = ask("{\"request\":\"send\",\"device\":\"%s\",\"events\":[{"
+                         "\"type\":\"key\",\"code\":%u,\"value\":%d}]}",
+                         device, code, value);
+
+    ck_assert_ptr_nonnull(answer);
+    json_decref(answer);
+}
+
+static void type(const char *device, unsigned code)
+{
+    press(device, code, 1);
+    press(device, code, 0);
+}
+
+/* The status of a guest's device; the caller's to decref is *whole. */
+static json_t *device_status(const struct guest *g, unsigned devid,
+                             json_t **whole)
+{
+    json_t *guests, *one;
+    size_t i, k;
+
+    *whole = ask("{\"request\":\"status\"}");
+    ck_assert_ptr_nonnull(*whole);
+    guests = json_object_get(*whole, "guests");
+    for (i = 0; i < json_array_size(guests); i++) {
+        json_t *that = json_array_get(guests, i);
+        json_t *devices = json_object_get(that, "devices");
+
+        if (json_integer_value(json_object_get(that, "domid")) !=
+            (json_int_t)g->domid)
+            continue;
+        json_array_foreach (devices, k, one) {
+            if (json_integer_value(json_object_get(one, "devid")) ==
+                (json_int_t)devid)
+                return one;
+        }
+    }
+    return NULL;
+}
+
+/* The device's error node and its status say why, in these words. */
+static void refused_saying(struct guest *g, unsigned devid, const char *words)
+{
+    json_t *whole, *status;
+    const char *reason;
+
+    OK(g, "wait %s/state 56 5000", back(g, devid));
+    for (int i = 0; i < 500; i++) {
+        reason = say(g, "read %s/error", back(g, devid));
+        if (!strncmp(reason, "ok", 2))
+            break;
+        nap_ms(10);
+    }
+    ck_assert_msg(strstr(reason, words) != NULL, "\"%s\" has no \"%s\"", reason,
+                  words);
+    status = device_status(g, devid, &whole);
+    ck_assert_ptr_nonnull(status);
+    ck_assert_str_eq(json_string_value(json_object_get(status, "state")),
+                     "refused");
+    ck_assert_ptr_nonnull(
+        strstr(json_string_value(json_object_get(status, "reason")), words));
+    json_decref(whole);
+}
+
+/* --- the witness
+ * --------------------------------------------------------------
+ */
+
+static struct guest witness;
+
+static void witness_works(void)
+{
+    static unsigned code = 2;
+    char want[32];
+    const char *got;
+
+    code = code >= 50 ? 2 : code + 1;
+    type("wit", code);
+    snprintf(want, sizeof(want), "ok k%u+ k%u-", code, code);
+    got = say(&witness, "drain 0 2000 2");
+    ck_assert_msg(!strcmp(got, want), "the witness got \"%s\", not \"%s\"", got,
+                  want);
+}
+
+static void set_up(void)
+{
+    char path[200];
+    FILE *f;
+
+    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
+    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
+    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    snprintf(path, sizeof(path), "%s/farside.conf", host);
+    f = fopen(path, "w");
+    fprintf(f, "[platform]\nname = atlas\nrelease-after = 200ms\n[device "
+               "wit]\ntype = virtual\n"
+               "[device kbd0]\ntype = virtual\n[device kbd1]\n"
+               "type = virtual\n");
+    fclose(f);
+    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
+    start_backend();
+    witness = guest("witness", "vkb=backend-type=linux,unique-id=wit");
+    connect_front(&witness, 0);
+}
+
+static void tear_down(void)
+{
+    if (backend)
+        kill_backend(SIGTERM);
+    stop_front(&witness);
+}
+
+#define LINE(address) "vkb=backend-type=linux,unique-id=" address
+
+/* --- what should work
+ * ----------------------------------------------------------
+ */
+
+START_TEST(a_key_reaches_the_guest_and_its_acknowledgement_is_timed)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    json_t *whole, *status;
+
+    connect_front(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    nap_ms(50);
+    status = device_status(&g, 0, &whole);
+    ck_assert_str_eq(json_string_value(json_object_get(status, "state")),
+                     "connected");
+    ck_assert_str_eq(json_string_value(json_object_get(status, "address")),
+                     "kbd0");
+    ck_assert_int_gt(
+        json_integer_value(json_object_get(
+            json_object_get(json_object_get(status, "latency"), "guest"),
+            "count")),
+        0);
+    json_decref(whole);
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(two_devices_of_one_guest_and_one_device_of_two_guests)
+{
+    struct guest a = guest("a", LINE("kbd0") " " LINE("kbd1"));
+    struct guest b = guest("b", LINE("kbd0"));
+
+    connect_front(&a, 0);
+    connect_front(&a, 1);
+    connect_front(&b, 0);
+    type("kbd0", 30);
+    type("kbd1", 31);
+    ck_assert_str_eq(say(&a, "drain 0 1000 2"), "ok k30+ k30-");
+    ck_assert_str_eq(say(&a, "drain 1 1000 2"), "ok k31+ k31-");
+    ck_assert_str_eq(say(&b, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&a);
+    type("kbd0", 32);
+    ck_assert_str_eq(say(&b, "drain 0 1000 2"), "ok k32+ k32-");
+    destroy(&b);
+}
+END_TEST
+
+START_TEST(hot_attach_and_detach_a_hundred_times)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    for (int i = 0; i < 100; i++) {
+        ck_assert_int_eq(host_do(NULL, 0,
+                                 "vkb-attach atlas g "
+                                 "backend-type=linux,unique-id=kbd1"),
+                         0);
+        OK(&g, "wait %s/state 12 2000", back(&g, 1));
+        connect_front(&g, 1);
+        type("kbd1", 40);
+        ck_assert_str_eq(say(&g, "drain 1 2000 2"), "ok k40+ k40-");
+        /* the front need not answer: ours goes to 6 at once */
+        ck_assert_int_eq(host_do(NULL, 0, "vkb-detach atlas g 1"), 0);
+        OK(&g, "unshare 1");
+        OK(&g, "unbind 1");
+    }
+    type("kbd0", 41);
+    ck_assert_str_eq(say(&g, "drain 0 2000 2"), "ok k41+ k41-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_device_that_is_not_configured_is_no_failure_and_comes_at_reload)
+{
+    struct guest g = guest("g", LINE("later"));
+    char path[200];
+    json_t *whole, *status;
+    FILE *f;
+
+    connect_front(&g, 0);
+    status = device_status(&g, 0, &whole);
+    ck_assert_ptr_nonnull(
+        strstr(json_string_value(json_object_get(status, "reason")),
+               "[device later]"));
+    json_decref(whole);
+    snprintf(path, sizeof(path), "%s/farside.conf", host);
+    f = fopen(path, "a");
+    fprintf(f, "[device later]\ntype = virtual\n");
+    fclose(f);
+    json_decref(ask("{\"request\":\"reload\"}"));
+    type("later", 20);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k20+ k20-");
+    status = device_status(&g, 0, &whole);
+    ck_assert(json_is_null(json_object_get(status, "reason")));
+    json_decref(whole);
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_remote_device_without_a_netproxy_is_no_failure)
+{
+    struct guest g = guest("g", LINE("borealis/kbd0"));
+    json_t *whole, *status;
+
+    connect_front(&g, 0);
+    status = device_status(&g, 0, &whole);
+    ck_assert_str_eq(json_string_value(json_object_get(status, "address")),
+                     "borealis/kbd0");
+    ck_assert(json_is_string(json_object_get(status, "reason")));
+    json_decref(whole);
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(no_address_or_a_wrong_one_is_refused_with_a_remedy)
+{
+    struct guest none = guest("none", "vkb=backend-type=linux");
+    struct guest bad = guest("bad", LINE("a/b/c"));
+
+    refused_saying(&none, 0, "unique-id=DEVICE");
+    refused_saying(&bad, 0, "unique-id");
+    destroy(&none);
+    destroy(&bad);
+    witness_works();
+}
+END_TEST
+
+START_TEST(kind_vkbd_is_left_alone_unless_it_has_an_address)
+{
+    struct guest g = guest("g", "vkb=backend-type=qemu");
+    char path[128];
+
+    snprintf(path, sizeof(path), "/local/domain/0/backend/vkbd/%u/0", g.domid);
+    offer(&g, 0);
+    OK(&g, "write device/vkbd/0/state 3");
+    ck_assert_str_eq(say(&g, "wait %s/state 23456 300", path), "no 1");
+    ck_assert_str_eq(say(&g, "read %s/feature-poll", path), "err ENOENT");
+    stop_front(&g); /* nobody writes 6 for it: xl would wait */
+    witness_works();
+}
+END_TEST
+
+START_TEST(kind_vkbd_with_an_address_and_no_device_model_is_served)
+{
+    struct guest g = guest("g2", "vkb=backend-type=qemu,unique-id=kbd0");
+    char path[128];
+
+    snprintf(path, sizeof(path), "/local/domain/0/backend/vkbd/%u/0", g.domid);
+    offer(&g, 0);
+    ck_assert_str_eq(say(&g, "wait %s/state 2 200", path), "no 1");
+    OK(&g, "write device/vkbd/0/state 3");
+    OK(&g, "wait %s/state 4 2000", path);
+    OK(&g, "write device/vkbd/0/state 4");
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(restart_and_every_way_of_a_front_ends_with_keys)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "write device/vkbd/0/state 1"); /* 3, 1, 3 */
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    join(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    OK(&g, "write device/vkbd/0/state 3"); /* 4, 3 */
+    nap_ms(100);
+    join(&g, 0);
+    type("kbd0", 31);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k31+ k31-");
+    OK(&g, "write device/vkbd/0/state 5"); /* kexec: 5, 6, 2 */
+    OK(&g, "wait %s/state 5 2000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/state 6");
+    OK(&g, "wait %s/state 6 2000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/state 1");
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    join(&g, 0);
+    type("kbd0", 32);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k32+ k32-");
+    OK(&g, "write device/vkbd/0/state 6"); /* a driver unloaded … */
+    OK(&g, "wait %s/state 2 3000", back(&g, 0));
+    join(&g, 0); /* … and loaded: 6, 3 */
+    type("kbd0", 33);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k33+ k33-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(save_and_restore_gets_keys_again_and_stays_absolute)
+{
+    struct guest g = guest("g", LINE("kbd0") ",feature-abs-pointer=1,"
+                                             "width=1000,height=500");
+    char out[64];
+
+    offer(&g, 0);
+    OK(&g, "write device/vkbd/0/request-abs-pointer 1");
+    join(&g, 0);
+    ck_assert_int_eq(host_do(NULL, 0, "save atlas g"), 0);
+    ck_assert_int_eq(host_do(NULL, 0, "restore atlas g"), 0);
+    ck_assert_int_eq(host_do(out, sizeof(out), "domid atlas g"), 0);
+    g.domid = (unsigned)strtoul(out, NULL, 10);
+    stop_front(&g);
+    run_front(&g);        /* as a front that is told of the resume: all anew */
+    connect_front(&g, 0); /* without request-abs-pointer */
+    json_decref(ask("{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{"
+                    "\"type\":\"pos\",\"x\":65535,\"y\":65535,\"z\":0}]}"));
+    ck_assert_str_eq(say(&g, "drain 0 1000 1"), "ok p999,499,0");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+/* --- shields
+ * --------------------------------------------------------------------
+ */
+
+START_TEST(disable_pointer_is_removed_before_the_guest_runs_and_keys_come)
+{
+    struct guest g = guest("g", LINE("kbd0") ",feature-disable-pointer=1");
+
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    ck_assert_str_eq(say(&g, "read %s/feature-disable-pointer", back(&g, 0)),
+                     "err ENOENT");
+    ck_assert_str_eq(say(&g, "read %s/feature-abs-pointer", back(&g, 0)),
+                     "ok 1");
+    offer(&g, 0);
+    OK(&g, "write device/vkbd/0/request-abs-pointer 1");
+    join(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    json_decref(ask("{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{"
+                    "\"type\":\"motion\",\"x\":5,\"y\":5,\"z\":0},"
+                    "{\"type\":\"key\",\"code\":272,\"value\":1}]}"));
+    ck_assert_str_eq(say(&g, "drain 0 100"), "ok");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(a_front_that_may_have_read_disable_pointer_gets_no_key)
+{
+    struct guest g = guest("g", LINE("kbd0") ",feature-disable-pointer=1");
+
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    offer(&g, 0);
+    OK(&g, "write device/vkbd/0/state 3");
+    refused_saying(&g, 0, "feature-disable-pointer");
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 200"), "ok");
+    /* nor from a successor, which finds the node removed */
+    kill_backend(SIGKILL);
+    start_backend();
+    OK(&g, "write device/vkbd/0/state 6");
+    nap_ms(50);
+    OK(&g, "write device/vkbd/0/state 1");
+    OK(&g, "wait %s/state 2 3000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/state 3");
+    refused_saying(&g, 0, "feature-disable-pointer");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(disable_keyboard_is_left_and_only_buttons_come)
+{
+    struct guest g = guest("g", LINE("kbd0") ",feature-disable-keyboard=1");
+
+    connect_front(&g, 0);
+    ck_assert_str_eq(say(&g, "read %s/feature-disable-keyboard", back(&g, 0)),
+                     "ok 1");
+    type("kbd0", 30);
+    type("kbd0", 272);
+    ck_assert_str_eq(say(&g, "drain 0 300"), "ok k272+ k272-");
+    destroy(&g);
+}
+END_TEST
+
+/* --- attacks: rings
+ * --------------------------------------------------------------
+ */
+
+START_TEST(attack_5_garbage_in_the_rest_of_the_page_is_not_looked_at)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    for (unsigned at = 8; at < 4096; at += 4)
+        OK(&g, "poke 0 %u %u", at, 0xdeadbeef + at);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_6_in_prod_overwritten_by_the_guest_is_written_anew)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "poke 0 4 4000000000");
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_7_indexes_wrap_at_2_32_and_no_event_is_lost)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    offer(&g, 0);
+    OK(&g, "cons 0 %u", 0u - 40);
+    OK(&g, "poke 0 4 %u", 0u - 40);
+    join(&g, 0);
+    for (unsigned i = 0; i < 60; i++) {
+        char want[32];
+        unsigned code = 2 + i % 50;
+
+        type("kbd0", code);
+        snprintf(want, sizeof(want), "ok k%u+ k%u-", code, code);
+        ck_assert_str_eq(say(&g, "drain 0 1000 2"), want);
+    }
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_8_in_cons_ahead_of_in_prod_loses_the_device)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "poke 0 0 7");
+    OK(&g, "notify 0 1");
+    refused_saying(&g, 0, "nonsense into its page");
+    witness_works();
+    /* it closes, starts again, and is served again */
+    OK(&g, "write device/vkbd/0/state 6");
+    nap_ms(50);
+    OK(&g, "cons 0 0");
+    OK(&g, "write device/vkbd/0/state 1");
+    OK(&g, "wait %s/state 2 3000", back(&g, 0));
+    ck_assert_str_eq(say(&g, "read %s/error", back(&g, 0)), "err ENOENT");
+    join(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(attack_8_in_cons_that_goes_back_loses_the_device)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    nap_ms(50);
+    OK(&g, "poke 0 0 1");
+    OK(&g, "notify 0 1");
+    refused_saying(&g, 0, "nonsense into its page");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_8_in_cons_jumping_at_random_loses_the_device_alone)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    for (int i = 0; i < 3; i++) {
+        fprintf(g.in, "hammer 0 100\n");
+        fflush(g.in);
+        for (int k = 0; k < 5; k++) {
+            type("kbd0", 30);
+            witness_works();
+        }
+        {
+            char line[64];
+
+            ck_assert_ptr_nonnull(fgets(line, sizeof(line), g.out));
+        }
+    }
+    refused_saying(&g, 0, "nonsense into its page");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_42_a_ring_that_stays_full_loses_motion_and_no_release)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    const char *got;
+
+    connect_front(&g, 0);
+    press("kbd0", 42, 1);
+    for (unsigned i = 0; i < 100; i++)
+        type("kbd0", 2 + i % 8);
+    for (unsigned i = 0; i < 40; i++)
+        json_decref(ask("{\"request\":\"send\",\"device\":\"kbd0\",\"events\":"
+                        "[{\"type\":\"motion\",\"x\":1,\"y\":1,\"z\":0}]}"));
+    press("kbd0", 42, 0);
+    witness_works();
+    ck_assert_str_eq(say(&g, "peek 0 4"), "ok 51"); /* in_prod */
+    got = say(&g, "drain 0 500");
+    { /* each press has its release, in order, and shift ends up */
+        bool down[256] = { 0 };
+        unsigned code, presses = 0;
+        char updown;
+
+        for (const char *p = strchr(got, ' '); p; p = strchr(p + 1, ' ')) {
+            if (sscanf(p, " k%u%c", &code, &updown) != 2)
+                continue;
+            ck_assert_msg(down[code] == (updown == '-'), "%s", got);
+            down[code] = updown == '+';
+            presses += updown == '+';
+        }
+        for (unsigned i = 0; i < 256; i++)
+            ck_assert_msg(!down[i], "key %u stays down: %s", i, got);
+        ck_assert_uint_gt(presses, 20);
+    }
+    ck_assert_ptr_nonnull(strstr(got, " m40,40,0")); /* all in one */
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_43_and_47_a_page_revoked_or_a_guest_killed_while_connected)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "unshare 0");
+    for (int i = 0; i < 20; i++)
+        type("kbd0", 30);
+    witness_works();
+    stop_front(&g);
+    for (int i = 0; i < 20; i++)
+        type("kbd0", 30);
+    witness_works();
+    destroy(&g);
+    type("kbd0", 30);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_44_requests_toggled_after_connect_change_nothing)
+{
+    struct guest g = guest("g", LINE("kbd0") ",feature-abs-pointer=1,"
+                                             "width=100,height=100");
+
+    offer(&g, 0);
+    OK(&g, "write device/vkbd/0/request-abs-pointer 1");
+    join(&g, 0);
+    for (int i = 0; i < 10; i++) {
+        OK(&g, "write device/vkbd/0/request-abs-pointer %d", i & 1);
+        OK(&g, "write device/vkbd/0/request-multi-touch %d", i & 1);
+        OK(&g, "write device/vkbd/0/request-raw-pointer nonsense");
+        OK(&g, "write device/vkbd/0/request-poll %d", i & 1);
+        json_decref(
+            ask("{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{"
+                "\"type\":\"pos\",\"x\":%d,\"y\":65535,\"z\":0}]}",
+                i & 1 ? 0 : 65535));
+        ck_assert_str_eq(say(&g, "drain 0 1000 1"),
+                         i & 1 ? "ok p0,99,0" : "ok p99,99,0");
+    }
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+/* --- attacks: grants and event channels
+ * --------------------------------------------
+ */
+
+static void with_gref(const char *gref, const char *words)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    offer(&g, 0);
+    OK(&g, "write device/vkbd/0/page-gref %s", gref);
+    OK(&g, "write device/vkbd/0/state 3");
+    refused_saying(&g, 0, words);
+    destroy(&g);
+    witness_works();
+}
+
+START_TEST(attack_46_grefs_that_are_none)
+{
+    with_gref("0", "page-gref");
+    with_gref("7", "page-gref");
+    with_gref("9999", "can't be mapped");
+    with_gref("4294967295", "can't be mapped");
+    with_gref("4294967296", "page-gref");
+    with_gref("-8", "page-gref");
+    with_gref("8x", "page-gref");
+    with_gref("99999999999999999999999", "page-gref");
+}
+END_TEST
+
+START_TEST(attack_46_a_page_that_is_read_only_or_for_another_domain)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    unsigned gref;
+
+    offer(&g, 0);
+    gref = (unsigned)strtoul(say(&g, "share 1 0 0") + 3, NULL, 10);
+    OK(&g, "write device/vkbd/0/page-gref %u", gref);
+    OK(&g, "write device/vkbd/0/state 3");
+    refused_saying(&g, 0, "can't be mapped");
+    OK(&g, "write device/vkbd/0/state 6");
+    nap_ms(50);
+    gref =
+        (unsigned)strtoul(say(&g, "share 2 1 %u", witness.domid) + 3, NULL, 10);
+    OK(&g, "write device/vkbd/0/page-gref %u", gref);
+    OK(&g, "write device/vkbd/0/state 3");
+    nap_ms(200);
+    refused_saying(&g, 0, "can't be mapped");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_49_ports_that_are_none_or_another_guests)
+{
+    static const char *const ports[] = { "0",     "131072",     "-1",
+                                         "12345", "9999999999", "1e3" };
+
+    for (unsigned i = 0; i <= sizeof(ports) / sizeof(ports[0]); i++) {
+        struct guest g = guest("g", LINE("kbd0"));
+
+        offer(&g, 0);
+        if (i < sizeof(ports) / sizeof(ports[0]))
+            OK(&g, "write device/vkbd/0/event-channel %s", ports[i]);
+        else /* bound already, to somebody */
+            OK(&g, "write device/vkbd/0/event-channel %u", 1);
+        OK(&g, "write device/vkbd/0/state 3");
+        refused_saying(&g, 0, "event-channel");
+        destroy(&g);
+        witness_works();
+    }
+}
+END_TEST
+
+START_TEST(attack_49_a_port_closed_after_the_bind)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "unbind 0");
+    for (int i = 0; i < 20; i++)
+        type("kbd0", 30);
+    witness_works();
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_50_a_storm_of_events_costs_the_others_nothing)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    char line[64];
+
+    connect_front(&g, 0);
+    fprintf(g.in, "notify 0 1000000\n");
+    fflush(g.in);
+    for (int i = 0; i < 20; i++)
+        witness_works();
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), g.out));
+    { /* the pauses of an idle storm grow: few wake-ups for a million events */
+        json_t *whole, *status = device_status(&g, 0, &whole);
+        json_int_t wakes = json_integer_value(
+            json_object_get(json_object_get(status, "counters"), "wakes"));
+
+        ck_assert_int_lt(wakes, 2000);
+        json_decref(whole);
+    }
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 2000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+/* --- attacks: xenstore
+ * ---------------------------------------------------------------
+ */
+
+START_TEST(attack_52_states_that_are_none)
+{
+    static const char *const states[] = { "abc", "-1", "99", "0", "44" };
+
+    for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]) + 3; i++) {
+        struct guest g = guest("g", LINE("kbd0"));
+
+        connect_front(&g, 0);
+        if (i < sizeof(states) / sizeof(states[0]))
+            OK(&g, "write device/vkbd/0/state %s", states[i]);
+        else if (i == sizeof(states) / sizeof(states[0]))
+            OK(&g, "empty device/vkbd/0/state");
+        else if (i == sizeof(states) / sizeof(states[0]) + 1)
+            say(&g, "long device/vkbd/0/state 2000");
+        else
+            OK(&g, "rm device/vkbd/0");
+        OK(&g, "wait %s/state 6 2000", back(&g, 0));
+        witness_works();
+        destroy(&g);
+    }
+}
+END_TEST
+
+START_TEST(attack_52_a_front_deleted_and_made_again_is_served_again)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "rm device/vkbd/0/state");
+    OK(&g, "wait %s/state 6 2000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/state 1");
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    join(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(attack_53_states_toggled_a_thousand_times_at_speed)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    char line[64];
+
+    connect_front(&g, 0);
+    fprintf(g.in, "flood device/vkbd/0/state 4000 3 1 3 4 3 4 4 6 3 5 6 3\n");
+    fflush(g.in);
+    for (int i = 0; i < 10; i++)
+        witness_works();
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), g.out));
+    ck_assert_str_eq(line, "ok\n");
+    OK(&g, "write device/vkbd/0/state 6");
+    nap_ms(100);
+    OK(&g, "write device/vkbd/0/state 1");
+    OK(&g, "wait %s/state 2 8000", back(&g, 0));
+    OK(&g, "cons 0 0");
+    join(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_54_page_gref_changed_while_connected_is_not_read_again)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "write device/vkbd/0/page-gref 4242");
+    OK(&g, "write device/vkbd/0/event-channel 4242");
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_56_a_flood_of_writes_stops_nobody)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    uint64_t begin, longest = 0;
+    char line[64];
+
+    connect_front(&g, 0);
+    fprintf(g.in, "flood device/vkbd/0/state %u 4\n", full(100000, 10000));
+    fflush(g.in);
+    for (int i = 0; i < 20; i++) {
+        begin = far_now_us();
+        witness_works();
+        if (far_now_us() - begin > longest)
+            longest = far_now_us() - begin;
+    }
+    ck_assert_uint_lt(longest, 1000000);
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), g.out));
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 2000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_57_a_front_that_points_to_anothers_backend_harms_nobody)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "write device/vkbd/0/backend %s", back(&witness, 0));
+    OK(&g, "write device/vkbd/0/backend-id %u", witness.domid);
+    OK(&g, "write device/vkbd/0/state 6");
+    nap_ms(50);
+    witness_works();
+    OK(&g, "write device/vkbd/0/state 1");
+    OK(&g, "wait %s/state 2 3000", back(&g, 0));
+    join(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_58_permissions_removed_harm_only_the_guest)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    OK(&g, "private device/vkbd/0/state %u", g.domid);
+    OK(&g, "private device/vkbd/0 %u", g.domid);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    witness_works();
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_59_backend_nodes_deleted_in_mid_handshake)
+{
+    for (int step = 0; step < 3; step++) {
+        struct guest g = guest("g", LINE("kbd0"));
+        json_t *whole;
+
+        if (step > 0)
+            offer(&g, 0);
+        if (step > 1)
+            join(&g, 0);
+        ck_assert_int_eq(
+            host_do(NULL, 0, "run atlas -- xenstore-rm %s", back(&g, 0)), 0);
+        witness_works();
+        for (int i = 0; i < 100; i++) {
+            json_t *status = device_status(&g, 0, &whole);
+
+            json_decref(whole);
+            if (!status)
+                break;
+            nap_ms(10);
+            ck_assert_int_lt(i, 99);
+        }
+        if (step > 0)
+            OK(&g, "write device/vkbd/0/state 3");
+        nap_ms(20);
+        /* nothing of ours was made again */
+        ck_assert_str_eq(say(&g, "read %s", back(&g, 0)), "err EACCES");
+        destroy(&g);
+    }
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_62_odd_entries_in_our_own_directories_are_passed_over)
+{
+    ck_assert_int_eq(
+        host_do(NULL, 0,
+                "run atlas -- xenstore-write "
+                "/local/domain/0/backend/vinput/abc/0/state 1 "
+                "/local/domain/0/backend/vinput/32752/0/state 1 "
+                "/local/domain/0/backend/vinput/-1/0/state 1 "
+                "/local/domain/0/backend/vinput/01x/0/state 1 "
+                "/local/domain/0/backend/vinput/77/zero/state 1 "
+                "/local/domain/0/backend/vinput/78/0/state 1 "
+                "/local/domain/0/backend/vinput/79/99999999999/state 1"),
+        0);
+    witness_works();
+    ck_assert_int_eq(host_do(NULL, 0,
+                             "run atlas -- xenstore-rm "
+                             "/local/domain/0/backend/vinput/abc "
+                             "/local/domain/0/backend/vinput/32752 "
+                             "/local/domain/0/backend/vinput/-1 "
+                             "/local/domain/0/backend/vinput/01x "
+                             "/local/domain/0/backend/vinput/77 "
+                             "/local/domain/0/backend/vinput/78 "
+                             "/local/domain/0/backend/vinput/79"),
+                     0);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_66_a_front_at_4_without_nodes_is_refused)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/state 4");
+    refused_saying(&g, 0, "page-gref");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_67_what_a_guest_can_make_us_log_is_bounded)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    off_t before = log_bytes();
+    char line[64];
+
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/page-gref \033[31mnonsense\\x00");
+    OK(&g, "write device/vkbd/0/event-channel 1");
+    fprintf(g.in, "flood device/vkbd/0/state 5000 1 3 6 4\n");
+    fflush(g.in);
+    ck_assert_ptr_nonnull(fgets(line, sizeof(line), g.out));
+    nap_ms(200);
+    ck_assert_int_lt(log_bytes() - before, 8192);
+    { /* and no control character gets through */
+        char path[200], text[8192];
+        size_t n;
+        FILE *f;
+
+        snprintf(path, sizeof(path), "%s/backend.log", host);
+        f = fopen(path, "r");
+        fseeko(f, before, SEEK_SET);
+        n = fread(text, 1, sizeof(text), f);
+        fclose(f);
+        ck_assert_ptr_null(memchr(text, '\033', n));
+    }
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+/* --- restarts
+ * ------------------------------------------------------------------------
+ */
+
+START_TEST(attack_65_killed_and_started_again_the_guest_notices_nothing)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    for (int i = 0; i < 10; i++) {
+        char want[32];
+
+        type("kbd0", 30);
+        ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+        kill_backend(SIGKILL);
+        start_backend();
+        ck_assert_str_eq(say(&g, "read device/vkbd/0/state"), "ok 4");
+        ck_assert_str_eq(say(&g, "read %s/state", back(&g, 0)), "ok 4");
+        type("kbd0", 31 + (unsigned)i);
+        snprintf(want, sizeof(want), "ok k%d+ k%d-", 31 + i, 31 + i);
+        ck_assert_str_eq(say(&g, "drain 0 1000 2"), want);
+        witness_works();
+    }
+    { /* it was adopted, not bounced */
+        json_t *whole, *status = device_status(&g, 0, &whole);
+
+        ck_assert_int_eq(
+            json_integer_value(json_object_get(status, "adoptions")), 1);
+        ck_assert_int_eq(json_integer_value(json_object_get(status, "bounces")),
+                         0);
+        json_decref(whole);
+    }
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(stopped_in_good_order_the_guest_notices_nothing_either)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    kill_backend(SIGTERM);
+    ck_assert_str_eq(say(&g, "read %s/state", back(&g, 0)), "ok 4");
+    start_backend();
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_key_held_over_a_kill_is_released_once)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    press("kbd0", 42, 1);
+    ck_assert_str_eq(say(&g, "drain 0 1000 1"), "ok k42+");
+    kill_backend(SIGKILL);
+    start_backend();
+    /* nobody holds a key of a virtual device that was made anew */
+    ck_assert_str_eq(say(&g, "drain 0 600"), "ok k42-");
+    press("kbd0", 42, 0);
+    ck_assert_str_eq(say(&g, "drain 0 200"), "ok");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(events_that_were_in_the_ring_at_the_kill_come_once)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    for (unsigned i = 0; i < 5; i++)
+        type("kbd0", 30 + i);
+    kill_backend(SIGKILL);
+    start_backend();
+    type("kbd0", 50);
+    ck_assert_str_eq(say(&g, "drain 0 500"),
+                     "ok k30+ k30- k31+ k31- k32+ k32- k33+ k33- k34+ k34- "
+                     "k50+ k50-");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(killed_at_random_while_keys_come_none_comes_twice_or_stays_down)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    bool down[64] = { 0 };
+
+    connect_front(&g, 0);
+    for (unsigned round = 0; round < full(100, 12); round++) {
+        const char *got;
+        unsigned code, last = 0;
+        char updown;
+        pid_t typist = fork();
+
+        if (!typist) { /* codes rise within a round */
+            quiet = true;
+            for (unsigned i = 2; i < 60; i++) {
+                json_t *answer =
+                    ask("{\"request\":\"send\",\"device\":\"kbd0\",\"events\":"
+                        "[{\"type\":\"key\",\"code\":%u,\"value\":1},"
+                        "{\"type\":\"key\",\"code\":%u,\"value\":0}]}",
+                        i, i);
+
+                if (!answer)
+                    _exit(0);
+                json_decref(answer);
+            }
+            _exit(0);
+        }
+        {
+            struct timespec nap = { 0, round * 7919 % 31 * 300000L };
+
+            nanosleep(&nap, NULL);
+        }
+        kill_backend(SIGKILL);
+        waitpid(typist, NULL, 0);
+        start_backend();
+        got = say(&g, "drain 0 350");
+        for (const char *p = strchr(got, ' '); p; p = strchr(p + 1, ' ')) {
+            ck_assert_int_eq(sscanf(p, " k%u%c", &code, &updown), 2);
+            ck_assert_msg(down[code] == (updown == '-'), "round %u: %s", round,
+                          got);
+            down[code] = updown == '+';
+            if (updown == '+') {
+                ck_assert_msg(code > last, "round %u: %s", round, got);
+                last = code;
+            }
+        }
+        for (code = 0; code < 64; code++)
+            ck_assert_msg(!down[code], "round %u: %u stays down: %s", round,
+                          code, got);
+    }
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_journal_of_another_version_bounces_and_keys_come_again)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    char path[200];
+    uint32_t version = 999;
+    int fd;
+
+    connect_front(&g, 0);
+    kill_backend(SIGKILL);
+    snprintf(path, sizeof(path), "%s/run/journal", host);
+    fd = open(path, O_RDWR | O_CLOEXEC);
+    ck_assert_int_ge(fd, 0);
+    ck_assert(pwrite(fd, &version, 4, 4) == 4);
+    close(fd);
+    start_backend();
+    OK(&g, "wait %s/state 6 2000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/state 6"); /* as Linux' front does */
+    OK(&g, "wait %s/state 2 2000", back(&g, 0));
+    OK(&g, "write device/vkbd/0/state 4"); /* the same page, the same port */
+    OK(&g, "wait %s/state 4 2000", back(&g, 0));
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    /* the witness was bounced too */
+    OK(&witness, "write device/vkbd/0/state 6");
+    OK(&witness, "wait %s/state 2 2000", back(&witness, 0));
+    OK(&witness, "write device/vkbd/0/state 4");
+    OK(&witness, "wait %s/state 4 2000", back(&witness, 0));
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_guest_that_changed_its_page_while_we_were_dead_is_bounced)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    kill_backend(SIGKILL);
+    OK(&g, "poke 0 4 1000"); /* an in_prod that nobody wrote */
+    start_backend();
+    OK(&g, "wait %s/state 6 2000", back(&g, 0));
+    witness_works();
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(a_guest_destroyed_while_we_were_dead_leaves_nothing)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    json_t *whole;
+
+    connect_front(&g, 0);
+    kill_backend(SIGKILL);
+    {
+        pid_t pid = fork();
+
+        if (!pid)
+            _exit(host_do(NULL, 0, "destroy atlas g"));
+        nap_ms(200);
+        start_backend();
+        waitpid(pid, NULL, 0);
+    }
+    stop_front(&g);
+    ck_assert_ptr_null(device_status(&g, 0, &whole));
+    json_decref(whole);
+    witness_works();
+}
+END_TEST
+
+/* A detach while we are dead: seen at the start as online 0 and state 5. */
+START_TEST(a_detach_while_we_were_dead_is_finished)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    pid_t pid;
+    int status;
+
+    connect_front(&g, 0);
+    kill_backend(SIGKILL);
+    pid = fork();
+    if (!pid)
+        _exit(host_do(NULL, 0, "vkb-detach atlas g 0"));
+    nap_ms(300);
+    start_backend();
+    ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    ck_assert_int_eq(status, 0);
+    ck_assert_str_eq(say(&g, "read %s/state", back(&g, 0)), "err EACCES");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+int main(void)
+{
+    const TTest *const tests[] = {
+        a_key_reaches_the_guest_and_its_acknowledgement_is_timed,
+        two_devices_of_one_guest_and_one_device_of_two_guests,
+        hot_attach_and_detach_a_hundred_times,
+        a_device_that_is_not_configured_is_no_failure_and_comes_at_reload,
+        a_remote_device_without_a_netproxy_is_no_failure,
+        no_address_or_a_wrong_one_is_refused_with_a_remedy,
+        kind_vkbd_is_left_alone_unless_it_has_an_address,
+        kind_vkbd_with_an_address_and_no_device_model_is_served,
+        restart_and_every_way_of_a_front_ends_with_keys,
+        save_and_restore_gets_keys_again_and_stays_absolute,
+        disable_pointer_is_removed_before_the_guest_runs_and_keys_come,
+        a_front_that_may_have_read_disable_pointer_gets_no_key,
+        disable_keyboard_is_left_and_only_buttons_come,
+        attack_5_garbage_in_the_rest_of_the_page_is_not_looked_at,
+        attack_6_in_prod_overwritten_by_the_guest_is_written_anew,
+        attack_7_indexes_wrap_at_2_32_and_no_event_is_lost,
+        attack_8_in_cons_ahead_of_in_prod_loses_the_device,
+        attack_8_in_cons_that_goes_back_loses_the_device,
+        attack_8_in_cons_jumping_at_random_loses_the_device_alone,
+        attack_42_a_ring_that_stays_full_loses_motion_and_no_release,
+        attack_43_and_47_a_page_revoked_or_a_guest_killed_while_connected,
+        attack_44_requests_toggled_after_connect_change_nothing,
+        attack_46_grefs_that_are_none,
+        attack_46_a_page_that_is_read_only_or_for_another_domain,
+        attack_49_ports_that_are_none_or_another_guests,
+        attack_49_a_port_closed_after_the_bind,
+        attack_50_a_storm_of_events_costs_the_others_nothing,
+        attack_52_states_that_are_none,
+        attack_52_a_front_deleted_and_made_again_is_served_again,
+        attack_53_states_toggled_a_thousand_times_at_speed,
+        attack_54_page_gref_changed_while_connected_is_not_read_again,
+        attack_56_a_flood_of_writes_stops_nobody,
+        attack_57_a_front_that_points_to_anothers_backend_harms_nobody,
+        attack_58_permissions_removed_harm_only_the_guest,
+        attack_59_backend_nodes_deleted_in_mid_handshake,
+        attack_62_odd_entries_in_our_own_directories_are_passed_over,
+        attack_66_a_front_at_4_without_nodes_is_refused,
+        attack_67_what_a_guest_can_make_us_log_is_bounded,
+        attack_65_killed_and_started_again_the_guest_notices_nothing,
+        stopped_in_good_order_the_guest_notices_nothing_either,
+        a_key_held_over_a_kill_is_released_once,
+        events_that_were_in_the_ring_at_the_kill_come_once,
+        killed_at_random_while_keys_come_none_comes_twice_or_stays_down,
+        a_journal_of_another_version_bounces_and_keys_come_again,
+        a_guest_that_changed_its_page_while_we_were_dead_is_bounced,
+        a_guest_destroyed_while_we_were_dead_leaves_nothing,
+        a_detach_while_we_were_dead_is_finished,
+    };
+    ssize_t n = readlink("/proc/self/exe", build, sizeof(build) - 1);
+    Suite *suite = suite_create("backend");
+    TCase *tcase = tcase_create("backend");
+    SRunner *runner;
+    int failed;
+    char *cut;
+
+    if (n <= 0)
+        return 1;
+    build[n] = '\0';
+    cut = strstr(build, "/tests/backend/");
+    if (!cut)
+        return 1;
+    *cut = '\0';
+    snprintf(sim, sizeof(sim), "%s/sim/farside-sim", build);
+    snprintf(dir, sizeof(dir), "/tmp/fsb-%d", (int)getpid());
+    setenv("FARSIDE_SIM_DIR", dir, 1);
+    /* A host of its own for each test: none spoils another. */
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
+        tcase_add_test(tcase, tests[i]);
+    tcase_set_timeout(tcase, 120);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    host_do(NULL, 0, "down atlas");
+    rmdir(dir);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
