@@ -186,8 +186,11 @@ void far_resolver_free(struct far_resolver *r)
 int far_resolver_ask(struct far_resolver *r, struct far_resolver_query *query,
                      const struct far_endpoint *what)
 {
-    struct question q = { .id = ++r->last_id, .what = *what };
+    struct question q;
 
+    memset(&q, 0, sizeof(q)); /* its padding goes over the socket too */
+    q.id = ++r->last_id;
+    q.what = *what;
     far_resolver_cancel(r, query);
     if (send(r->fd, &q, sizeof(q), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
         return -errno;

@@ -231,7 +231,7 @@ static int add_conditional(scmp_filter_ctx ctx)
     for (i = 0; i < 2; i++) {
         r = seccomp_rule_add(
             ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i]),
+            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0),
             SCMP_A1(SCMP_CMP_MASKED_EQ,
                     (scmp_datum_t) ~(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffff,
                     SOCK_STREAM));
@@ -254,7 +254,7 @@ static int add_conditional(scmp_filter_ctx ctx)
     /* abort(): a signal to ourselves */
     if (!r)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
-                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
+                             SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0));
     return r;
 }
 
