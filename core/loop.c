@@ -591,30 +591,28 @@ static enum spin spin(struct far_loop *loop, uint64_t until_ns, int *called)
         loop->stats.spins++;
     }
     do {
-        bool found = false;
-
         for (int i = 0; i < SPIN_PAUSES; i++) {
             int n = pollers_poll(loop);
 
-            if (n > 0) {
+            if (n > 0)
                 *called += n + defers_run(loop);
-                found = true;
-            } else {
+            else
                 pause_a_little();
-            }
         }
         now = far_now_ns();
-        if (found) {
+        if (*called) {
             loop->fruitless = 0;
-            loop->spin_end_ns = now + FAR_SPIN_US * 1000u;
         } else if (now - begin > SPIN_STOLEN_NS || now >= loop->spin_end_ns) {
             spin_fruitless(loop, now);
-            return *called ? SPIN_FOUND : SPIN_NONE;
+            return SPIN_NONE;
         }
     } while (now - begin < SPIN_SLICE_NS && now < until_ns && !loop->defers &&
              !atomic_load_explicit(&loop->stop, memory_order_relaxed));
     loop->end_ns = now;
-    return *called ? SPIN_FOUND : SPIN_GOING;
+    if (!*called)
+        return SPIN_GOING;
+    loop->spin_end_ns = 0; /* the next one begins anew */
+    return SPIN_FOUND;
 }
 
 /* ---- the turn ---------------------------------------------------------- */

@@ -401,6 +401,8 @@ struct looker {
     struct far_poller poller;
     unsigned found, polls, arms, disarms;
     bool elsewhere, late; /* late: arm() says that something came */
+    bool here;
+    unsigned finds_at; /* this call of poll(); 0: never */
     struct looker *victim;
 };
 
@@ -411,6 +413,8 @@ static bool looker_poll(struct far_poller *poller)
     l->polls++;
     if (l->victim)
         far_poller_del(&l->victim->poller);
+    if (l->finds_at && l->polls == l->finds_at)
+        l->found++;
     if (l->found == 0)
         return false;
     l->found--;
@@ -421,6 +425,11 @@ static bool looker_poll(struct far_poller *poller)
 static bool looker_elsewhere(struct far_poller *poller)
 {
     return ((struct looker *)poller)->elsewhere;
+}
+
+static bool looker_here(struct far_poller *poller)
+{
+    return ((struct looker *)poller)->here;
 }
 
 static bool looker_arm(struct far_poller *poller)
@@ -443,6 +452,7 @@ static void looker_disarm(struct far_poller *poller)
 static const struct far_poller looker_calls = {
     .poll = looker_poll,
     .peer_elsewhere = looker_elsewhere,
+    .peer_here = looker_here,
     .arm = looker_arm,
     .disarm = looker_disarm,
 };
@@ -550,6 +560,26 @@ START_TEST(the_loop_spins_only_for_a_peer_elsewhere_and_gives_it_up)
     far_loop_turn(loop, FAR_SPIN_PAUSE_US);
     while (stats->spins == spins)
         far_loop_turn(loop, 100); /* and spins again later */
+    end();
+}
+END_TEST
+
+START_TEST(a_peer_on_our_processor_is_let_go_before_we_sleep)
+{
+    struct looker l = { .poller = looker_calls, .here = true, .finds_at = 2 };
+    const struct far_loop_stats *stats;
+
+    begin();
+    stats = far_loop_stats(loop);
+    far_poller_add(loop, &l.poller);
+    far_loop_turn(loop, 1000000); /* found when it had been let go twice */
+    ck_assert_str_eq(said, "p");
+    ck_assert_uint_eq(stats->sleeps, 0);
+    ck_assert_uint_eq(stats->fruitless_spins, 0);
+    l.finds_at = 0;
+    while (stats->sleeps == 0)
+        far_loop_turn(loop, 1000); /* and in vain: we sleep */
+    ck_assert_uint_eq(stats->fruitless_spins, 1);
     end();
 }
 END_TEST
@@ -727,6 +757,7 @@ SUITE_MAIN("loop", a_ready_descriptor_is_called_and_a_quiet_one_is_not,
            pollers_that_find_work_for_ever_do_not_starve_descriptors,
            a_poller_removed_by_another_is_not_called,
            the_loop_spins_only_for_a_peer_elsewhere_and_gives_it_up,
+           a_peer_on_our_processor_is_let_go_before_we_sleep,
            a_spin_that_finds_work_needs_no_sleep,
            a_fruitful_spin_forgives_the_fruitless_ones,
            another_thread_stops_a_sleeping_loop, an_idle_loop_does_not_wake_up,
