@@ -131,7 +131,8 @@ static void print_platforms(const struct screen *s, const json_t *status)
         }
         fputs("  ", s->out);
         put(s, PLAIN, name, 18);
-        put(s, PLAIN, !strcmp(roles, "this") ? "this platform" : roles, 15);
+        put(s, PLAIN, !strcmp(roles, "this") ? "this platform" : roles,
+            link ? 15 : 0);
         if (link) {
             put(s, tint_of(state), state, 12);
             put(s, PLAIN, far_json_text(p, "address"), 0);
