@@ -30,11 +30,17 @@ static uint64_t upper_bound(unsigned bucket)
 
 void far_hist_add(struct far_hist *hist, uint64_t ns)
 {
+    unsigned bucket;
+
     hist->count++;
     hist->sum_ns += ns;
     if (ns > hist->max_ns)
         hist->max_ns = ns;
-    hist->buckets[bucket_of(ns)]++;
+    bucket = bucket_of(ns);
+    if (hist->buckets[bucket] == UINT32_MAX)
+        for (unsigned i = 0; i < FAR_HIST_BUCKETS; i++)
+            hist->buckets[i] /= 2; /* the shape stays */
+    hist->buckets[bucket]++;
 }
 
 uint64_t far_hist_quantile_ns(const struct far_hist *hist, double fraction)

@@ -98,8 +98,11 @@ emit(struct far_log *log, enum far_log_level level, uint32_t dropped,
         used += (size_t)n;
     }
     if (used >= room) {
-        memcpy(line + room - 4, "…", 3); /* 3 bytes in UTF-8 */
-        used = room - 1;
+        used = room - 4; /* … has 3 bytes in UTF-8, as others may have */
+        while (used > 0 && ((unsigned char)line[used] & 0xc0) == 0x80)
+            used--;
+        memcpy(line + used, "…", 3);
+        used += 3;
     }
     for (size_t i = 0; i < used; i++) /* a line is a line */
         if (line[i] == '\n' || line[i] == '\r' || line[i] == '\0')

@@ -42,7 +42,9 @@ int far_io_add(struct far_loop *loop, struct far_io *io, int fd,
                uint32_t events,
                void (*ready)(struct far_io *io, uint32_t events));
 int far_io_set(struct far_io *io, uint32_t events);
-void far_io_del(struct far_io *io); /* idempotent; does not close fd */
+/* Idempotent; does not close fd: the caller does, after this (a closed one
+ * whose duplicate lives on in another process can't be taken out any more). */
+void far_io_del(struct far_io *io);
 
 struct far_timer {
     uint64_t due_us; /* CLOCK_MONOTONIC */

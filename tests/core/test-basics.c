@@ -126,6 +126,11 @@ START_TEST(too_long_a_line_is_cut_with_an_ellipsis)
     out = caught_text();
     ck_assert_uint_eq(strlen(out), 1023);
     ck_assert_str_eq(out + 1019, "…\n");
+    strcpy(text + 1012, "äöü and more"); /* whole characters only */
+    catch_stderr();
+    far_log(log, FAR_LOG_INFO, "%s", text);
+    out = caught_text();
+    ck_assert_str_eq(out + 1016, "xx…\n");
     far_log_free(log);
 }
 END_TEST
@@ -264,6 +269,19 @@ START_TEST(buckets_cover_all_values_without_a_gap)
         else
             ck_assert_uint_ge(v, UINT64_C(15) << 28);
     }
+}
+END_TEST
+
+START_TEST(a_bucket_that_is_full_does_not_begin_anew)
+{
+    static struct far_hist h;
+
+    far_hist_add(&h, 1);
+    h.buckets[1] = UINT32_MAX, h.buckets[3] = UINT32_MAX - 1;
+    far_hist_add(&h, 1);
+    far_hist_add(&h, 3);
+    ck_assert_uint_eq(far_hist_quantile_ns(&h, 0.5), 1);
+    ck_assert_uint_eq(far_hist_quantile_ns(&h, 0.6), 3);
 }
 END_TEST
 
@@ -412,8 +430,9 @@ SUITE_MAIN("basics", an_error_keeps_its_code_and_text,
            escaping_cuts_with_an_ellipsis_and_never_within_an_escape,
            a_quantile_is_the_upper_bound_of_its_bucket,
            small_values_are_exact_and_huge_ones_are_kept,
-           buckets_cover_all_values_without_a_gap, a_histogram_is_shown_as_json,
-           uuids_are_read_and_written,
+           buckets_cover_all_values_without_a_gap,
+           a_bucket_that_is_full_does_not_begin_anew,
+           a_histogram_is_shown_as_json, uuids_are_read_and_written,
            what_is_no_uuid_is_refused_and_leaves_the_old_one,
            random_bytes_differ, classes_have_names, valid_events_are_valid,
            invalid_events_are_refused, modifiers_are_known)
