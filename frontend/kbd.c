@@ -255,6 +255,8 @@ static void drop(struct far_frontend_input *input, bool restored)
     far_unshare(&input->share);
     far_shares_close(input->shares);
     input->shares = NULL;
+    if (input->connected)
+        input->told = false; /* the next connection may be another one */
     input->has_ring = false;
     input->connected = false;
 }

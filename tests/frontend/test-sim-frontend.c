@@ -593,7 +593,7 @@ END_TEST
 int main(void)
 {
     Suite *suite = suite_create("farside-frontend on the simulator");
-    TCase *tcase = tcase_create("kbd");
+    TCase *tcase = tcase_create("kbd"), *restore = tcase_create("restore");
     SRunner *runner;
     int failed;
 
@@ -615,10 +615,13 @@ int main(void)
     tcase_add_test(tcase, one_that_ended_begins_again);
     tcase_add_test(tcase, another_drivers_device_is_left_alone_but_by_force);
     tcase_add_test(tcase, a_driver_that_writes_over_ours_is_given_way);
-    tcase_add_test(tcase, a_saved_guest_goes_on_where_it_is_restored);
     tcase_add_test(tcase, a_device_may_go_and_come);
     tcase_add_test(tcase, a_program_gets_the_lines);
     suite_add_tcase(suite, tcase);
+    tcase_set_timeout(restore, 60);
+    tcase_add_checked_fixture(restore, setup, teardown);
+    tcase_add_test(restore, a_saved_guest_goes_on_where_it_is_restored);
+    suite_add_tcase(suite, restore);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     failed = srunner_ntests_failed(runner);
