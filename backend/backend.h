@@ -75,6 +75,14 @@ struct far_guest {
     struct far_guest *next;
 };
 
+/* Something that hotplug.c does in a turn of its own: xenstored is asked and
+ * answers, which takes milliseconds, and other guests' events must not wait for
+ * all that a host does at once. */
+struct far_work {
+    void (*run)(struct far_work *work);
+    struct far_work *next, **prev; /* prev NULL: not queued */
+};
+
 /* One device of one guest. */
 struct far_attachment {
     struct far_backend *backend;
@@ -89,7 +97,7 @@ struct far_attachment {
     struct far_handshake_view view; /* as last seen, for status too */
     struct far_xs_watch front_watch;
     struct far_timer again; /* when a pause of the handshake is over */
-    struct far_defer step;
+    struct far_work step;
     uint64_t shown_us;    /* when our Closed will have stood long enough */
     uint64_t connects_us; /* rate limit: spoken for up to this time */
     bool mine;            /* claimed by its port */

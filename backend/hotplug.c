@@ -32,6 +32,7 @@
 
 struct place {
     struct far_xs_watch watch; /* backend/KIND/DOMID */
+    struct far_work scan;
     struct root *root;
     struct far_guest *guest;
     unsigned domid;
@@ -53,8 +54,56 @@ struct far_hotplug {
     struct far_backend *backend;
     struct root *roots;
     struct far_xs_watch release; /* @releaseDomain */
+    struct far_work *first, **last;
+    struct far_defer turn;
     unsigned own_domid;
 };
+
+/* --- one thing a turn ---------------------------------------------------- */
+
+static void work_cancel(struct far_hotplug *hotplug, struct far_work *work)
+{
+    if (!work->prev)
+        return;
+    *work->prev = work->next;
+    if (work->next)
+        work->next->prev = work->prev;
+    else
+        hotplug->last = work->prev;
+    work->prev = NULL;
+    work->next = NULL;
+}
+
+static void work_one(struct far_hotplug *hotplug)
+{
+    struct far_work *work = hotplug->first;
+
+    work_cancel(hotplug, work);
+    work->run(work);
+}
+
+static void work_turn(struct far_defer *defer)
+{
+    struct far_hotplug *hotplug = CONTAINER(struct far_hotplug, turn, defer);
+
+    if (hotplug->first)
+        work_one(hotplug);
+    if (hotplug->first)
+        far_defer(hotplug->backend->loop, &hotplug->turn, work_turn);
+}
+
+static void work_later(struct far_hotplug *hotplug, struct far_work *work,
+                       void (*run)(struct far_work *))
+{
+    if (work->prev)
+        return;
+    work->run = run;
+    work->next = NULL;
+    work->prev = hotplug->last;
+    *hotplug->last = work;
+    hotplug->last = &work->next;
+    far_defer(hotplug->backend->loop, &hotplug->turn, work_turn);
+}
 
 static void step(struct far_attachment *a);
 
@@ -309,25 +358,26 @@ static void refuse(struct far_attachment *a, bool hard, const char *text)
 
 /* --- attachments ----------------------------------------------------------*/
 
-static void step_deferred(struct far_defer *defer)
+static void step_now(struct far_work *work)
 {
-    step(CONTAINER(struct far_attachment, step, defer));
+    step(CONTAINER(struct far_attachment, step, work));
+}
+
+void far_attachment_step(struct far_attachment *a)
+{
+    if (a->backend->hotplug && !a->detached)
+        work_later(a->backend->hotplug, &a->step, step_now);
 }
 
 static void step_again(struct far_timer *timer)
 {
-    step(CONTAINER(struct far_attachment, again, timer));
+    far_attachment_step(CONTAINER(struct far_attachment, again, timer));
 }
 
 static void front_changed(struct far_xs_watch *watch, const char *path)
 {
     (void)path;
-    step(CONTAINER(struct far_attachment, front_watch, watch));
-}
-
-void far_attachment_step(struct far_attachment *a)
-{
-    far_defer(a->backend->loop, &a->step, step_deferred);
+    far_attachment_step(CONTAINER(struct far_attachment, front_watch, watch));
 }
 
 void far_attachment_fail(struct far_attachment *a, const char *format, ...)
@@ -422,7 +472,7 @@ static void detach(struct far_attachment *a)
     a->detached = true;
     far_xs_unwatch(&a->front_watch);
     far_timer_cancel(&a->again);
-    far_defer_cancel(a->backend->loop, &a->step);
+    work_cancel(a->backend->hotplug, &a->step);
     a->type->disconnect(a);
     a->view.connected = false;
     a->type->detach(a);
@@ -703,12 +753,14 @@ static void step(struct far_attachment *a)
 
 /* --- scans ----------------------------------------------------------------*/
 
-static void place_scan(struct place *place);
+static void place_scan(struct far_work *work);
 
 static void place_changed(struct far_xs_watch *watch, const char *path)
 {
+    struct place *place = CONTAINER(struct place, watch, watch);
+
     (void)path;
-    place_scan(CONTAINER(struct place, watch, watch));
+    work_later(place->root->hotplug, &place->scan, place_scan);
 }
 
 static void place_clear(struct place *place)
@@ -724,6 +776,7 @@ static void place_clear(struct place *place)
 static void place_free(struct place *place)
 {
     far_xs_unwatch(&place->watch);
+    work_cancel(place->root->hotplug, &place->scan);
     place_clear(place);
     guest_put(place->guest);
     free(place);
@@ -771,8 +824,9 @@ static bool same_guest(struct place *place)
     return !memcmp(guest->uuid, uuid, sizeof(uuid));
 }
 
-static void place_scan(struct place *place)
+static void place_scan(struct far_work *work)
 {
+    struct place *place = CONTAINER(struct place, scan, work);
     struct far_backend *backend = place->root->hotplug->backend;
     struct far_attachment *a;
     struct far_xs_list list;
@@ -816,14 +870,14 @@ static void place_scan(struct place *place)
             place->attachments = a;
         }
         a->seen = true;
-        step(a);
+        far_attachment_step(a);
     }
     if (n > 0)
         far_xs_list_free(&list);
     sweep(place);
 }
 
-static void root_scan(struct root *root, bool now)
+static void root_scan(struct root *root)
 {
     struct far_backend *backend = root->hotplug->backend;
     struct place *place, **at;
@@ -859,8 +913,7 @@ static void root_scan(struct root *root, bool now)
             }
             place->next = root->places;
             root->places = place;
-            if (now)
-                place_scan(place);
+            place_changed(&place->watch, "");
         }
         place->seen = true;
     }
@@ -880,7 +933,7 @@ static void root_scan(struct root *root, bool now)
 static void root_changed(struct far_xs_watch *watch, const char *path)
 {
     (void)path;
-    root_scan(CONTAINER(struct root, watch, watch), false);
+    root_scan(CONTAINER(struct root, watch, watch));
 }
 
 #define EACH_ATTACHMENT(hotplug, a)                                         \
@@ -929,6 +982,7 @@ int far_hotplug_start(struct far_backend *backend)
     if (!hotplug)
         return -ENOMEM;
     hotplug->backend = backend;
+    hotplug->last = &hotplug->first;
     hotplug->own_domid = far_xs_own_domid(backend->xs);
     backend->hotplug = hotplug;
     last = &hotplug->roots;
@@ -954,7 +1008,9 @@ int far_hotplug_start(struct far_backend *backend)
         return r;
     /* All that is there now is looked at before we say that we are ready. */
     for (root = hotplug->roots; root; root = root->next)
-        root_scan(root, true);
+        root_scan(root);
+    while (hotplug->first)
+        work_one(hotplug);
     far_journal_sweep(backend->journal, known_record, hotplug);
     return 0;
 }
@@ -993,6 +1049,7 @@ void far_hotplug_stop(struct far_backend *backend)
     if (!hotplug)
         return;
     far_xs_unwatch(&hotplug->release);
+    far_defer_cancel(backend->loop, &hotplug->turn);
     while (hotplug->roots) {
         struct root *root = hotplug->roots;
 

@@ -349,16 +349,42 @@ static void poll_disarm(struct far_poller *poller)
 /* --- nodes ------------------------------------------------------------------
  */
 
+/* Most nodes are not there: one listing saves asking for each. */
+#define NODES_LISTED 64u
+
 struct reader {
     struct far_xs *xs;
     far_xs_t t;
     const char *dir;
+    struct far_xs_list list;
+    bool listed;
 };
+
+static struct reader reader_of(struct far_attachment *a, far_xs_t t,
+                               const char *dir)
+{
+    struct reader reader = { .xs = a->backend->xs, .t = t, .dir = dir };
+
+    reader.listed = far_xs_directory(reader.xs, t, &reader.list, NODES_LISTED,
+                                     "%s", dir) >= 0;
+    return reader;
+}
+
+static void reader_end(struct reader *reader)
+{
+    if (reader->listed)
+        far_xs_list_free(&reader->list);
+}
 
 static int read_node(void *arg, const char *node, char *value, size_t room)
 {
     struct reader *reader = arg;
+    bool there = !reader->listed || reader->list.more;
 
+    for (unsigned i = 0; !there && i < reader->list.count; i++)
+        there = !strcmp(reader->list.names[i], node);
+    if (!there)
+        return -ENOENT;
     return far_xs_read(reader->xs, reader->t, value, room, "%s/%s", reader->dir,
                        node);
 }
@@ -367,10 +393,11 @@ static int read_offer(struct far_attachment *a, far_xs_t t,
                       struct far_schema_vkb_back *back,
                       struct far_kbd_offer *offer, struct far_error *error)
 {
-    struct reader reader = { .xs = a->backend->xs, .t = t, .dir = a->back };
+    struct reader reader = reader_of(a, t, a->back);
     struct far_schema_fault fault = { 0 };
     int r = far_schema_vkb_back_read(back, read_node, &reader, &fault);
 
+    reader_end(&reader);
     if (r)
         return far_error(error, r, "its own node %s",
                          fault.node ? fault.text : strerror(-r));
@@ -399,11 +426,12 @@ static int read_request(struct far_attachment *a,
                         struct far_kbd_request *request,
                         struct far_error *error)
 {
-    struct reader reader = { .xs = a->backend->xs, .dir = a->front };
+    struct reader reader = reader_of(a, 0, a->front);
     struct far_schema_fault fault = { 0 };
     struct far_schema_vkb_front front;
     int r = far_schema_vkb_front_read(&front, read_node, &reader, &fault);
 
+    reader_end(&reader);
     if (r)
         return far_error(error, r, "the guest's node %s",
                          fault.node ? fault.text : strerror(-r));
