@@ -421,6 +421,25 @@ START_TEST(stale_events_are_dropped_but_never_the_release_of_a_held_key)
 }
 END_TEST
 
+START_TEST(a_modifier_whose_press_was_stale_is_pressed_when_it_is_stated)
+{
+    struct far_input_event e;
+
+    begin(UINT64_MAX, 1000000);
+    say_ready();
+    e = key_event(SHIFT, 1);
+    e.time_us -= 2000000;
+    send_event(e);
+    ck_assert_uint_eq(port->used, 0);
+    send_type(FAR_INPUT_STATE_BEGIN);
+    send_held(SHIFT);
+    send_type(FAR_INPUT_STATE_END);
+    send_key(SHIFT, 0);
+    ck_assert_str_eq(port_text(port, 0), "+42mh -42");
+    end();
+}
+END_TEST
+
 START_TEST(what_was_dropped_behind_the_last_is_acked_with_it)
 {
     struct far_input_event e;
@@ -776,6 +795,8 @@ int main(void)
         one, what_waits_over_a_change_of_incarnation_is_not_counted_in_the_new);
     tcase_add_test(
         one, stale_events_are_dropped_but_never_the_release_of_a_held_key);
+    tcase_add_test(
+        one, a_modifier_whose_press_was_stale_is_pressed_when_it_is_stated);
     tcase_add_test(one, what_was_dropped_behind_the_last_is_acked_with_it);
     tcase_add_test(one,
                    held_keys_of_a_predecessor_are_released_if_no_device_comes);

@@ -255,6 +255,7 @@ static void see(void *arg, const struct far_local_server_use *use)
 {
     struct seen *seen = arg;
 
+    ck_assert_uint_le(use->acked, use->sent);
     seen->sent = use->sent;
     seen->acked = use->acked;
     seen->count++;
@@ -962,21 +963,23 @@ END_TEST
 
 START_TEST(a_client_with_rings_that_can_not_be_is_thrown_out)
 {
-    static const uint32_t sizes[][2] = { { 0, 64 },
-                                         { 64, 63 },
-                                         { 1u << 31, 64 },
-                                         { 64, 4096 },
-                                         { 64, UINT32_MAX } };
+    static const uint32_t sizes[][2] = { { 0, 64 },          { 64, 63 },
+                                         { 1u << 31, 64 },   { 64, 4096 },
+                                         { 64, UINT32_MAX }, { 2048, 64 } };
     struct port *p = good_begin();
 
-    for (unsigned i = 0; i < 5; i++) {
+    for (unsigned i = 0; i < 6; i++) {
         struct far_local_prepare m = prepare_of(1);
-        int fd = raw_connect();
+        int fd = raw_connect(), memfd = memfd_create("x", MFD_ALLOW_SEALING);
 
+        /* nothing else is wrong with it */
+        ck_assert_int_eq(ftruncate(memfd, 1 << 20), 0);
+        ck_assert_int_eq(fcntl(memfd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW),
+                         0);
         m.down_entries = sizes[i][0];
         m.up_entries = sizes[i][1];
         say_hello(fd, FAR_LOCAL_VERSION);
-        send_prepare(fd, &m, memfd_create("x", MFD_ALLOW_SEALING), 3);
+        send_prepare(fd, &m, memfd, 3);
         thrown_out(fd);
     }
     good_end(p);
