@@ -34,15 +34,17 @@ guest_lives 1 g1
 
 # Six attach and leave at a time, the device sending all the while; what they
 # are allowed to become is Farside's choice, that the guest lives is not.
-host 1 "while [ ! -e /run/lab/stop ]; do
+# (xl vkb-attach wants words, not commas.)
+host 1 "mkdir -p /run/lab
+    while [ ! -e /run/lab/stop ]; do
             farside send all $all
             sleep 0.1
         done >/lab/sender.log 2>&1 &
     for round in \$(seq 17); do
         for f in feature-disable-keyboard=1 feature-disable-pointer=1 \\
-            feature-disable-keyboard=1,feature-disable-pointer=1; do
-            xl vkb-attach g1 $v,\$f || exit 1
-            xl vkb-attach g1 $v,\$f,$t || exit 1
+            'feature-disable-keyboard=1 feature-disable-pointer=1'; do
+            xl vkb-attach g1 ${v/,/ } \$f || exit 1
+            xl vkb-attach g1 ${v/,/ } \$f ${t//,/ } || exit 1
         done
         for i in 6 7 8 9 10 11; do
             xl vkb-detach g1 \$i || exit 1
