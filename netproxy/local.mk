@@ -48,7 +48,8 @@ EXTRA_DIST += $(NETPROXY_GOLDEN)
 
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
-	tests/netproxy/test-hostile tests/netproxy/test-sandbox
+	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
+	tests/netproxy/test-session
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -68,4 +69,7 @@ tests_netproxy_test_hostile_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_sandbox_SOURCES = tests/netproxy/test-sandbox.c
 tests_netproxy_test_sandbox_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_session_SOURCES = tests/netproxy/test-session.c
+tests_netproxy_test_session_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 endif
