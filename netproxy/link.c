@@ -60,6 +60,11 @@ static void retry_later(struct far_link *l, int code)
         cap_us = FAR_LINK_RETRY_REFUSED_US;
     if (l->state == FAR_LINK_STOPPED || !l->configured)
         return;
+    /* One that ends as soon as it is up is no success: two machines of one name
+     * would throw each other out all day. */
+    if (l->up_us && far_now_us() - l->up_us > FAR_LINK_LIVED_US)
+        l->delay_us = 0;
+    l->up_us = 0;
     l->delay_us = l->delay_us ? l->delay_us * 2 : FAR_LINK_RETRY_US;
     if (l->delay_us > cap_us)
         l->delay_us = cap_us;
@@ -80,9 +85,9 @@ static int on_up(struct far_conn *conn, struct far_error *error)
     struct far_link *l = of_conn(conn);
 
     (void)error;
-    l->delay_us = 0;
     l->reconnects++;
     enter(l, FAR_LINK_UP, "");
+    l->up_us = far_now_us();
     each_remote(l, far_remote_link_up);
     return 0;
 }

@@ -15,6 +15,7 @@
 #define FAR_LINK_RETRY_US         10000   /* the first time, then doubled */
 #define FAR_LINK_RETRY_REFUSED_US 50000   /* at most, while it says no */
 #define FAR_LINK_RETRY_SILENT_US  1000000 /* at most, while it is silent */
+#define FAR_LINK_LIVED_US         1000000 /* up for so long: the next try is quick */
 #define FAR_LINK_ADDRESSES_MAX    8
 #define FAR_LINK_ACK_US           250000 /* acks that nobody waits for */
 
@@ -37,7 +38,7 @@ struct far_link {
     enum far_link_state state;
     char reason[FAR_WIRE_TEXT_BYTES]; /* why it is not up; "" if it is */
     char address[64];                 /* of the current or last try */
-    uint64_t since_us, delay_us;
+    uint64_t since_us, delay_us, up_us;
     uint64_t reconnects;
     uint8_t id[16];
     struct far_conn *conn;

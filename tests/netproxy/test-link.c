@@ -444,6 +444,144 @@ START_TEST(many_guests_each_get_only_their_own_events)
 }
 END_TEST
 
+START_TEST(a_key_taken_away_ends_the_connection_and_one_given_back_lets_in)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    rig_write(&rig, "keys", "cygnus:00112233445566778899aabbccddeeff\n");
+    proxy_reload(&borealis);
+    guest_wait_reason(&guest, "key");
+    rig_write(&rig, "keys", KEY_LINE);
+    proxy_reload(&borealis);
+    guest_wait_ready(&guest);
+    tap(0, 1);
+    expect_taps(0, 1);
+}
+END_TEST
+
+START_TEST(a_server_that_moves_is_followed_after_a_reload)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    tap(0, 3);
+    expect_taps(0, 3);
+    port = rig_port();
+    write_borealis("atlas");
+    write_atlas();
+    proxy_reload(&borealis);
+    tap(3, 6); /* connections that are there stay */
+    expect_taps(0, 6);
+    proxy_reload(&atlas);
+    tap(6, 9);
+    expect_taps(0, 9);
+    guest_wait_ready(&guest);
+    ck_assert_uint_eq(guest.incarnations, 1);
+}
+END_TEST
+
+START_TEST(the_second_address_is_used_when_the_first_is_dead)
+{
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server borealis]\naddress = 127.0.0.1:%u\n"
+              "address = 127.0.0.1:%u\npsk-file = %s/atlas-keys\n",
+              rig_port(), port, rig.dir);
+    start_both();
+}
+END_TEST
+
+START_TEST(two_platforms_serve_each_other)
+{
+    static struct guest other;
+
+    memset(&other, 0, sizeof(other));
+    rig_write(&rig, "atlas-keys",
+              KEY_LINE "borealis:ffeeddccbbaa99887766554433221100\n");
+    rig_write(&rig, "keys",
+              KEY_LINE "borealis:ffeeddccbbaa99887766554433221100\n");
+    {
+        uint16_t back = rig_port();
+
+        rig_write(&rig, "atlas.conf",
+                  "[platform]\nname = atlas\n"
+                  "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+                  "[server borealis]\naddress = 127.0.0.1:%u\n"
+                  "psk-file = %s/keys\n"
+                  "[device own0]\ntype = virtual\n"
+                  "[export own0]\nallow = borealis\n",
+                  back, rig.dir, port, rig.dir);
+        rig_write(&rig, "borealis.conf",
+                  "[platform]\nname = borealis\n"
+                  "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+                  "[server atlas]\naddress = 127.0.0.1:%u\n"
+                  "psk-file = %s/keys\n"
+                  "[device kbd0]\ntype = virtual\n"
+                  "[export kbd0]\nallow = atlas\n",
+                  port, rig.dir, back, rig.dir);
+    }
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_open(&other, &rig, "borealis", 1, "atlas", "own0");
+    guest_wait_ready(&guest);
+    guest_wait_ready(&other);
+    tap(0, 3);
+    proxy_tap(&atlas, "own0", 77);
+    expect_taps(0, 3);
+    guest_wait_count(&other, 2);
+    ck_assert_uint_eq(other.events[0].code, 77);
+    guest_detach(&other);
+}
+END_TEST
+
+START_TEST(a_filter_that_is_exported_has_the_device_behind_it)
+{
+    uint64_t begin_us;
+
+    rig_write(&rig, "borealis.conf",
+              "[platform]\nname = borealis\n"
+              "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[device kbd0]\ntype = virtual\n"
+              "[device slow]\ntype = delay\nbehind = kbd0\ndelay = 80ms\n"
+              "[export slow]\nallow = atlas\n",
+              port, rig.dir);
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "slow");
+    guest_wait_ready(&guest);
+    begin_us = far_now_us();
+    tap(0, 1);
+    expect_taps(0, 1);
+    ck_assert_uint_ge(far_now_us() - begin_us, 80000);
+}
+END_TEST
+
+START_TEST(a_second_machine_of_the_same_name_is_found_out)
+{
+    struct proxy twin;
+
+    start_both();
+    rig_write(&rig, "twin.conf",
+              "[platform]\nname = atlas\n"
+              "[server borealis]\naddress = 127.0.0.1:%u\n"
+              "psk-file = %s/atlas-keys\n",
+              port, rig.dir);
+    proxy_start(&twin, &rig, "twin");
+    for (int i = 0; i < 300; i++) {
+        if (strstr(proxy_text(&atlas, "links.0.reason"), "one name") ||
+            strstr(proxy_text(&twin, "links.0.reason"), "one name"))
+            break;
+        ck_assert_int_ne(i, 299);
+        rig_turn(&rig, 10);
+    }
+    rig_turn(&rig, 2000); /* they go on fighting, but slowly */
+    ck_assert_int_lt(proxy_number(&borealis, "links.0.counters.reconnects"),
+                     100);
+    proxy_kill(&twin, SIGTERM);
+    proxy_wait_text(&atlas, "links.0.state", "up");
+}
+END_TEST
+
 START_TEST(the_running_daemon_is_sandboxed)
 {
     char path[64], line[128];
@@ -501,6 +639,13 @@ int main(void)
     tcase_add_test(c, a_silent_peer_is_given_up_after_three_heartbeats);
     tcase_add_test(c, a_name_is_resolved_by_the_helper);
     tcase_add_test(c, many_guests_each_get_only_their_own_events);
+    tcase_add_test(
+        c, a_key_taken_away_ends_the_connection_and_one_given_back_lets_in);
+    tcase_add_test(c, a_server_that_moves_is_followed_after_a_reload);
+    tcase_add_test(c, the_second_address_is_used_when_the_first_is_dead);
+    tcase_add_test(c, two_platforms_serve_each_other);
+    tcase_add_test(c, a_filter_that_is_exported_has_the_device_behind_it);
+    tcase_add_test(c, a_second_machine_of_the_same_name_is_found_out);
     tcase_add_test(c, the_running_daemon_is_sandboxed);
     suite_add_tcase(suite, c);
     runner = srunner_create(suite);
