@@ -331,11 +331,11 @@ START_TEST(a_trace_stands_still_while_nobody_listens)
 {
     struct port *p;
 
-    load_trace("0 press a\n30000 release a\n", "");
+    load_trace("0 press a\n400000 release a\n", "");
     p = use_active("t");
     turn_until(loop, p->used == 3);
     port_free(p);
-    turn_for(loop, 60000);
+    turn_for(loop, 500000);
     p = use_active("t");
     ck_assert_str_eq(port_text(p, 0), "begin +30h end");
     turn_for(loop, 5000);
