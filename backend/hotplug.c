@@ -872,7 +872,7 @@ static void place_scan(struct far_work *work)
         a->seen = true;
         far_attachment_step(a);
     }
-    if (n > 0)
+    if (n >= 0)
         far_xs_list_free(&list);
     sweep(place);
 }
@@ -917,7 +917,7 @@ static void root_scan(struct root *root)
         }
         place->seen = true;
     }
-    if (n > 0)
+    if (n >= 0)
         far_xs_list_free(&list);
     for (at = &root->places; *at;) {
         place = *at;
