@@ -47,7 +47,9 @@ tests_frontend_test_step_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(CHECK_LIBS)
 
 # In dom0 of a simulated host, as the backend of farside-frontend in a guest.
-check_PROGRAMS += tests/frontend/test-sim-frontend
+check_PROGRAMS += tests/frontend/cycle tests/frontend/test-sim-frontend
+tests_frontend_cycle_SOURCES = tests/frontend/cycle.c
+tests_frontend_cycle_LDADD = frontend/libfront.la $(XEN_LIBS)
 TESTS += tests/frontend/sim-frontend.test
 tests_frontend_test_sim_frontend_SOURCES = tests/frontend/test-sim-frontend.c \
 	tests/xenbus/puppeteer.c tests/xenbus/puppet.h

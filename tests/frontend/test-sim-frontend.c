@@ -335,6 +335,7 @@ END_TEST
 START_TEST(with_the_extension_the_page_is_looked_at)
 {
     struct far_kbd_poll *words;
+    unsigned quiet = 0;
 
     put_node(be, "feature-poll", "1");
     start_and_connect();
@@ -350,6 +351,26 @@ START_TEST(with_the_extension_the_page_is_looked_at)
                 expect(wanted);
             }
     }
+    /* A backend that says that it looks, on another processor, is looked for:
+     * the front is awake, and needs no event. */
+    for (unsigned i = 0; i < 5000 && !quiet; i++) {
+        union xenkbd_in_event e = { 0 };
+
+        far_kbd_back_disarm(&ring, 4000);
+        e.key.type = XENKBD_TYPE_KEY;
+        e.key.keycode = 7;
+        if (far_kbd_back_room(&ring) <= 0)
+            continue;
+        far_kbd_back_put(&ring, &e);
+        if (far_kbd_back_publish(&ring))
+            far_evtchn_notify(&evtchn);
+        else
+            quiet++;
+        usleep(20);
+    }
+    ck_assert_uint_gt(quiet, 0);
+    send_key(2, 1);
+    expect_after("0 key 2 1");
     /* A page that claims to be looked at by nobody's processor is no harm. */
     words = (struct far_kbd_poll *)(void *)((char *)map.memory +
                                             FAR_KBD_POLL_OFFSET);
@@ -452,6 +473,53 @@ START_TEST(a_backend_that_came_again_unseen_finds_the_page)
     send_key(KEY_A, 0);
     expect_after("0 key 30 0");
     end_front();
+}
+END_TEST
+
+START_TEST(a_successor_is_notified_though_the_dead_one_was_looking)
+{
+    uint64_t end;
+
+    put_node(be, "feature-poll", "1");
+    start_and_connect();
+    far_kbd_back_disarm(&ring, 1);
+    let_go();
+    state(2);
+    expect("0 state waiting");
+    take_up(0, false);
+    state(4);
+    expect("0 state connected");
+    acks = 0;
+    send_key(KEY_A, 1);
+    expect("0 key 30 1");
+    end = far_now_us() + 1000000;
+    while (!acks && far_now_us() < end)
+        turn();
+    ck_assert_uint_ge(acks, 1);
+    end_front();
+}
+END_TEST
+
+START_TEST(a_device_that_is_closed_leaves_nothing_open)
+{
+    char first[64] = "";
+
+    front_args[0] = getenv("FRONT_CYCLE");
+    front_args[1] = (char *)"5";
+    puppet_run(&front, "atlas/g1", front_args);
+    for (int i = 0; i < 5; i++) {
+        const char *line;
+
+        connect_back();
+        line = next_line();
+        if (!i)
+            snprintf(first, sizeof(first), "%s", line);
+        else
+            ck_assert_str_eq(line, first);
+        let_go();
+        state(6);
+    }
+    puppet_kill(&front);
 }
 END_TEST
 
@@ -611,6 +679,9 @@ int main(void)
     tcase_add_test(tcase, a_backend_that_closes_may_come_again);
     tcase_add_test(tcase, a_backend_that_was_killed_is_succeeded_unnoticed);
     tcase_add_test(tcase, a_backend_that_came_again_unseen_finds_the_page);
+    tcase_add_test(tcase,
+                   a_successor_is_notified_though_the_dead_one_was_looking);
+    tcase_add_test(tcase, a_device_that_is_closed_leaves_nothing_open);
     tcase_add_test(tcase, a_frontend_that_was_killed_is_succeeded);
     tcase_add_test(tcase, one_that_ended_begins_again);
     tcase_add_test(tcase, another_drivers_device_is_left_alone_but_by_force);

@@ -148,6 +148,7 @@ START_TEST(an_event_of_a_watch_that_went_does_not_reach_its_successor)
     ck_assert_int_eq(far_xs_watch(xs, &other.watch, changed, "/elsewhere"), 0);
     turn_for(50000);
     ck_assert_uint_eq(other.called, 1);
+    ck_assert(other.watch.events == 1); /* its own first one, no other */
     ck_assert_str_eq(other.path, "/elsewhere");
     far_xs_unwatch(&other.watch);
 }
