@@ -25,7 +25,8 @@ farside_LDADD = tools/libtools.a devices/libdevices.a core/libcore.a \
 
 dist_man_MANS += man/farside.1
 
-EXTRA_DIST += tests/valgrind tests/tools/check-golden tests/tools/man-pages \
+EXTRA_DIST += tests/memcheck/run tests/memcheck/skip \
+	tests/tools/check-golden tests/tools/man-pages \
 	tests/tools/on-simulator tests/tools/units \
 	tests/tools/golden
 
