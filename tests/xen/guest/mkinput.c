@@ -71,8 +71,10 @@ static int find_key(const char *name)
             (strncmp(key_names[i].name, "KEY_", 4) == 0 &&
              strcasecmp(key_names[i].name + 4, name) == 0))
             return key_names[i].code;
-    return *name && !*end && number >= 0 && number <= KEY_MAX ? (int)number
-                                                              : -1;
+    /* A bare digit is a key's name. */
+    return strncmp(name, "0x", 2) == 0 && !*end && number <= KEY_MAX
+               ? (int)number
+               : -1;
 }
 
 static void strike(const struct maker *m, int code, int first, int last)

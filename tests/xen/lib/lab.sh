@@ -198,29 +198,30 @@ guest() {
     guest_says "$2" '^READER ready' "${4:-60}"
 }
 
-# guest_log NAME: all that the guest printed, on whichever host it lived
-guest_log() {
-    local f
-    for f in "$LAB_LOGS"/h?/console/guest-"$1"{,--*}.log; do
-        [ ! -e "$f" ] || tr -d '\r' <"$f"
-    done
+# The files of a guest's console, on whichever hosts it lived, in that order.
+lab_consoles() {
+    find "$LAB_LOGS"/h?/console "(" -name "guest-$1.log" -o \
+        -name "guest-$1--*.log" ")" -printf '%T@ %p\n' | sort -n |
+        cut -d ' ' -f 2-
 }
+
+# guest_log NAME: all that the guest printed
+guest_log() { lab_consoles "$1" | xargs -r -d '\n' cat | tr -d '\r'; }
 
 # mark NAME: from here on guest_says and guest_new look at later words only
 declare -A LAB_MARK
 mark() {
     local f
-    for f in "$LAB_LOGS"/h?/console/guest-"$1"{,--*}.log; do
-        [ ! -e "$f" ] || LAB_MARK[$f]=$(stat -c %s "$f")
-    done
+    while read -r f; do
+        LAB_MARK[$f]=$(stat -c %s "$f")
+    done < <(lab_consoles "$1")
 }
 
 guest_new() {
     local f
-    for f in "$LAB_LOGS"/h?/console/guest-"$1"{,--*}.log; do
-        [ ! -e "$f" ] ||
-            tail -c "+$((${LAB_MARK[$f]:-0} + 1))" "$f" | tr -d '\r'
-    done
+    lab_consoles "$1" | while read -r f; do
+        tail -c "+$((${LAB_MARK[$f]:-0} + 1))" "$f"
+    done | tr -d '\r'
 }
 
 guest_said() { guest_new "$1" | grep -Eq -- "$2"; }

@@ -23,8 +23,8 @@ guest_at g1 ptr0 100 100 10
 # Another key each 250 ms: a repeat or a swap shows, a gap does not matter
 # (what is older than two seconds is not typed).
 host 2 "awk 'BEGIN { for (i = 0; i < 2000; i++) {
-            printf \"%d press %d\n\", i * 250000, 2 + i % 90
-            printf \"%d release %d\n\", i * 250000 + 100000, 2 + i % 90 } }' \\
+            printf \"%d press 0x%x\n\", i * 250000, 2 + i % 90
+            printf \"%d release 0x%x\n\", i * 250000 + 100000, 2 + i % 90 } }' \\
     >/run/lab/trace
     cat /run/lab/trace >/run/lab/kbd0 &"
 
