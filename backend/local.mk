@@ -42,3 +42,6 @@ tests_backend_test_backend_SOURCES = tests/backend/test-backend.c \
 tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_front_SOURCES = tests/backend/front.c
 tests_backend_front_LDADD = $(XEN_LIBS)
+
+dist_man_MANS += man/farside-backend.8
+EXTRA_DIST += docs/GENERATION.md
