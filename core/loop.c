@@ -566,7 +566,8 @@ static enum spin give_way(struct far_loop *loop, int *called)
         }
     }
     loop->stats.spins++;
-    spin_fruitless(loop, far_now_ns());
+    loop->end_ns = far_now_ns();
+    spin_fruitless(loop, loop->end_ns);
     return SPIN_NONE;
 }
 
@@ -594,15 +595,17 @@ static enum spin spin(struct far_loop *loop, uint64_t until_ns, int *called)
         for (int i = 0; i < SPIN_PAUSES; i++) {
             int n = pollers_poll(loop);
 
-            if (n > 0)
+            if (n > 0) {
                 *called += n + defers_run(loop);
-            else
-                pause_a_little();
+                break; /* it took time: look at the clock */
+            }
+            pause_a_little();
         }
         now = far_now_ns();
         if (*called) {
             loop->fruitless = 0;
         } else if (now - begin > SPIN_STOLEN_NS || now >= loop->spin_end_ns) {
+            loop->end_ns = now;
             spin_fruitless(loop, now);
             return SPIN_NONE;
         }
@@ -687,7 +690,8 @@ static int turn(struct far_loop *loop, uint64_t until_ns)
 
         if (spun == SPIN_FOUND)
             look = loop->end_ns - loop->epoll_ns >= BUSY_EPOLL_NS;
-        else if (spun == SPIN_NONE && (!loop->pollers || pollers_arm(loop)))
+        else if (spun == SPIN_NONE && (!loop->pollers || pollers_arm(loop)) &&
+                 until_ns > loop->end_ns) /* it is later than before the spin */
             timeout_ns = until_ns == NEVER ? NEVER : until_ns - loop->end_ns;
     }
     if (look) {

@@ -402,6 +402,7 @@ struct looker {
     unsigned found, polls, arms, disarms;
     bool elsewhere, late; /* late: arm() says that something came */
     bool here;
+    unsigned slow_us;  /* a call of poll() takes that long */
     unsigned finds_at; /* this call of poll(); 0: never */
     struct looker *victim;
 };
@@ -411,6 +412,8 @@ static bool looker_poll(struct far_poller *poller)
     struct looker *l = (struct looker *)poller;
 
     l->polls++;
+    if (l->slow_us)
+        usleep(l->slow_us);
     if (l->victim)
         far_poller_del(&l->victim->poller);
     if (l->finds_at && l->polls == l->finds_at)
@@ -600,6 +603,51 @@ START_TEST(a_spin_that_finds_work_needs_no_sleep)
 }
 END_TEST
 
+static void fire(struct far_timer *timer)
+{
+    (void)timer;
+    say("t");
+}
+
+START_TEST(time_that_a_look_took_is_not_slept_once_more)
+{
+    for (int elsewhere = 0; elsewhere < 2; elsewhere++) {
+        struct looker l = { .poller = looker_calls,
+                            .here = !elsewhere,
+                            .elsewhere = elsewhere,
+                            .slow_us = 15000 };
+        struct far_timer timer;
+        uint64_t due_us;
+
+        begin();
+        far_poller_add(loop, &l.poller);
+        far_timer_init(&timer, loop, fire);
+        due_us = far_now_us() + 400000;
+        far_timer_set(&timer, due_us);
+        l.slow_us = elsewhere ? 12000 : 100000; /* in all about 200 ms */
+        while (!said[0])
+            far_loop_turn(loop, 1000000);
+        ck_assert_uint_ge(far_now_us(), due_us);
+        ck_assert_uint_lt(far_now_us(), due_us + 160000);
+        end();
+    }
+}
+END_TEST
+
+START_TEST(much_work_found_in_a_spin_does_not_keep_descriptors_waiting)
+{
+    struct looker l = {
+        .poller = looker_calls, .elsewhere = true, .slow_us = 2000, .found = 100
+    };
+
+    begin();
+    far_poller_add(loop, &l.poller);
+    ck_assert_int_gt(far_loop_turn(loop, 1000000), 0);
+    ck_assert_uint_lt(l.polls, 4); /* each is far longer than a slice */
+    end();
+}
+END_TEST
+
 static void *stop_soon(void *arg)
 {
     usleep(20000);
@@ -759,6 +807,8 @@ SUITE_MAIN("loop", a_ready_descriptor_is_called_and_a_quiet_one_is_not,
            the_loop_spins_only_for_a_peer_elsewhere_and_gives_it_up,
            a_peer_on_our_processor_is_let_go_before_we_sleep,
            a_spin_that_finds_work_needs_no_sleep,
+           time_that_a_look_took_is_not_slept_once_more,
+           much_work_found_in_a_spin_does_not_keep_descriptors_waiting,
            a_fruitful_spin_forgives_the_fruitless_ones,
            another_thread_stops_a_sleeping_loop, an_idle_loop_does_not_wake_up,
            a_turn_within_a_turn_is_refused,
