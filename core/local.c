@@ -67,9 +67,11 @@ int far_local_shm_create(struct far_local_shm *shm, uint32_t down_entries,
 {
     struct far_local_layout layout;
     int rc = far_local_layout(&layout, down_entries, up_entries, arena_bytes);
+    int ends[2];
 
-    *shm =
-        (struct far_local_shm){ .memfd = -1, .to_server = -1, .to_client = -1 };
+    *shm = (struct far_local_shm){
+        .memfd = -1, .to_server = -1, .to_server_read = -1, .to_client = -1
+    };
     if (rc < 0)
         return rc;
     shm->memfd =
@@ -79,9 +81,10 @@ int far_local_shm_create(struct far_local_shm *shm, uint32_t down_entries,
         fcntl(shm->memfd, F_ADD_SEALS,
               F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
         goto fail;
-    shm->to_server = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (shm->to_server < 0)
+    if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) < 0)
         goto fail;
+    shm->to_server_read = ends[0];
+    shm->to_server = ends[1];
     shm->to_client = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (shm->to_client < 0)
         goto fail;
@@ -113,17 +116,17 @@ static int check_memfd(int memfd, size_t bytes)
     return 0;
 }
 
-/* A wake-up must never block, nor be an ordinary file. */
-static int check_eventfd(int fd)
+/* A wake-up must never block, nor be an ordinary file: a pipe, or an eventfd,
+ * which has no type, as all anonymous inodes. */
+static int check_wake(int fd, mode_t type, int access)
 {
     struct stat st;
     int flags = fcntl(fd, F_GETFL);
 
     if (flags < 0 || fstat(fd, &st) < 0)
         return -errno;
-    if ((st.st_mode & S_IFMT) != 0) /* anonymous inodes have no type */
-        return -EINVAL;
-    if ((flags & O_NONBLOCK) == 0)
+    if ((st.st_mode & S_IFMT) != type || (flags & O_ACCMODE) != access ||
+        (flags & O_NONBLOCK) == 0)
         return -EINVAL;
     return 0;
 }
@@ -137,13 +140,14 @@ int far_local_shm_open(struct far_local_shm *shm, int memfd, int to_server,
 
     *shm = (struct far_local_shm){ .memfd = memfd,
                                    .to_server = to_server,
+                                   .to_server_read = -1,
                                    .to_client = to_client };
     if (rc == 0)
         rc = check_memfd(memfd, layout.total_bytes);
     if (rc == 0)
-        rc = check_eventfd(to_server);
+        rc = check_wake(to_server, S_IFIFO, O_RDONLY);
     if (rc == 0)
-        rc = check_eventfd(to_client);
+        rc = check_wake(to_client, 0, O_RDWR);
     if (rc == 0)
         rc = map(shm, &layout, down_entries, up_entries, arena_bytes);
     if (rc < 0)
@@ -169,7 +173,23 @@ void far_local_shm_close(struct far_local_shm *shm)
     shm->up = shm->down;
     close_fd(&shm->memfd);
     close_fd(&shm->to_server);
+    close_fd(&shm->to_server_read);
     close_fd(&shm->to_client);
+}
+
+void far_local_wake_server(const struct far_local_shm *shm)
+{
+    ssize_t n = write(shm->to_server, "", 1);
+
+    (void)n; /* EAGAIN: it is awake already */
+}
+
+void far_local_woken(const struct far_local_shm *shm)
+{
+    char bytes[256];
+    ssize_t n = read(shm->to_server, bytes, sizeof(bytes));
+
+    (void)n; /* how often does not matter */
 }
 
 /* ---- packets ----------------------------------------------------------- */

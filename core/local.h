@@ -5,7 +5,7 @@
  * (server). A SOCK_SEQPACKET Unix socket whose peer is checked carries the
  * control messages below, one a packet; ops and interrupts go through two
  * rings and a buffer arena in a memfd per attachment, which the client makes,
- * sizes and seals, with one eventfd for each direction. Nothing else crosses.
+ * sizes and seals, with one wake-up for each direction. Nothing else crosses.
  * Both sides check all that they read; a message of an unknown type is
  * ignored, a longer one than known is read as far as it is known.
  */
@@ -23,8 +23,8 @@
 enum far_local_type {
     FAR_LOCAL_HELLO = 1,     /* both ways, first */
     FAR_LOCAL_PREPARE = 2,   /* client: what is it, may I; with 3 descriptors:
-                                memfd, eventfd to the server, eventfd to the
-                                client */
+                                memfd, the reading end of a pipe, by which
+                                the server is woken, eventfd to the client */
     FAR_LOCAL_PREPARED = 3,  /* server: the answer; status 0, -ENOENT, -EACCES,
                                 -EBUSY …; sent again by itself when an earlier
                                 refusal's reason is gone */
@@ -158,7 +158,13 @@ struct far_local_shm {
     void *memory;
     size_t bytes;
     int memfd;
-    int to_server, to_client; /* eventfds */
+    /* The server is woken through a pipe, of which each side has only its end:
+     * the flags of an eventfd belong to both, and a server that is not trusted
+     * could make the client's write block. */
+    int to_server;      /* client: the writing end; server: the reading end */
+    int to_server_read; /* client: what the server is sent; it stays open, so
+                           that there always is a reader. Server: -1 */
+    int to_client;      /* an eventfd; the client never reads it */
     struct far_local_header *header;
     struct far_shring down, up;
     uint8_t *arena;
@@ -169,11 +175,15 @@ int far_local_shm_create(struct far_local_shm *shm, uint32_t down_entries,
                          uint32_t up_entries, uint32_t arena_bytes);
 /* The server's: takes the descriptors (also when it fails), checks seals and
  * size before it maps. -EPERM: not sealed against shrinking; -EMSGSIZE: too
- * short; -EINVAL: sizes, or no non-blocking eventfds. */
+ * short; -EINVAL: sizes, or no non-blocking pipe and eventfd. */
 int far_local_shm_open(struct far_local_shm *shm, int memfd, int to_server,
                        int to_client, uint32_t down_entries,
                        uint32_t up_entries, uint32_t arena_bytes);
 void far_local_shm_close(struct far_local_shm *shm); /* idempotent */
+/* Client: wakes the server. Never blocks, whatever the server did. */
+void far_local_wake_server(const struct far_local_shm *shm);
+/* Server: takes what woke it (level-triggered), before it looks. */
+void far_local_woken(const struct far_local_shm *shm);
 
 /* One packet with up to 3 descriptors; 0 or a negative errno (-EAGAIN: the
  * socket is full; nothing was sent). */

@@ -131,12 +131,8 @@ static void flush_run(struct far_defer *defer)
             continue;
         wake |= far_shring_wake_needed(&u->shm.down);
         wake |= far_shring_room_wake_needed(&u->shm.up);
-        if (wake) {
-            uint64_t one = 1;
-            ssize_t n = write(u->shm.to_server, &one, sizeof(one));
-
-            (void)n; /* EAGAIN: it is awake already */
-        }
+        if (wake)
+            far_local_wake_server(&u->shm);
     }
 }
 
@@ -596,8 +592,10 @@ static void take(struct far_local_client *c, const union message *m)
     u = find(c, attachment);
     if (!u || !u->prepare_sent)
         return; /* closed just now */
-    while (drain(u) == RING_ENTRIES)
-        ;
+    /* What came before the message is in the ring by now: a ringful at most,
+     * and one that is held. More is later: it must not keep us here. */
+    if (drain(u) == RING_ENTRIES)
+        drain(u);
     if (u->dead || c->doomed)
         return;
     if (m->head.type == FAR_LOCAL_PREPARED)
@@ -771,7 +769,7 @@ static int send_prepare(struct use *u)
         }
     }
     fds[0] = u->shm.memfd;
-    fds[1] = u->shm.to_server;
+    fds[1] = u->shm.to_server_read;
     fds[2] = u->shm.to_client;
     r = far_local_send(u->client->fd, &m, fds, 3);
     if (r)

@@ -421,7 +421,9 @@ static void ring_ready(struct far_io *io, uint32_t events)
 {
     struct attachment *a = container(io, struct attachment, io);
 
-    (void)events; /* edge-triggered: the count need not be read */
+    far_local_woken(&a->shm);
+    if (events & EPOLLHUP)
+        far_io_del(&a->io); /* nobody can wake us any more: DETACH follows */
     make_hot(a);
     look(a);
 }
@@ -475,8 +477,11 @@ static void att_complete(struct far_layer *layer, const struct far_op *op)
 {
     struct attachment *a = (struct attachment *)layer;
 
-    if (!a->client->doomed && a->executing)
-        answer(a, op);
+    if (a->client->doomed || !a->executing)
+        return;
+    answer(a, op);
+    if (a->executing + 1 == a->shm.down.entries)
+        make_hot(a); /* it may be cold with ops that found no place */
 }
 
 static bool att_interrupt(struct far_layer *layer, const struct far_op *op)
@@ -553,6 +558,7 @@ static void att_room(struct far_layer *layer)
 {
     struct attachment *a = (struct attachment *)layer;
 
+    make_hot(a); /* a ringful is taken now, the rest next turn */
     drain(a);
 }
 
@@ -642,8 +648,7 @@ static int att_new(struct client *c, const struct far_local_prepare *m,
     r = far_local_shm_open(&a->shm, fds[0], fds[1], fds[2], m->down_entries,
                            m->up_entries, m->arena_bytes);
     if (r == 0)
-        r = far_io_add(s->loop, &a->io, a->shm.to_server, EPOLLIN | EPOLLET,
-                       ring_ready);
+        r = far_io_add(s->loop, &a->io, a->shm.to_server, EPOLLIN, ring_ready);
     if (r) {
         far_local_shm_close(&a->shm);
         free(a->answers);

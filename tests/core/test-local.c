@@ -245,7 +245,7 @@ START_TEST(what_the_client_makes_the_server_maps)
 
     ck_assert_int_eq(far_local_shm_create(&client, 64, 16, 4096), 0);
     ck_assert_int_eq(far_local_shm_open(&server, dup(client.memfd),
-                                        dup(client.to_server),
+                                        dup(client.to_server_read),
                                         dup(client.to_client), 64, 16, 4096),
                      0);
     ck_assert_int_eq(far_shring_put(&client.down, &op), 0);
@@ -264,6 +264,15 @@ START_TEST(what_the_client_makes_the_server_maps)
 }
 END_TEST
 
+static int pipe_end(int flags)
+{
+    int ends[2];
+
+    ck_assert_int_eq(pipe2(ends, flags), 0);
+    close(ends[1]);
+    return ends[0];
+}
+
 /* The server's answer to such a memfd; no descriptor may be left over. */
 static int open_memfd(unsigned seals, off_t bytes)
 {
@@ -274,7 +283,7 @@ static int open_memfd(unsigned seals, off_t bytes)
     ck_assert_int_eq(ftruncate(fd, bytes), 0);
     if (seals)
         ck_assert_int_eq(fcntl(fd, F_ADD_SEALS, seals), 0);
-    rc = far_local_shm_open(&shm, fd, eventfd(0, EFD_NONBLOCK),
+    rc = far_local_shm_open(&shm, fd, pipe_end(O_NONBLOCK),
                             eventfd(0, EFD_NONBLOCK), 64, 64, 0);
     ck_assert_ptr_eq(shm.memory, rc == 0 ? shm.header : NULL);
     far_local_shm_close(&shm);
@@ -322,8 +331,7 @@ START_TEST(an_ordinary_file_is_no_shared_memory_and_no_wake_up)
 
     unlink(path);
     ck_assert_int_eq(ftruncate(file, 65536), 0);
-    ck_assert_int_lt(far_local_shm_open(&shm, dup(file),
-                                        eventfd(0, EFD_NONBLOCK),
+    ck_assert_int_lt(far_local_shm_open(&shm, dup(file), pipe_end(O_NONBLOCK),
                                         eventfd(0, EFD_NONBLOCK), 64, 64, 0),
                      0);
     ck_assert_int_eq(far_local_shm_create(&client, 64, 64, 0), 0);
@@ -334,10 +342,54 @@ START_TEST(an_ordinary_file_is_no_shared_memory_and_no_wake_up)
     ck_assert_int_eq(far_local_shm_open(&shm, dup(client.memfd), pipes[0],
                                         pipes[1], 64, 64, 0),
                      -EINVAL);
-    ck_assert_msg(far_local_shm_open(&shm, dup(client.memfd), eventfd(0, 0),
+    ck_assert_msg(far_local_shm_open(&shm, dup(client.memfd), pipe_end(0),
                                      eventfd(0, EFD_NONBLOCK), 64, 64,
                                      0) == -EINVAL,
                   "a wake-up that could block");
+    ck_assert_msg(far_local_shm_open(&shm, dup(client.memfd),
+                                     pipe_end(O_NONBLOCK), eventfd(0, 0), 64,
+                                     64, 0) == -EINVAL,
+                  "a wake-up that could block");
+    far_local_shm_close(&client);
+}
+END_TEST
+
+/* All that a server that has what it was sent can do to that. */
+static void spoil(int to_server)
+{
+    char name[64], junk[4096] = { 0 };
+    uint64_t most = UINT64_MAX - 1;
+    int other;
+
+    fcntl(to_server, F_SETFL, fcntl(to_server, F_GETFL) & ~O_NONBLOCK);
+    if (write(to_server, &most, sizeof(most)) > 0)
+        return; /* an eventfd: full, and blocking */
+    snprintf(name, sizeof(name), "/proc/self/fd/%d", to_server);
+    other = open(name, O_WRONLY | O_NONBLOCK);
+    ck_assert_int_ge(other, 0);
+    while (write(other, junk, sizeof(junk)) > 0)
+        ;
+    while (write(other, junk, 1) > 0)
+        ;
+    fcntl(other, F_SETFL, fcntl(other, F_GETFL) & ~O_NONBLOCK);
+    close(other);
+}
+
+START_TEST(a_server_cannot_make_the_clients_wake_up_block_or_kill)
+{
+    struct far_local_shm client, server;
+
+    ck_assert_int_eq(far_local_shm_create(&client, 64, 64, 0), 0);
+    ck_assert_int_eq(far_local_shm_open(&server, dup(client.memfd),
+                                        dup(client.to_server_read),
+                                        dup(client.to_client), 64, 64, 0),
+                     0);
+    for (int i = 0; i < 100000; i++)
+        far_local_wake_server(&client); /* nobody reads */
+    spoil(server.to_server);
+    far_local_wake_server(&client);
+    far_local_shm_close(&server);
+    far_local_wake_server(&client); /* no SIGPIPE either */
     far_local_shm_close(&client);
 }
 END_TEST
@@ -368,7 +420,7 @@ START_TEST(a_packet_arrives_with_its_descriptors)
                      -EAGAIN);
     ck_assert_uint_eq(n, 0);
     n = 3;
-    fds[0] = shm.memfd, fds[1] = shm.to_server, fds[2] = shm.to_client;
+    fds[0] = shm.memfd, fds[1] = shm.to_server_read, fds[2] = shm.to_client;
     ck_assert_int_eq(far_local_send(pair[0], &m, fds, 3), 0);
     ck_assert_int_eq(far_local_receive(pair[1], in, sizeof(in), fds, &n),
                      sizeof(m));
@@ -476,6 +528,7 @@ SUITE_MAIN("local", well_formed_messages_are_valid,
            memory_that_is_too_short_is_refused,
            the_clients_memory_cannot_be_shrunk_by_anyone,
            an_ordinary_file_is_no_shared_memory_and_no_wake_up,
+           a_server_cannot_make_the_clients_wake_up_block_or_kill,
            a_packet_arrives_with_its_descriptors,
            descriptors_of_a_bad_packet_do_not_stay_open,
            more_descriptors_than_the_protocol_knows_are_refused,

@@ -21,7 +21,8 @@ static struct far_conf *conf;
 static struct far_devices devices;
 static struct far_local_server *server;
 static struct far_local_client *client;
-static int refuse; /* what open() says instead */
+static int refuse;                /* what open() says instead */
+static struct far_layer *instead; /* and gives */
 static unsigned left, detached;
 
 static int open_device(void *arg, const struct far_local_who *who,
@@ -30,6 +31,10 @@ static int open_device(void *arg, const struct far_local_who *who,
     struct far_device *d = far_device_find(&devices, who->device);
 
     (void)arg;
+    if (instead) {
+        *layer = instead;
+        return 0;
+    }
     if (refuse)
         return far_error(error, refuse, "%s: not today", who->device);
     if (!d)
@@ -858,6 +863,43 @@ START_TEST(an_op_that_was_under_way_is_sent_again_and_completed_once)
 }
 END_TEST
 
+static unsigned refilled;
+
+/* A server that fills the ring as fast as it is emptied. */
+static bool refill(struct far_layer *layer, const struct far_op *op)
+{
+    struct far_op next = fake_op(op->sequence + 64, 2);
+
+    (void)layer;
+    if (refilled++ < 100000)
+        far_shring_put(&fake.shm.up, &next);
+    return true;
+}
+
+START_TEST(a_server_that_fills_the_ring_for_ever_does_not_keep_us)
+{
+    static const struct far_layer_ops ops = { .name = "refills",
+                                              .interrupt = refill,
+                                              .state = port_state };
+    struct port *p = fake_begin();
+
+    p->layer.ops = &ops;
+    refilled = 0;
+    for (uint64_t i = 1; i <= 64; i++) {
+        struct far_op op = fake_op(i, 2);
+
+        ck_assert_int_eq(far_shring_put(&fake.shm.up, &op), 0);
+    }
+    fake_state(FAR_DEVICE_READY, 2);
+    far_loop_turn(loop, 0);
+    ck_assert_uint_gt(refilled, 0);
+    ck_assert_uint_lt(refilled, 2000);
+    fake_end();
+    close(fake.listen_fd);
+    port_free(p);
+}
+END_TEST
+
 /* ---- a client that sends nonsense ---- */
 
 static int raw_connect(void)
@@ -1016,7 +1058,7 @@ static int ring_client(struct far_local_shm *shm)
     say_hello(fd, FAR_LOCAL_VERSION);
     ck_assert_int_eq(far_local_shm_create(shm, 64, 64, 0), 0);
     fds[0] = shm->memfd;
-    fds[1] = shm->to_server;
+    fds[1] = shm->to_server_read;
     fds[2] = shm->to_client;
     ck_assert_int_eq(far_local_send(fd, &m, fds, 3), 0);
     send_raw(fd, &activate, sizeof(activate));
@@ -1109,6 +1151,64 @@ START_TEST(ops_are_answered_also_when_nobody_reads_the_answers)
 }
 END_TEST
 
+/* A device that answers later. */
+struct later {
+    struct far_layer layer;
+    unsigned submitted;
+    struct far_op ops[128];
+};
+static struct later later;
+
+static enum far_verdict later_submit(struct far_layer *layer, struct far_op *op)
+{
+    (void)layer;
+    ck_assert_uint_lt(later.submitted, 128);
+    later.ops[later.submitted++] = *op;
+    return FAR_LATER;
+}
+
+static void later_close(struct far_layer *layer)
+{
+    (void)layer;
+}
+
+START_TEST(ops_beyond_what_may_be_under_way_are_taken_when_there_is_place)
+{
+    static const struct far_layer_ops ops = { .name = "later",
+                                              .submit = later_submit,
+                                              .close = later_close };
+    struct port *p = good_begin();
+    struct far_local_shm shm;
+    int fd;
+
+    memset(&later, 0, sizeof(later));
+    later.layer.ops = &ops;
+    instead = &later.layer;
+    fd = ring_client(&shm);
+    instead = NULL;
+    for (uint64_t i = 0; i < 128; i++) {
+        struct far_op op = { .attachment = 1,
+                             .sequence = i,
+                             .opcode = FAR_OPCODE(FAR_CLASS_INPUT, 9) };
+
+        if (i == 64) {
+            far_local_wake_server(&shm);
+            turn_until(loop, later.submitted == 64);
+        }
+        ck_assert_int_eq(far_shring_put(&shm.down, &op), 0);
+    }
+    far_local_wake_server(&shm);
+    turn_for(loop, 2000); /* it can do nothing, and sleeps */
+    ck_assert_uint_eq(later.submitted, 64);
+    for (unsigned i = 0; i < 64; i++)
+        far_layer_complete(later.layer.above, &later.ops[i]);
+    turn_until(loop, later.submitted == 128);
+    close(fd);
+    far_local_shm_close(&shm);
+    good_end(p);
+}
+END_TEST
+
 START_TEST(an_ack_of_what_was_never_sent_is_ignored)
 {
     struct port *p = good_begin();
@@ -1175,6 +1275,7 @@ int main(void)
     tcase_add_test(s, a_server_that_is_silent_is_given_up);
     tcase_add_test(s,
                    an_op_that_was_under_way_is_sent_again_and_completed_once);
+    tcase_add_test(k, a_server_that_fills_the_ring_for_ever_does_not_keep_us);
     suite_add_tcase(suite, s);
 
     tcase_add_checked_fixture(k, setup, teardown);
@@ -1188,6 +1289,8 @@ int main(void)
     tcase_add_test(k, a_client_with_a_bad_ring_index_is_thrown_out);
     tcase_add_test(k, a_client_with_ops_that_can_not_be_is_thrown_out);
     tcase_add_test(k, ops_are_answered_also_when_nobody_reads_the_answers);
+    tcase_add_test(
+        k, ops_beyond_what_may_be_under_way_are_taken_when_there_is_place);
     tcase_add_test(k, an_ack_of_what_was_never_sent_is_ignored);
     suite_add_tcase(suite, k);
     return run_suite(suite);
