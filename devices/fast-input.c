@@ -267,12 +267,9 @@ static void fast_state(struct far_layer *layer, enum far_device_state state,
         f->reason[0] = '\0';
         far_timer_cancel(&f->release);
         if (news && (!f->known || news->incarnation != f->incarnation)) {
-            bool other = f->known && f->incarnation;
-
             new_incarnation(f, news->incarnation, 0);
             f->lost = true;
-            if (other) /* it will state what is held; if not: up */
-                arm_release(f);
+            arm_release(f); /* it will state what is held; if not: up */
         }
     } else {
         snprintf(f->reason, sizeof(f->reason), "%s",

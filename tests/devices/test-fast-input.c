@@ -473,6 +473,20 @@ START_TEST(held_keys_of_a_predecessor_are_released_if_no_device_comes)
 }
 END_TEST
 
+START_TEST(held_keys_of_a_predecessor_are_released_if_the_device_states_nothing)
+{
+    struct far_key_set held = { { 0 } };
+
+    begin(20000, UINT64_MAX);
+    far_key_put(&held, A, true);
+    far_fast_input_set_held(fast, &held);
+    say_ready();
+    turn_until(loop, port->used == 1);
+    ck_assert_str_eq(port_text(port, 0), "-30m");
+    end();
+}
+END_TEST
+
 START_TEST(more_held_keys_than_the_queue_has_places_are_all_released)
 {
     struct far_key_set held, none = { { 0 } };
@@ -800,6 +814,9 @@ int main(void)
     tcase_add_test(one, what_was_dropped_behind_the_last_is_acked_with_it);
     tcase_add_test(one,
                    held_keys_of_a_predecessor_are_released_if_no_device_comes);
+    tcase_add_test(
+        one,
+        held_keys_of_a_predecessor_are_released_if_the_device_states_nothing);
     tcase_add_test(one,
                    more_held_keys_than_the_queue_has_places_are_all_released);
     tcase_add_test(one, a_front_that_was_made_anew_begins_with_all_keys_up);
