@@ -33,6 +33,10 @@
 #define LIVED_US        2000000u
 #define MESSAGES_A_TURN 64
 
+#ifndef SO_PASSRIGHTS /* Linux 6.16 */
+#define SO_PASSRIGHTS 83
+#endif
+
 struct use {
     struct far_layer layer;
     struct far_local_client *client; /* NULL: it was freed before its user */
@@ -703,13 +707,17 @@ static void refused(struct far_local_client *c, int code)
 static void try_connect(struct far_local_client *c)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
-    int r = 0;
+    int r = 0, no = 0;
 
     if (c->connection != DOWN)
         return;
     far_timer_cancel(&c->timer);
     memcpy(address.sun_path, c->path, sizeof(c->path));
     c->fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    /* We take no descriptors, and closing one that was made for it (a socket
+     * that lingers) could block us. An older kernel passes them. */
+    if (c->fd >= 0)
+        (void)setsockopt(c->fd, SOL_SOCKET, SO_PASSRIGHTS, &no, sizeof(no));
     if (c->fd < 0)
         r = -errno;
     else if (connect(c->fd, (struct sockaddr *)&address, sizeof(address)) < 0)

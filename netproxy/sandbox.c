@@ -7,6 +7,8 @@
 #include <cap-ng.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <grp.h>
 #include <pwd.h>
 #include <seccomp.h>
@@ -99,7 +101,7 @@ static const struct entry allowed[] = {
     CALL(timerfd_settime),
     CALL(timerfd_gettime),
     CALL(signalfd4),
-    /* sockets; socket() itself is below */
+    /* sockets; socket() and setsockopt() are below */
     CALL(accept4),
     CALL(accept),
     CALL(bind),
@@ -107,7 +109,6 @@ static const struct entry allowed[] = {
     CALL(connect),
     CALL(shutdown),
     CALL(getsockopt),
-    CALL(setsockopt),
     CALL(getsockname),
     CALL(getpeername),
     CALL(sendto),
@@ -214,6 +215,14 @@ static int add_conditional(scmp_filter_ctx ctx)
     const uint64_t writing =
         O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND | __O_TMPFILE;
     static const int families[] = { AF_INET, AF_INET6 };
+    static const struct {
+        int level, name;
+    } options[] = {
+        { SOL_SOCKET, SO_REUSEADDR },
+        { IPPROTO_IPV6, IPV6_V6ONLY },
+        { IPPROTO_TCP, TCP_NODELAY },
+        { IPPROTO_TCP, TCP_USER_TIMEOUT },
+    };
     unsigned i;
     int r;
 
@@ -235,6 +244,17 @@ static int add_conditional(scmp_filter_ctx ctx)
             SCMP_A1(SCMP_CMP_MASKED_EQ,
                     (scmp_datum_t) ~(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffff,
                     SOCK_STREAM));
+        if (r)
+            return r;
+    }
+    /* A socket with SO_LINGER that is passed to the backend blocks that when it
+     * is closed there, even unseen. */
+    for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
+                             SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff,
+                                     (scmp_datum_t)options[i].level),
+                             SCMP_A2(SCMP_CMP_MASKED_EQ, 0xffffffff,
+                                     (scmp_datum_t)options[i].name));
         if (r)
             return r;
     }

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,6 +65,18 @@ static int try_sockets(void)
            verdict(socket(AF_INET, SOCK_RAW, 6)) |
            verdict(socket(AF_NETLINK, SOCK_RAW, 0)) |
            verdict(socket(AF_PACKET, SOCK_RAW, 0));
+}
+
+static int try_linger(void)
+{
+    struct linger linger = { .l_onoff = 1, .l_linger = 3600 };
+    int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
+        return 4;
+    return verdict(
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
 }
 
 static int try_code(void)
@@ -137,6 +150,12 @@ START_TEST(new_sockets_are_tcp_only)
 }
 END_TEST
 
+START_TEST(no_socket_is_made_that_blocks_whoever_closes_it)
+{
+    ck_assert_int_eq(inside(false, try_linger), 0);
+}
+END_TEST
+
 START_TEST(nothing_becomes_executable)
 {
     ck_assert_int_eq(inside(false, try_code), 0);
@@ -183,6 +202,7 @@ int main(void)
     tcase_add_test(c, what_the_daemon_needs_still_works);
     tcase_add_test(c, no_file_is_opened_for_writing);
     tcase_add_test(c, new_sockets_are_tcp_only);
+    tcase_add_test(c, no_socket_is_made_that_blocks_whoever_closes_it);
     tcase_add_test(c, nothing_becomes_executable);
     tcase_add_test(c, calls_that_are_not_on_the_list_are_refused);
     tcase_add_test(c, another_program_is_death);
