@@ -244,6 +244,11 @@ static int wait_attached(const struct far_tool *tool, const json_t *before,
         waiting = !strcmp(state, "connected") || !strcmp(state, "waiting");
         if (waiting && !connected)
             connected = t;
+        /* A guest may load its driver later. */
+        if (!strcmp(state, "waiting for the guest")) {
+            waiting = true;
+            reason = "its driver for vkbd has not answered yet";
+        }
         if (over || !strcmp(state, "refused") ||
             (connected && t - connected > 2000000)) {
 

@@ -218,6 +218,16 @@ START_TEST(attach_to_a_server_that_is_down_says_that_keys_will_come)
 }
 END_TEST
 
+START_TEST(attach_to_a_guest_without_a_driver_says_so)
+{
+    start_backend();
+    fake_xl(MAKES("waiting for the guest", "\"something else\""));
+    ck_assert_int_eq(RUN(attach, "-t", "0", "web1", "input", "borealis/kbd0"),
+                     FAR_EXIT_WAITING);
+    said("is waiting for the guest: its driver for vkbd has not answered yet");
+}
+END_TEST
+
 START_TEST(attach_without_a_backend_does_not_run_xl)
 {
     fake_xl("true");
@@ -328,6 +338,7 @@ int main(void)
         all, attach_tells_why_a_device_was_refused_and_how_to_be_rid_of_it);
     tcase_add_test(all,
                    attach_to_a_server_that_is_down_says_that_keys_will_come);
+    tcase_add_test(all, attach_to_a_guest_without_a_driver_says_so);
     tcase_add_test(all, attach_without_a_backend_does_not_run_xl);
     tcase_add_test(all, attach_says_when_the_backend_sees_no_device);
     tcase_add_test(all, attach_refuses_what_it_can_see_is_wrong);
