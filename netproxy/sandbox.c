@@ -13,6 +13,10 @@
 #include <pwd.h>
 #include <seccomp.h>
 #include <string.h>
+#include <linux/input.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -71,109 +75,36 @@ struct entry {
     }
 
 static const struct entry allowed[] = {
-    /* descriptors that are there */
-    CALL(read),
-    CALL(readv),
-    CALL(pread64),
-    CALL(write),
-    CALL(writev),
-    CALL(close),
-    CALL(close_range),
-    CALL(dup),
-    CALL(dup2),
-    CALL(dup3),
-    CALL(fcntl),
-    CALL(fstat),
-    CALL(lseek),
-    CALL(flock),
-    CALL(poll),
-    CALL(ppoll),
-    CALL(select),
-    CALL(pselect6),
+    /* descriptors that are there; fcntl, ioctl are below */
+    CALL(read), CALL(write), CALL(writev), /* the C library's last words */
+    CALL(close), CALL(lseek),              /* fclose() */
+    CALL(fstat), /* how an older C library looks at a descriptor */
+    CALL(newfstatat), CALL(statx),
     /* the loop */
-    CALL(epoll_create1),
-    CALL(epoll_ctl),
-    CALL(epoll_wait),
-    CALL(epoll_pwait),
-    CALL(epoll_pwait2),
-    CALL(eventfd2),
-    CALL(timerfd_create),
-    CALL(timerfd_settime),
-    CALL(timerfd_gettime),
-    CALL(signalfd4),
-    /* sockets; socket() and setsockopt() are below */
-    CALL(accept4),
-    CALL(accept),
-    CALL(bind),
-    CALL(listen),
-    CALL(connect),
-    CALL(shutdown),
-    CALL(getsockopt),
-    CALL(getsockname),
-    CALL(getpeername),
-    CALL(sendto),
-    CALL(recvfrom),
-    CALL(sendmsg),
+    CALL(epoll_ctl), CALL(epoll_wait), /* where there is no epoll_pwait2 */
+    CALL(epoll_pwait), CALL(epoll_pwait2), CALL(timerfd_settime),
+    /* sockets; socket, getsockopt, setsockopt are below */
+    CALL(accept4), CALL(bind), CALL(listen), CALL(connect), CALL(getsockname),
+    CALL(getpeername), CALL(sendto), CALL(recvfrom), CALL(sendmsg),
     CALL(recvmsg),
-    /* files: reading the configuration and keys again, /dev/input; opening
-     * is below. Removing our sockets at the end. */
-    CALL(newfstatat),
-    CALL(stat),
-    CALL(lstat),
-    CALL(statx),
-    CALL(access),
-    CALL(faccessat),
-    CALL(faccessat2),
-    CALL(getdents64),
-    CALL(readlink),
-    CALL(readlinkat),
-    CALL(unlink),
-    CALL(unlinkat),
-    CALL(inotify_init1),
-    CALL(inotify_add_watch),
-    CALL(inotify_rm_watch),
-    /* memory; mmap and mprotect are below */
-    CALL(brk),
-    CALL(munmap),
-    CALL(mremap),
-    CALL(madvise),
-    /* time, random numbers, who and where we are */
-    CALL(clock_gettime),
-    CALL(clock_getres),
-    CALL(clock_nanosleep),
-    CALL(nanosleep),
-    CALL(gettimeofday),
-    CALL(time),
-    CALL(getrandom),
-    CALL(getpid),
-    CALL(gettid),
-    CALL(getppid),
-    CALL(getuid),
-    CALL(geteuid),
-    CALL(getgid),
-    CALL(getegid),
-    CALL(getcpu),
-    CALL(sched_getaffinity),
-    CALL(sched_yield),
-    CALL(getrusage),
-    CALL(times),
-    CALL(uname),
-    CALL(sysinfo),
-    CALL(prlimit64),
-    CALL(getrlimit),
+    /* /dev/input: who has what name, and waiting for a device; opening is
+     * below. Removing our sockets at the end. */
+    CALL(getdents64), CALL(inotify_init1), CALL(inotify_add_watch),
+    CALL(inotify_rm_watch), CALL(unlink),
+    CALL(unlinkat), /* where there is no unlink */
+    /* memory; mmap, mprotect, madvise are below */
+    CALL(brk), CALL(munmap), CALL(mremap),
+    /* time, where the kernel's page can't tell it; random numbers; who we are
+     * (GnuTLS stirs some of it in; local peers are compared with us) */
+    CALL(clock_gettime), CALL(clock_getres), CALL(gettimeofday), CALL(time),
+    CALL(getrandom), CALL(getpid), CALL(gettid), CALL(getuid), CALL(geteuid),
+    CALL(getgid), CALL(getegid), CALL(getrusage),
+    CALL(getcpu),  /* rings ask where the other side runs */
+    CALL(sysinfo), /* qsort() */
     /* the C library's own */
-    CALL(futex),
-    CALL(rseq),
-    CALL(set_robust_list),
-    CALL(membarrier),
-    CALL(restart_syscall),
-    CALL(rt_sigaction),
-    CALL(rt_sigprocmask),
-    CALL(rt_sigreturn),
-    CALL(sigaltstack),
-    CALL(exit),
-    CALL(exit_group),
-    CALL(wait4),
+    CALL(futex), CALL(restart_syscall), CALL(rt_sigaction),
+    CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(exit), CALL(exit_group),
+    CALL(wait4), /* for the resolver's end */
 };
 
 /* Nobody but an intruder makes these. */
@@ -210,67 +141,79 @@ static int add(scmp_filter_ctx ctx, uint32_t action, const struct entry *e)
     return r == -EDOM ? 0 : r; /* not a call of this architecture */
 }
 
+/* Calls of which only some are allowed, by their arguments' lower 32 bits (all
+ * that the kernel looks at of an int). Of argument n, BITS: those of mask are
+ * x; EQ: it is x; NONE: none of bits is set. */
+#define BITS(n, mask, x)                                         \
+    {                                                            \
+        (n), SCMP_CMP_MASKED_EQ, (uint32_t)(mask), (uint32_t)(x) \
+    }
+#define EQ(n, x)      BITS(n, 0xffffffffu, x)
+#define NONE(n, bits) BITS(n, bits, 0)
+#define WRITING                                         \
+    (O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND | \
+     (__O_TMPFILE & ~O_DIRECTORY))
+#define STREAM BITS(1, ~(uint32_t)(SOCK_NONBLOCK | SOCK_CLOEXEC), SOCK_STREAM)
+
+static const struct {
+    int call;
+    unsigned count;
+    struct scmp_arg_cmp args[2];
+} conditional[] = {
+    /* Files are opened for reading only. */
+    { SCMP_SYS(openat), 1, { NONE(2, WRITING) } },
+    { SCMP_SYS(open), 1, { NONE(1, WRITING) } },
+    /* Descriptions that are shared with the backend, which is root, must not
+     * begin to block, nor to send signals, nor get leases, locks or seals. */
+    { SCMP_SYS(fcntl), 1, { EQ(1, F_GETFD) } },
+    { SCMP_SYS(fcntl), 1, { EQ(1, F_SETFD) } },
+    { SCMP_SYS(fcntl), 1, { EQ(1, F_GETFL) } },
+    { SCMP_SYS(fcntl), 1, { EQ(1, F_GET_SEALS) } },
+    { SCMP_SYS(fcntl),
+      2,
+      { EQ(1, F_SETFL),
+        BITS(2, O_NONBLOCK | O_ASYNC | O_DIRECT, O_NONBLOCK) } },
+    /* What evdev devices answer (all of 'E' that reads), and of what changes
+     * something only grabbing and the clock; is stderr a terminal? Not
+     * FIONBIO: see above. */
+    { SCMP_SYS(ioctl),
+      1,
+      { BITS(1, _IOC(_IOC_READ | _IOC_WRITE, 0xff, 0, 0),
+             _IOC(_IOC_READ, 'E', 0, 0)) } },
+    { SCMP_SYS(ioctl), 1, { EQ(1, EVIOCGRAB) } },
+    { SCMP_SYS(ioctl), 1, { EQ(1, EVIOCSCLOCKID) } },
+    { SCMP_SYS(ioctl), 1, { EQ(1, TCGETS) } },
+    /* New sockets are TCP only; options are those that we set. */
+    { SCMP_SYS(socket), 2, { EQ(0, AF_INET), STREAM } },
+    { SCMP_SYS(socket), 2, { EQ(0, AF_INET6), STREAM } },
+    { SCMP_SYS(setsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_REUSEADDR) } },
+    { SCMP_SYS(setsockopt), 2, { EQ(1, IPPROTO_TCP), EQ(2, TCP_NODELAY) } },
+    { SCMP_SYS(setsockopt),
+      2,
+      { EQ(1, IPPROTO_TCP), EQ(2, TCP_USER_TIMEOUT) } },
+    { SCMP_SYS(setsockopt), 2, { EQ(1, IPPROTO_IPV6), EQ(2, IPV6_V6ONLY) } },
+    { SCMP_SYS(getsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_ERROR) } },
+    { SCMP_SYS(getsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED) } },
+    /* Nothing becomes executable. */
+    { SCMP_SYS(mmap), 1, { NONE(2, PROT_EXEC) } },
+    { SCMP_SYS(mprotect), 1, { NONE(2, PROT_EXEC) } },
+    /* What the allocator wants; not MADV_REMOVE, which is a hole in memory
+     * that is shared. */
+    { SCMP_SYS(madvise), 1, { EQ(2, MADV_DONTNEED) } },
+    { SCMP_SYS(madvise), 1, { EQ(2, MADV_HUGEPAGE) } },
+};
+
 static int add_conditional(scmp_filter_ctx ctx)
 {
-    const uint64_t writing =
-        O_WRONLY | O_RDWR | O_CREAT | O_TRUNC | O_APPEND | __O_TMPFILE;
-    static const int families[] = { AF_INET, AF_INET6 };
-    static const struct {
-        int level, name;
-    } options[] = {
-        { SOL_SOCKET, SO_REUSEADDR },
-        { IPPROTO_IPV6, IPV6_V6ONLY },
-        { IPPROTO_TCP, TCP_NODELAY },
-        { IPPROTO_TCP, TCP_USER_TIMEOUT },
-    };
-    unsigned i;
-    int r;
+    size_t i;
+    int r = 0;
 
-    /* Files are opened for reading only. */
-    r = seccomp_rule_add(
-        ctx, SCMP_ACT_ALLOW, SCMP_SYS(openat), 1,
-        SCMP_A2(SCMP_CMP_MASKED_EQ, writing & ~(uint64_t)O_DIRECTORY, 0));
-    if (!r)
-        r = seccomp_rule_add(
-            ctx, SCMP_ACT_ALLOW, SCMP_SYS(open), 1,
-            SCMP_A1(SCMP_CMP_MASKED_EQ, writing & ~(uint64_t)O_DIRECTORY, 0));
-    if (r && r != -EDOM)
-        return r;
-    /* New sockets are TCP only. */
-    for (i = 0; i < 2; i++) {
-        r = seccomp_rule_add(
-            ctx, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-            SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)families[i], 0),
-            SCMP_A1(SCMP_CMP_MASKED_EQ,
-                    (scmp_datum_t) ~(SOCK_NONBLOCK | SOCK_CLOEXEC) & 0xffffffff,
-                    SOCK_STREAM));
-        if (r)
-            return r;
+    for (i = 0; !r && i < sizeof(conditional) / sizeof(conditional[0]); i++) {
+        r = seccomp_rule_add_array(ctx, SCMP_ACT_ALLOW, conditional[i].call,
+                                   conditional[i].count, conditional[i].args);
+        if (r == -EDOM)
+            r = 0; /* not a call of this architecture */
     }
-    /* A socket with SO_LINGER that is passed to the backend blocks that when it
-     * is closed there, even unseen. */
-    for (i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(setsockopt), 2,
-                             SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff,
-                                     (scmp_datum_t)options[i].level),
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, 0xffffffff,
-                                     (scmp_datum_t)options[i].name));
-        if (r)
-            return r;
-    }
-    /* Nothing becomes executable. */
-    r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
-                         SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    if (!r)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
-                             SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
-    /* evdev's ioctls ('E'), and whether stderr is a terminal. */
-    if (!r)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_MASKED_EQ, 0xff00, 'E' << 8));
-    if (!r)
-        r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                             SCMP_A1(SCMP_CMP_MASKED_EQ, 0xffffffff, 0x5401));
     /* abort(): a signal to ourselves */
     if (!r)
         r = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1,
@@ -287,6 +230,9 @@ int far_sandbox_enter(bool kill_all, struct far_error *error)
 
     if (!ctx)
         return far_error(error, -ENOMEM, "seccomp: no filter could be made");
+    /* No core file holds our keys, and no other process of this user looks in
+     * (best effort: it is the filter that counts). */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     /* An old kernel without the log has the filter all the same. */
     seccomp_attr_set(ctx, SCMP_FLTATR_CTL_LOG, 1);
     for (i = 0; !r && i < sizeof(allowed) / sizeof(allowed[0]); i++)

@@ -7,12 +7,18 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/input.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -22,12 +28,17 @@
 #include <unistd.h>
 #include "netproxy/sandbox.h"
 
+static int shared; /* an eventfd */
+
 /* The child's status; its exit status is what act() returns. */
 static int inside(bool kill_all, int (*act)(void))
 {
     int status;
-    pid_t pid = fork();
+    pid_t pid;
 
+    shared = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    ck_assert_int_ge(shared, 0);
+    pid = fork();
     ck_assert_int_ge(pid, 0);
     if (!pid) {
         struct far_error error;
@@ -41,6 +52,7 @@ static int inside(bool kill_all, int (*act)(void))
         _exit(act());
     }
     ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+    close(shared);
     return status;
 }
 
@@ -101,6 +113,36 @@ static int try_others(void)
            verdict(syscall(SYS_memfd_create, "x", 0));
 }
 
+/* What is shared with the backend, which is root, may not begin to block. */
+static int try_blocking(void)
+{
+    int on = 0;
+
+    return verdict(fcntl(shared, F_SETFL, 0)) |
+           verdict(fcntl(shared, F_SETFL, O_NONBLOCK | O_ASYNC)) |
+           verdict(ioctl(shared, FIONBIO, &on)) |
+           verdict(ioctl(shared, FIOASYNC, &on)) |
+           verdict(fcntl(shared, F_SETOWN, getpid())) |
+           verdict(fcntl(shared, F_SETSIG, SIGIO)) |
+           verdict(fcntl(shared, F_ADD_SEALS, 0)) |
+           verdict(flock(shared, LOCK_EX));
+}
+
+static int try_options(void)
+{
+    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    struct sock_filter code = { .code = 6 };
+    struct sock_fprog filter = { .len = 1, .filter = &code };
+
+    if (fd < 0)
+        return 4;
+    return verdict(setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter,
+                              sizeof(filter))) |
+           verdict(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &one, sizeof(one))) |
+           verdict(ioctl(fd, EVIOCSREP, &one)) |
+           verdict(madvise(NULL, 0, MADV_REMOVE));
+}
+
 static int try_exec(void)
 {
     execl("/bin/true", "true", NULL);
@@ -123,6 +165,8 @@ static int try_needed(void)
     fd = open("/etc/passwd", O_RDONLY | O_CLOEXEC);
     if (fd < 0 || read(fd, &byte, 1) != 1)
         return 3;
+    if (fcntl(shared, F_GETFL) < 0 || fcntl(shared, F_SETFL, O_NONBLOCK))
+        return 4;
     free(malloc(1 << 20));
     return 0;
 }
@@ -168,6 +212,18 @@ START_TEST(calls_that_are_not_on_the_list_are_refused)
 }
 END_TEST
 
+START_TEST(nothing_shared_with_the_backend_begins_to_block)
+{
+    ck_assert_int_eq(inside(false, try_blocking), 0);
+}
+END_TEST
+
+START_TEST(sockets_and_devices_are_not_tampered_with)
+{
+    ck_assert_int_eq(inside(false, try_options), 0);
+}
+END_TEST
+
 START_TEST(another_program_is_death)
 {
     int status = inside(false, try_exec);
@@ -205,6 +261,8 @@ int main(void)
     tcase_add_test(c, no_socket_is_made_that_blocks_whoever_closes_it);
     tcase_add_test(c, nothing_becomes_executable);
     tcase_add_test(c, calls_that_are_not_on_the_list_are_refused);
+    tcase_add_test(c, nothing_shared_with_the_backend_begins_to_block);
+    tcase_add_test(c, sockets_and_devices_are_not_tampered_with);
     tcase_add_test(c, another_program_is_death);
     tcase_add_test(c, in_tests_every_forbidden_call_is_death);
     suite_add_tcase(suite, c);
