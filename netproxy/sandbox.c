@@ -183,7 +183,8 @@ static const struct {
     { SCMP_SYS(ioctl), 1, { EQ(1, EVIOCGRAB) } },
     { SCMP_SYS(ioctl), 1, { EQ(1, EVIOCSCLOCKID) } },
     { SCMP_SYS(ioctl), 1, { EQ(1, TCGETS) } },
-    /* New sockets are TCP only; options are those that we set. */
+    /* New sockets are TCP only; options are those that we set (one with
+     * SO_LINGER, passed to the backend, would block whoever closes it). */
     { SCMP_SYS(socket), 2, { EQ(0, AF_INET), STREAM } },
     { SCMP_SYS(socket), 2, { EQ(0, AF_INET6), STREAM } },
     { SCMP_SYS(setsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_REUSEADDR) } },
