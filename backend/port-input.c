@@ -53,8 +53,9 @@ struct port {
     struct far_poller poller;
     struct far_defer publish;
     bool served;
-    bool blocked;   /* the chain was told that there is no room */
-    bool unsettled; /* something to journal and to ack */
+    uint32_t event_cons; /* in_cons at the guest's last event */
+    bool blocked;        /* the chain was told that there is no room */
+    bool unsettled;      /* something to journal and to ack */
 
     uint64_t incarnation, received;
 
@@ -303,8 +304,16 @@ static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
     if (!port->served)
         return FAR_EVTCHN_BROKEN;
     verdict = look(port);
-    if (verdict == FAR_EVTCHN_SPURIOUS)
+    if (verdict == FAR_EVTCHN_BROKEN)
+        return verdict;
+    /* What it tells of may have been seen before it came, by an event on its
+     * way in or by a poll: an event is for nothing only if in_cons is where it
+     * was at the last one. */
+    if (port->ring.other == port->event_cons)
         port->spurious++;
+    else
+        verdict = FAR_EVTCHN_WORKED;
+    port->event_cons = port->ring.other;
     return verdict;
 }
 
@@ -767,6 +776,7 @@ static int serve(struct port *port, int64_t mine, struct far_error *error)
                                             .disarm = poll_disarm };
         far_poller_add(a->backend->loop, &port->poller);
     }
+    port->event_cons = port->ring.other;
     port->served = true;
     port->out_ns = port->begin_ns = 0;
     return 0;

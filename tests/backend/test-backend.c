@@ -990,6 +990,32 @@ START_TEST(attack_50_a_storm_of_events_costs_the_others_nothing)
 }
 END_TEST
 
+START_TEST(an_event_whose_work_was_seen_before_it_came_is_not_punished)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    json_t *whole, *status;
+    unsigned prod;
+
+    connect_front(&g, 0);
+    for (int i = 0; i < 20; i++) {
+        press("kbd0", 30, i % 2 == 0);
+        nap_ms(5);
+        ck_assert_int_eq(sscanf(say(&g, "peek 0 4"), "ok %u", &prod), 1);
+        ck_assert_str_eq(say(&g, "cons 0 %u", prod), "ok");
+        press("kbd0", 31, i % 2 == 0); /* now we know in_cons */
+        nap_ms(5);
+        ck_assert_str_eq(say(&g, "notify 0 1"), "ok");
+    }
+    nap_ms(5);
+    status = device_status(&g, 0, &whole);
+    ck_assert_int_lt(json_integer_value(json_object_get(
+                         json_object_get(status, "counters"), "spurious")),
+                     4);
+    json_decref(whole);
+    destroy(&g);
+}
+END_TEST
+
 /* --- attacks: xenstore
  * ---------------------------------------------------------------
  */
@@ -1498,6 +1524,7 @@ int main(int argc, char **argv)
         attack_49_ports_that_are_none_or_another_guests,
         attack_49_a_port_closed_after_the_bind,
         attack_50_a_storm_of_events_costs_the_others_nothing,
+        an_event_whose_work_was_seen_before_it_came_is_not_punished,
         attack_52_states_that_are_none,
         attack_52_a_front_deleted_and_made_again_is_served_again,
         attack_53_states_toggled_a_thousand_times_at_speed,
