@@ -340,8 +340,8 @@ void far_journal_note(struct far_journal_record *record,
     atomic_thread_fence(memory_order_release);
 }
 
-static int pick(const struct far_journal_record *record,
-                struct far_journal_state *state, bool any, uint32_t ring)
+static const struct far_journal_state *
+pick(const struct far_journal_record *record, bool any, uint32_t ring)
 {
     const struct far_journal_state *best = NULL;
 
@@ -352,22 +352,33 @@ static int pick(const struct far_journal_record *record,
             (!best || s->stamp > best->stamp))
             best = s;
     }
+    return best;
+}
+
+int far_journal_resume(struct far_journal_record *record, uint32_t ring,
+                       struct far_journal_state *state)
+{
+    const struct far_journal_state *best = pick(record, false, ring);
+    struct far_journal_state *other;
+
     if (!best)
         return -ENOENT;
     *state = *best;
+    other = &record->state[best == &record->state[0]];
+    if (other->stamp > best->stamp)
+        __atomic_store_n(&other->stamp, 0, __ATOMIC_RELEASE);
     return 0;
-}
-
-int far_journal_noted(const struct far_journal_record *record, uint32_t ring,
-                      struct far_journal_state *state)
-{
-    return pick(record, state, false, ring);
 }
 
 int far_journal_last(const struct far_journal_record *record,
                      struct far_journal_state *state)
 {
-    return pick(record, state, true, 0);
+    const struct far_journal_state *best = pick(record, true, 0);
+
+    if (!best)
+        return -ENOENT;
+    *state = *best;
+    return 0;
 }
 
 int far_journal_give(struct far_journal_record *record, struct far_op *op)

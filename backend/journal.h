@@ -43,6 +43,9 @@
  * the same `ring` (only filtered events came between) the newer one counts. If
  * neither is equal, the page was written by somebody else (the guest), and the
  * device is bounced: nothing is ever guessed.
+ * A successor that went on from the old copy forgets the new one first
+ * (far_journal_resume()): it could be killed in its own first publication, and
+ * there must still be a copy that the page agrees with.
  * The notification (4) may be lost with the process: a successor notifies once
  * after it has adopted; a front takes that as a spurious event.
  *
@@ -148,9 +151,11 @@ void far_journal_seal(struct far_journal_record *record);
 /* Step 2 above. state->stamp and check are ignored. */
 void far_journal_note(struct far_journal_record *record,
                       const struct far_journal_state *state);
-/* The newest sound copy whose ring is `ring`; 0, or -ENOENT: bounce. */
-int far_journal_noted(const struct far_journal_record *record, uint32_t ring,
-                      struct far_journal_state *state);
+/* For a successor: the newest sound copy whose ring is `ring`; 0, or -ENOENT:
+ * bounce. A newer one, which was noted and never published, is forgotten, so
+ * that the next note goes over it and not over the one that counts. */
+int far_journal_resume(struct far_journal_record *record, uint32_t ring,
+                       struct far_journal_state *state);
 /* The newest sound copy, whatever its ring; 0 or -ENOENT. For what does not
  * depend on the page: which interrupts a guest had before it restarted. */
 int far_journal_last(const struct far_journal_record *record,

@@ -892,7 +892,7 @@ static int input_adopt(struct far_attachment *a, struct far_error *error)
         __atomic_load_n(&((const struct xenkbd_page *)look_map.memory)->in_prod,
                         __ATOMIC_ACQUIRE);
     far_grant_unmap(&look_map);
-    r = far_journal_noted(record, in_prod, &state);
+    r = far_journal_resume(record, in_prod, &state);
     if (r)
         return far_error(error, r,
                          "the journal does not know the index in its page");

@@ -87,7 +87,7 @@ START_TEST(a_record_is_found_by_a_successor_as_it_was)
     ck_assert_ptr_nonnull(record);
     ck_assert(record->who.attachment == attachment);
     ck_assert_str_eq(record->who.device, "kbd0");
-    ck_assert_int_eq(far_journal_noted(record, 5, &s), 0);
+    ck_assert_int_eq(far_journal_resume(record, 5, &s), 0);
     ck_assert(s.received == 100 && s.incarnation == 77 && s.own[119] == 'x');
     ck_assert(far_journal_attachment(journal) != attachment);
     done(journal);
@@ -102,19 +102,37 @@ START_TEST(the_copy_that_the_page_agrees_with_counts)
 
     note(record, 10, 1, 'a');
     note(record, 13, 2, 'b');
-    ck_assert_int_eq(far_journal_noted(record, 10, &s), 0);
-    ck_assert(s.received == 1);
-    ck_assert_int_eq(far_journal_noted(record, 13, &s), 0);
+    ck_assert_int_eq(far_journal_resume(record, 12, &s), -ENOENT);
+    ck_assert_int_eq(far_journal_resume(record, 13, &s), 0);
     ck_assert(s.received == 2);
-    ck_assert_int_eq(far_journal_noted(record, 12, &s), -ENOENT);
-    note(record, 14, 3, 'c'); /* over the one with 10 */
-    ck_assert_int_eq(far_journal_noted(record, 10, &s), -ENOENT);
-    ck_assert_int_eq(far_journal_noted(record, 13, &s), 0);
-    note(record, 14, 4, 'd'); /* nothing was put: the newer one counts */
-    ck_assert_int_eq(far_journal_noted(record, 14, &s), 0);
-    ck_assert(s.received == 4 && s.own[0] == 'd');
+    ck_assert_int_eq(far_journal_resume(record, 10, &s), 0);
+    ck_assert(s.received == 1);
+    note(record, 14, 3, 'c');
+    note(record, 15, 4, 'd');
+    ck_assert_int_eq(far_journal_resume(record, 10, &s), -ENOENT);
+    ck_assert_int_eq(far_journal_resume(record, 15, &s), 0);
+    note(record, 15, 5, 'e'); /* nothing was put: the newer one counts */
+    ck_assert_int_eq(far_journal_resume(record, 15, &s), 0);
+    ck_assert(s.received == 5 && s.own[0] == 'e');
     ck_assert_int_eq(far_journal_last(record, &s), 0);
-    ck_assert(s.received == 4);
+    ck_assert(s.received == 5);
+    done(journal);
+}
+END_TEST
+
+START_TEST(
+    killed_twice_before_a_publication_the_copy_that_counts_is_still_there)
+{
+    struct far_journal *journal = fresh();
+    struct far_journal_record *record = make(journal, 3, 1);
+    struct far_journal_state s;
+
+    note(record, 10, 1, 'a');
+    for (int kills = 0; kills < 5; kills++) {
+        note(record, 13, 2, 'b'); /* and in_prod stays 10 */
+        ck_assert_int_eq(far_journal_resume(record, 10, &s), 0);
+        ck_assert(s.received == 1);
+    }
     done(journal);
 }
 END_TEST
@@ -131,8 +149,8 @@ START_TEST(a_torn_copy_does_not_count)
         if (record->state[i].ring == 13)
             record->state[i].own[60] ^= 1;
     }
-    ck_assert_int_eq(far_journal_noted(record, 13, &s), -ENOENT);
-    ck_assert_int_eq(far_journal_noted(record, 10, &s), 0);
+    ck_assert_int_eq(far_journal_resume(record, 13, &s), -ENOENT);
+    ck_assert_int_eq(far_journal_resume(record, 10, &s), 0);
     ck_assert_int_eq(far_journal_last(record, &s), 0);
     ck_assert(s.ring == 10);
     done(journal);
@@ -144,7 +162,7 @@ START_TEST(a_record_without_a_copy_has_no_state)
     struct far_journal *journal = fresh();
     struct far_journal_state s;
 
-    ck_assert_int_eq(far_journal_noted(make(journal, 1, 1), 0, &s), -ENOENT);
+    ck_assert_int_eq(far_journal_resume(make(journal, 1, 1), 0, &s), -ENOENT);
     done(journal);
 }
 END_TEST
@@ -441,7 +459,7 @@ START_TEST(killed_at_any_instant_a_successor_goes_on_where_the_guest_is)
         journal = reopen(NULL);
         record = far_journal_find(journal, "vinput", 3, 1);
         ck_assert_ptr_nonnull(record);
-        ck_assert_msg(!far_journal_noted(record, page->in_prod, &s),
+        ck_assert_msg(!far_journal_resume(record, page->in_prod, &s),
                       "round %d: in_prod %u is in no copy (%u, %u)", round,
                       page->in_prod, record->state[0].ring,
                       record->state[1].ring);
@@ -521,19 +539,19 @@ START_TEST(killed_while_ops_come_and_go_none_is_lost_or_repeated_when_answered)
 }
 END_TEST
 
-SUITE_MAIN("journal", a_record_is_found_by_a_successor_as_it_was,
-           the_copy_that_the_page_agrees_with_counts,
-           a_torn_copy_does_not_count, a_record_without_a_copy_has_no_state,
-           a_record_that_was_being_edited_is_not_used,
-           a_damaged_fixed_part_is_not_used,
-           another_version_is_begun_anew_and_says_so,
-           a_foreign_or_cut_file_is_begun_anew,
-           a_journal_that_cannot_be_made_says_why,
-           records_do_not_move_when_the_file_grows_and_are_swept,
-           a_record_that_is_taken_is_empty,
-           ops_in_flight_are_recovered_in_the_order_in_which_they_were_given,
-           a_second_completion_or_an_older_sequence_is_refused,
-           full_slots_are_back_pressure,
-           a_damaged_op_is_not_repeated_and_nor_is_any_other,
-           killed_at_any_instant_a_successor_goes_on_where_the_guest_is,
-           killed_while_ops_come_and_go_none_is_lost_or_repeated_when_answered)
+SUITE_MAIN(
+    "journal", a_record_is_found_by_a_successor_as_it_was,
+    the_copy_that_the_page_agrees_with_counts,
+    killed_twice_before_a_publication_the_copy_that_counts_is_still_there,
+    a_torn_copy_does_not_count, a_record_without_a_copy_has_no_state,
+    a_record_that_was_being_edited_is_not_used,
+    a_damaged_fixed_part_is_not_used, another_version_is_begun_anew_and_says_so,
+    a_foreign_or_cut_file_is_begun_anew, a_journal_that_cannot_be_made_says_why,
+    records_do_not_move_when_the_file_grows_and_are_swept,
+    a_record_that_is_taken_is_empty,
+    ops_in_flight_are_recovered_in_the_order_in_which_they_were_given,
+    a_second_completion_or_an_older_sequence_is_refused,
+    full_slots_are_back_pressure,
+    a_damaged_op_is_not_repeated_and_nor_is_any_other,
+    killed_at_any_instant_a_successor_goes_on_where_the_guest_is,
+    killed_while_ops_come_and_go_none_is_lost_or_repeated_when_answered)
