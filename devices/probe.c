@@ -4,7 +4,8 @@
  * as the guest has read that (`wait = taken`, on the same machine), or as it is
  * in the guest's ring and journalled (`wait = acked`, across a link too), or
  * every `interval`. Each move carries the time at which it was made (32 bits of
- * nanoseconds), so that a frontend on the same machine can tell its age.
+ * nanoseconds), so that a frontend on the same machine can tell its age; and a
+ * wheel's click, by which it knows moves that were added up on the way.
  */
 #include "devices/input-source.h"
 
@@ -35,6 +36,7 @@ static void send_one(struct probe *p, uint64_t now_ns)
     e.time_us = p->sent_ns / 1000;
     e.x = (int32_t)(p->sent_ns & 0xffff);
     e.y = (int32_t)(p->sent_ns >> 16 & 0xffff);
+    e.z = 1; /* more than that where several became one: no time then */
     if (p->interval_us)
         far_timer_set(&p->timer, far_loop_now_us(loop) + p->interval_us);
     /* known before it is sent: the ack may come from within */
