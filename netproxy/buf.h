@@ -22,8 +22,11 @@ static inline void far_buf_init(struct far_buf *b, size_t max_bytes)
     b->max_bytes = max_bytes;
 }
 
+/* What people typed went through it. */
 static inline void far_buf_free(struct far_buf *b)
 {
+    if (b->data)
+        explicit_bzero(b->data, b->room);
     free(b->data);
     b->data = NULL;
     b->start = b->end = b->room = 0;

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "netproxy/keys.h"
 
@@ -68,7 +69,7 @@ int far_keys_parse(struct far_keys *keys, const char *file, char *text,
     char *line, *rest = text;
 
     while ((line = strsep(&rest, "\n"))) {
-        struct far_key *more;
+        struct far_key *more, *old = keys->keys;
         size_t length = strlen(line);
         int rc;
 
@@ -79,21 +80,54 @@ int far_keys_parse(struct far_keys *keys, const char *file, char *text,
             line++;
         if (!*line || *line == '#')
             continue;
-        more = realloc(keys->keys, (keys->count + 1) * sizeof(*more));
+        /* Not realloc(), which leaves keys in what it gives back. */
+        more = calloc(keys->count + 1, sizeof(*more));
         if (!more) {
             keys->count = had;
             return far_error(error, -ENOMEM, "%s: out of memory", file);
         }
+        if (old) {
+            memcpy(more, old, keys->count * sizeof(*more));
+            explicit_bzero(old, keys->count * sizeof(*old));
+            free(old);
+        }
         keys->keys = more;
-        memset(&more[keys->count], 0, sizeof(*more));
         rc = parse_line(&more[keys->count], line, file, number, error);
+        if (!rc && !far_keys_find(keys, more[keys->count].identity)) {
+            keys->count++;
+            continue;
+        }
+        explicit_bzero(&more[keys->count], sizeof(*more));
         if (rc) {
+            explicit_bzero(more + had, (keys->count - had) * sizeof(*more));
             keys->count = had;
             return rc;
         }
-        if (!far_keys_find(keys, more[keys->count].identity))
-            keys->count++;
     }
+    return 0;
+}
+
+/* Who reads it can be us; who writes it decides who is let in. */
+static int check_file(int fd, const char *file, struct far_error *error)
+{
+    struct stat st;
+
+    if (fstat(fd, &st))
+        return far_error(error, -errno, "psk-file %s: %s", file,
+                         strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        return far_error(error, -EINVAL, "psk-file %s is no file", file);
+    if (st.st_mode & (S_IROTH | S_IWOTH))
+        return far_error(error, -EPERM,
+                         "psk-file %s can be %s by everybody on this machine: "
+                         "its keys are not used. Take that right away (chmod "
+                         "o= %s), and make new keys if others may have looked",
+                         file, st.st_mode & S_IWOTH ? "written" : "read", file);
+    if ((st.st_mode & S_IWGRP) && st.st_gid != 0)
+        return far_error(error, -EPERM,
+                         "psk-file %s can be written by its group: its keys "
+                         "are not used (chmod g-w %s)",
+                         file, file);
     return 0;
 }
 
@@ -103,7 +137,8 @@ int far_keys_read(struct far_keys *keys, const char *file,
     char *text;
     size_t used = 0;
     ssize_t n;
-    int rc, fd = open(file, O_RDONLY | O_CLOEXEC);
+    /* Nonblocking: a fifo in its place must not hold the daemon. */
+    int rc, fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
         return far_error(error, -errno, "psk-file %s: %s%s", file,
@@ -111,6 +146,11 @@ int far_keys_read(struct far_keys *keys, const char *file,
                          errno == EACCES ? " (give the group that the netproxy "
                                            "runs as the right to read it)"
                                          : "");
+    rc = check_file(fd, file, error);
+    if (rc) {
+        close(fd);
+        return rc;
+    }
     text = malloc(FILE_BYTES_MAX + 1);
     if (!text) {
         close(fd);

@@ -74,6 +74,8 @@ static ssize_t push(gnutls_transport_ptr_t arg, const void *data, size_t bytes)
     return (ssize_t)bytes;
 }
 
+/* 0, or 1 for an identity that has no key: GnuTLS then goes on with a random
+ * one, and who tries names hears the same of all of them. */
 static int find_key(gnutls_session_t session, const gnutls_datum_t *identity,
                     gnutls_datum_t *key)
 {
@@ -82,15 +84,15 @@ static int find_key(gnutls_session_t session, const gnutls_datum_t *identity,
     char name[FAR_NAME_BYTES];
 
     if (identity->size >= sizeof(name))
-        return -1;
+        return 1;
     memcpy(name, identity->data, identity->size);
     name[identity->size] = 0;
     if (!far_name_valid(name) || strlen(name) != identity->size)
-        return -1;
+        return 1;
     memcpy(tls->identity, name, sizeof(name));
     found = far_keys_find(tls->keys, name);
     if (!found)
-        return -1;
+        return 1;
     key->data = gnutls_malloc(found->bytes);
     if (!key->data)
         return -1;

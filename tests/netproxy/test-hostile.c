@@ -280,6 +280,21 @@ START_TEST(a_wrong_key_is_turned_away)
 }
 END_TEST
 
+/* Nobody learns by trying which platforms there are. */
+START_TEST(an_unknown_name_and_a_wrong_key_sound_the_same)
+{
+    gnutls_alert_description_t known, unknown;
+
+    ck_assert_int_ne(enter("mallory", "00000000000000000000000000000000"), 0);
+    known = gnutls_alert_get(m.tls.session);
+    leave();
+    ck_assert_int_ne(enter("nobody", "00000000000000000000000000000000"), 0);
+    unknown = gnutls_alert_get(m.tls.session);
+    leave();
+    ck_assert_int_eq(known, unknown);
+}
+END_TEST
+
 START_TEST(a_platform_cannot_call_itself_another)
 {
     struct far_wire_hello h = hello_of("atlas");
@@ -805,6 +820,7 @@ int main(void)
     tcase_add_checked_fixture(s, setup_server, teardown_server);
     tcase_add_test(c, clear_text_is_turned_away);
     tcase_add_test(c, a_wrong_key_is_turned_away);
+    tcase_add_test(c, an_unknown_name_and_a_wrong_key_sound_the_same);
     tcase_add_test(c, a_platform_cannot_call_itself_another);
     tcase_add_test(c, a_hello_of_another_version_is_told_so);
     tcase_add_test(c, a_hello_that_needs_what_we_lack_is_told_so);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "core/input.h"
 #include "tests/netproxy/rig.h"
 
@@ -337,6 +338,29 @@ START_TEST(a_wrong_key_is_named_as_such_and_a_right_one_works_after_a_reload)
 }
 END_TEST
 
+START_TEST(a_key_file_that_everybody_can_read_is_refused)
+{
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/keys", rig.dir);
+    ck_assert_int_eq(chmod(path, 0644), 0);
+    proxy_start(&borealis, &rig, "borealis");
+    ck_assert_ptr_nonnull(
+        strstr(proxy_text(&borealis, "listen.0.reason"), "read by everybody"));
+    snprintf(path, sizeof(path), "%s/atlas-keys", rig.dir);
+    ck_assert_int_eq(chmod(path, 0642), 0);
+    proxy_start(&atlas, &rig, "atlas");
+    ck_assert_ptr_nonnull(
+        strstr(proxy_text(&atlas, "links.0.reason"), "written by everybody"));
+    ck_assert_int_eq(chmod(path, 0640), 0);
+    snprintf(path, sizeof(path), "%s/keys", rig.dir);
+    ck_assert_int_eq(chmod(path, 0640), 0);
+    proxy_reload(&borealis);
+    proxy_reload(&atlas);
+    proxy_wait_text(&atlas, "links.0.state", "up");
+}
+END_TEST
+
 START_TEST(a_platform_that_calls_itself_otherwise_than_expected_is_refused)
 {
     rig_write(&rig, "atlas.conf",
@@ -632,6 +656,7 @@ int main(void)
         c, a_platform_that_is_not_allowed_is_told_and_let_in_by_a_reload);
     tcase_add_test(
         c, a_wrong_key_is_named_as_such_and_a_right_one_works_after_a_reload);
+    tcase_add_test(c, a_key_file_that_everybody_can_read_is_refused);
     tcase_add_test(
         c, a_platform_that_calls_itself_otherwise_than_expected_is_refused);
     tcase_add_test(c, a_reload_that_changes_nothing_disturbs_nobody);
