@@ -125,12 +125,17 @@ static void take_up(uint32_t start, bool adopted)
                       adopted ? start : far_kbd_page_start(map.memory), polls);
 }
 
-static void connect_back(void)
+static void offer_back(void)
 {
     state(2);
     front_reaches(3, 4);
     take_up(0, false);
     state(4);
+}
+
+static void connect_back(void)
+{
+    offer_back();
     front_reaches(4, 4);
 }
 
@@ -353,7 +358,7 @@ START_TEST(with_the_extension_the_page_is_looked_at)
     }
     /* A backend that says that it looks, on another processor, is looked for:
      * the front is awake, and needs no event. */
-    for (unsigned i = 0; i < 5000 && !quiet; i++) {
+    for (uint64_t end = far_now_us() + WAIT_US; far_now_us() < end && !quiet;) {
         union xenkbd_in_event e = { 0 };
 
         far_kbd_back_disarm(&ring, 4000);
@@ -510,7 +515,8 @@ START_TEST(a_device_that_is_closed_leaves_nothing_open)
     for (int i = 0; i < 5; i++) {
         const char *line;
 
-        connect_back();
+        /* it closes as soon as it is connected: its 4 may not be seen */
+        offer_back();
         line = next_line();
         if (!i)
             snprintf(first, sizeof(first), "%s", line);
