@@ -105,6 +105,8 @@ static void watch(struct far_conn *c)
         far_io_set(&c->io, events);
 }
 
+static void want_flush(struct far_conn *c);
+
 /* All that waits, in one send: plain text to records to the socket. */
 static void transmit(struct far_conn *c)
 {
@@ -152,6 +154,10 @@ static void transmit(struct far_conn *c)
     if (c->out_blocked && !c->stalled_since_us)
         c->stalled_since_us = far_now_us();
     watch(c);
+    /* Plain text that found no room behind old records, which are gone now:
+     * the socket is writable, so nobody else would call us. */
+    if (far_buf_used(&c->out) && c->tls.up)
+        want_flush(c);
 }
 
 static void give_room(struct far_conn *c)
