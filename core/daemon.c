@@ -16,7 +16,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/file.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -283,9 +282,11 @@ static int signals_start(struct far_daemon *daemon)
                       EPOLLIN, signals_ready);
 }
 
-/* flock: it ends with the process, whatever ends that. */
+/* A record lock: it ends with the process, whatever ends that, and a helper
+ * that the process has forked does not keep it. */
 static int lock(struct far_daemon *daemon)
 {
+    struct flock whole = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
     char name[64], path[512];
     int rc;
 
@@ -308,9 +309,9 @@ static int lock(struct far_daemon *daemon)
                 strerror(-rc));
         return rc;
     }
-    if (flock(daemon->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+    if (fcntl(daemon->lock_fd, F_SETLK, &whole) < 0) {
         rc = -errno;
-        if (errno == EWOULDBLOCK)
+        if (errno == EACCES || errno == EAGAIN)
             far_log(daemon->log, FAR_LOG_ERROR,
                     "another %s runs with the run directory %s: stop it, or "
                     "give this one another directory with -r",
