@@ -261,7 +261,10 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
         port->incarnation = news->incarnation;
         port->received = 0;
     }
-    far_attachment_step(port->a);
+    /* Input connects without its device (no FAR_HS_NEEDS_DEVICE): there is no
+     * step to take: each costs questions to xenstored, and a netproxy that is
+     * not trusted may say this as often as it likes. */
+    port->a->view.device_ready = state == FAR_DEVICE_READY;
 }
 
 static const struct far_layer_ops port_ops = {
