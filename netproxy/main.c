@@ -84,6 +84,7 @@ int main(int argc, char **argv)
     }
     o.conf_file = daemon.conf_file;
     o.run_dir = daemon.run_dir;
+    o.user = user;
     n = far_netproxy_new(daemon.loop, daemon.log, &o, &error);
     if (!n) {
         far_log(daemon.log, FAR_LOG_ERROR, "%s", error.text);

@@ -264,7 +264,7 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
         goto fail;
     }
     if (!o->no_resolver) {
-        n->resolver = far_resolver_new(loop, error);
+        n->resolver = far_resolver_new(loop, o->user, error);
         if (!n->resolver)
             goto fail;
         n->context.resolver = n->resolver;

@@ -31,6 +31,7 @@ struct far_netproxy {
 
 struct far_netproxy_options {
     const char *conf_file, *run_dir;
+    const char *user; /* for the resolver; NULL: the default */
     bool no_resolver; /* tests that don't want a process */
 };
 

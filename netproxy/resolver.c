@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "netproxy/resolver.h"
+#include "netproxy/sandbox.h"
 
 struct question {
     uint64_t id;
@@ -65,15 +66,19 @@ static void resolve(const struct question *q, struct answer *a)
         snprintf(a->error, sizeof(a->error), "the name has no address");
 }
 
-static void helper(int fd)
+static void helper(int fd, const char *user)
 {
+    const char *became;
     struct question q;
     struct answer a;
     sigset_t none;
 
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    /* It reads what strangers' name servers say: not as root. If this fails,
+     * the daemon's own attempt says why. */
+    if (far_privileges_drop(user, &became, NULL))
+        _exit(1);
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* another user has none yet */
     prctl(PR_SET_NAME, "farside-resolve");
-    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
     prctl(PR_SET_DUMPABLE, 0);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
@@ -138,7 +143,7 @@ static void ready(struct far_io *io, uint32_t events)
            a.count <= FAR_RESOLVER_ADDRESSES ? a.count : 0, a.error);
 }
 
-struct far_resolver *far_resolver_new(struct far_loop *loop,
+struct far_resolver *far_resolver_new(struct far_loop *loop, const char *user,
                                       struct far_error *error)
 {
     struct far_resolver *r = calloc(1, sizeof(*r));
@@ -159,7 +164,7 @@ struct far_resolver *far_resolver_new(struct far_loop *loop,
     r->pid = fork();
     if (r->pid == 0) {
         close(fds[0]);
-        helper(fds[1]);
+        helper(fds[1], user);
     }
     close(fds[1]);
     rc = r->pid < 0 ? -errno : far_io_add(loop, &r->io, r->fd, EPOLLIN, ready);

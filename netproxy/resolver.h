@@ -17,8 +17,9 @@
 struct far_resolver;
 
 /* Forks the helper; call it before there are threads, or secrets in memory.
- * NULL with error. */
-struct far_resolver *far_resolver_new(struct far_loop *loop,
+ * NULL with error. user: that the helper becomes, as far_privileges_drop()
+ * takes it. */
+struct far_resolver *far_resolver_new(struct far_loop *loop, const char *user,
                                       struct far_error *error);
 /* The helper ends with it. NULL is fine. */
 void far_resolver_free(struct far_resolver *resolver);

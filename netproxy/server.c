@@ -488,15 +488,54 @@ static const struct far_conn_ops arrival_ops = {
     .down = arrival_down,
 };
 
-static bool crowded(const struct far_server *server, const char *host)
+/* Who is to go so that another can come: the one that has been waiting the
+ * longest, of that host if it has too many places. An honest handshake takes
+ * milliseconds; those that hold places for nothing are older. */
+static struct far_arrival *in_the_way(const struct far_server *server,
+                                      const char *host)
 {
-    const struct far_arrival *a;
+    struct far_arrival *a, *oldest = NULL, *oldest_same = NULL;
     unsigned same = 0;
 
-    for (a = server->arrivals; a; a = a->next)
-        same += !strcmp(a->host, host);
-    return server->arrival_count >= FAR_ARRIVALS_MAX ||
-           same >= FAR_ARRIVALS_ADDRESS_MAX;
+    for (a = server->arrivals; a; a = a->next) {
+        oldest = a;
+        if (!strcmp(a->host, host)) {
+            oldest_same = a;
+            same++;
+        }
+    }
+    if (same >= FAR_ARRIVALS_ADDRESS_MAX)
+        return oldest_same;
+    return server->arrival_count >= FAR_ARRIVALS_MAX ? oldest : NULL;
+}
+
+static void turn_away(struct far_arrival *arrival, const char *why)
+{
+    struct far_server *server = arrival->server;
+
+    server->turned_away++;
+    far_log_limited(server->context->log, &server->bucket, FAR_LOG_WARNING,
+                    "connection from %s turned away: %s",
+                    arrival->conn->address, why);
+    far_conn_free(arrival->conn, NULL);
+    forget_arrival(arrival);
+}
+
+static void host_text(char *out, size_t bytes, const struct sockaddr *address)
+{
+    struct sockaddr_in6 network;
+
+    if (address->sa_family == AF_INET6) {
+        memcpy(&network, address, sizeof(network));
+        if (!IN6_IS_ADDR_V4MAPPED(&network.sin6_addr))
+            memset(network.sin6_addr.s6_addr + 8, 0, 8);
+        address = (const struct sockaddr *)&network;
+        far_conn_address_text(out, bytes, address);
+    } else {
+        far_conn_address_text(out, bytes, address);
+    }
+    if (strrchr(out, ':'))
+        *strrchr(out, ':') = 0;
 }
 
 static void let_in(struct far_server *server, int fd,
@@ -506,14 +545,12 @@ static void let_in(struct far_server *server, int fd,
     struct far_error error = { 0 };
     char host[64];
 
-    far_conn_address_text(host, sizeof(host), address);
-    *strrchr(host, ':') = 0;
-    if (crowded(server, host) || !(arrival = calloc(1, sizeof(*arrival)))) {
-        server->turned_away++;
-        far_log_limited(server->context->log, &server->bucket, FAR_LOG_WARNING,
-                        "connection from %s turned away: %u others have not "
-                        "shown who they are yet",
-                        host, server->arrival_count);
+    host_text(host, sizeof(host), address);
+    arrival = in_the_way(server, host);
+    if (arrival)
+        turn_away(arrival, "it has not shown who it is, and others wait");
+    arrival = calloc(1, sizeof(*arrival));
+    if (!arrival) {
         close(fd);
         return;
     }
@@ -669,6 +706,37 @@ void far_server_init(struct far_server *server, struct far_context *context,
     server->controller = controller;
 }
 
+static bool same_key(const struct far_key *a, const struct far_key *b)
+{
+    return a && b && a->bytes == b->bytes && !memcmp(a->key, b->key, a->bytes);
+}
+
+/* Whoever came with a key that is no longer in force goes; so does who has not
+ * shown his yet: it may have been looked up already. */
+static void replace_keys(struct far_server *server, struct far_keys *keys)
+{
+    struct far_keys old = server->keys;
+    bool same = old.count == keys->count;
+    struct far_peer *p;
+    unsigned i;
+
+    server->keys = *keys;
+    for (i = 0; same && i < old.count; i++)
+        same =
+            same_key(&old.keys[i], far_keys_find(keys, old.keys[i].identity));
+    while (!same && server->arrivals)
+        turn_away(server->arrivals, "the keys have changed meanwhile");
+    for (p = server->peers; p; p = p->next) {
+        const struct far_key *now = far_keys_find(keys, p->platform);
+
+        if (p->conn && !same_key(now, far_keys_find(&old, p->platform)))
+            far_conn_fail(p->conn, -EKEYREVOKED,
+                          now ? "the key of this platform has changed"
+                              : "the key of this platform was taken away");
+    }
+    far_keys_free(&old);
+}
+
 static void read_keys(struct far_server *server,
                       const struct far_conf_section *section)
 {
@@ -676,8 +744,11 @@ static void read_keys(struct far_server *server,
     struct far_keys keys = { 0 };
     struct far_error error = { 0 };
 
-    if (!section)
+    if (!section) { /* it serves nobody any more */
+        server->keys_reason[0] = 0;
+        replace_keys(server, &keys);
         return;
+    }
     if (!file)
         far_error(&error, -EINVAL,
                   "[listen] has no psk-file: nobody can be let in");
@@ -690,8 +761,7 @@ static void read_keys(struct far_server *server,
         return; /* those that we had stay */
     }
     server->keys_reason[0] = 0;
-    far_keys_free(&server->keys);
-    server->keys = keys;
+    replace_keys(server, &keys);
 }
 
 void far_server_configure(struct far_server *server,
@@ -699,7 +769,6 @@ void far_server_configure(struct far_server *server,
 {
     const struct far_conf_entry *e = NULL;
     struct far_listener *l, **link = &server->listeners;
-    struct far_peer *p;
 
     read_keys(server, section);
     for (l = server->listeners; l; l = l->next)
@@ -715,11 +784,6 @@ void far_server_configure(struct far_server *server,
         far_log(server->context->log, FAR_LOG_INFO, "no longer listening on %s",
                 l->text);
         close_listener(l);
-    }
-    for (p = server->peers; p; p = p->next) {
-        if (p->conn && !far_keys_find(&server->keys, p->platform))
-            far_conn_fail(p->conn, -EKEYREVOKED,
-                          "the key of this platform was taken away");
     }
 }
 

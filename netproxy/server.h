@@ -48,8 +48,8 @@ struct far_listener {
 struct far_arrival {
     struct far_server *server;
     struct far_conn *conn;
-    char host[64];
-    struct far_arrival *next;
+    char host[64];            /* of IPv6 the network: one machine has it all */
+    struct far_arrival *next; /* an older one */
 };
 
 struct far_server {
@@ -61,8 +61,8 @@ struct far_server {
     struct far_arrival *arrivals;
     unsigned arrival_count;
     struct far_peer *peers;
-    struct far_traffic traffic; /* of arrivals */
-    uint64_t turned_away, rejected;
+    struct far_traffic traffic;     /* of arrivals */
+    uint64_t turned_away, rejected; /* turned away: to make room */
     struct far_log_bucket bucket;
 };
 

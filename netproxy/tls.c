@@ -12,8 +12,9 @@
 #include "netproxy/tls.h"
 
 /* Ciphertext: a record, its overhead, and the beginning of the next. */
-#define IN_BYTES_MAX  (2 * (FAR_TLS_RECORD_BYTES + 512))
-#define OUT_BYTES_MAX (8 * (FAR_TLS_RECORD_BYTES + 512))
+#define IN_BYTES_MAX        (2 * (FAR_TLS_RECORD_BYTES + 512))
+#define HANDSHAKE_BYTES_MAX 8192
+#define OUT_BYTES_MAX       (8 * (FAR_TLS_RECORD_BYTES + 512))
 
 static bool processor_has_aes(void)
 {
@@ -121,6 +122,8 @@ static int begin(struct far_tls *tls, unsigned flags, struct far_error *error)
     gnutls_transport_set_pull_function(tls->session, pull);
     gnutls_transport_set_push_function(tls->session, push);
     gnutls_handshake_set_timeout(tls->session, 0);
+    /* No certificates here: all messages are short. */
+    gnutls_handshake_set_max_packet_length(tls->session, HANDSHAKE_BYTES_MAX);
     far_buf_init(&tls->in, IN_BYTES_MAX);
     far_buf_init(&tls->out, OUT_BYTES_MAX);
     return 0;

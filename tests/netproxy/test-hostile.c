@@ -522,12 +522,31 @@ START_TEST(a_crowd_that_says_nothing_does_not_keep_others_out)
     ck_assert_int_le(proxy_number(&borealis, "arrivals.waiting"), 64);
     ck_assert_int_ge(proxy_number(&borealis, "arrivals.turned_away"), 36);
     honest_goes_on();
+    mallory_is_up(); /* a new one comes in as well */
+    leave();
     for (i = 0; i < 100; i++)
         close(fds[i]);
     rig_turn(&rig, 100);
     ck_assert_int_eq(proxy_number(&borealis, "arrivals.waiting"), 0);
     mallory_is_up();
     leave();
+}
+END_TEST
+
+START_TEST(who_was_looked_up_before_the_keys_changed_does_not_get_in)
+{
+    struct far_wire_hello h = hello_of("mallory");
+
+    mallory_enters(); /* TLS is up, the hello is still to come */
+    rig_write(&rig, "keys", "atlas:00112233445566778899aabbccddeeff\n");
+    proxy_reload(&borealis);
+    say_frame(FAR_WIRE_HELLO, 0, &h, sizeof(h));
+    while (hear(FAR_WIRE_HELLO))
+        ;
+    leave();
+    ck_assert_int_eq(proxy_number(&borealis, "arrivals.waiting"), 0);
+    ck_assert_int_eq(proxy_number(&borealis, "arrivals.turned_away"), 1);
+    honest_goes_on();
 }
 END_TEST
 
@@ -838,6 +857,8 @@ int main(void)
                    the_same_op_repeated_is_done_once_and_an_older_one_dropped);
     tcase_add_test(c, a_slow_handshake_ends_after_five_seconds);
     tcase_add_test(c, a_crowd_that_says_nothing_does_not_keep_others_out);
+    tcase_add_test(c,
+                   who_was_looked_up_before_the_keys_changed_does_not_get_in);
     tcase_add_test(
         c, a_peer_that_stops_reading_is_dropped_and_costs_bounded_memory);
     tcase_add_test(c, a_half_open_connection_is_given_up);

@@ -606,14 +606,14 @@ START_TEST(a_second_machine_of_the_same_name_is_found_out)
 }
 END_TEST
 
-START_TEST(the_running_daemon_is_sandboxed)
+/* Capabilities, no_new_privs, and the filter of a process. */
+static void expect_harmless(int pid, bool wants_filter)
 {
     char path[64], line[128];
     bool filter = false, no_new = false;
     FILE *f;
 
-    proxy_start(&atlas, &rig, "atlas");
-    snprintf(path, sizeof(path), "/proc/%d/status", (int)atlas.pid);
+    snprintf(path, sizeof(path), "/proc/%d/status", pid);
     f = fopen(path, "r");
     ck_assert_ptr_nonnull(f);
     while (fgets(line, sizeof(line), f)) {
@@ -624,8 +624,67 @@ START_TEST(the_running_daemon_is_sandboxed)
     }
     fclose(f);
     ck_assert(no_new);
-    if (!getenv("FARSIDE_NO_SANDBOX"))
+    if (wants_filter && !getenv("FARSIDE_NO_SANDBOX"))
         ck_assert(filter);
+}
+
+START_TEST(the_running_daemon_is_sandboxed)
+{
+    proxy_start(&atlas, &rig, "atlas");
+    expect_harmless((int)atlas.pid, true);
+}
+END_TEST
+
+START_TEST(the_helper_that_resolves_names_has_no_rights_either)
+{
+    char path[64];
+    int pid = 0;
+    FILE *f;
+
+    proxy_start(&atlas, &rig, "atlas");
+    snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)atlas.pid,
+             (int)atlas.pid);
+    f = fopen(path, "r");
+    if (!f)
+        return; /* a kernel that does not tell */
+    ck_assert_int_eq(fscanf(f, "%d", &pid), 1);
+    fclose(f);
+    expect_harmless(pid, false);
+}
+END_TEST
+
+START_TEST(a_key_that_has_changed_ends_the_connection_that_used_the_old_one)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    rig_write(&rig, "keys", "atlas:ff112233445566778899aabbccddeeff\n");
+    proxy_reload(&borealis);
+    guest_wait_reason(&guest, "key");
+    rig_write(&rig, "atlas-keys", "atlas:ff112233445566778899aabbccddeeff\n");
+    proxy_reload(&atlas);
+    guest_wait_ready(&guest);
+    tap(0, 1);
+    expect_taps(0, 1);
+}
+END_TEST
+
+START_TEST(a_platform_that_no_longer_listens_lets_its_users_go)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    rig_write(&rig, "borealis.conf",
+              "[platform]\nname = borealis\n"
+              "[device kbd0]\ntype = virtual\n"
+              "[export kbd0]\nallow = atlas\n");
+    proxy_reload(&borealis);
+    guest_wait_reason(&guest, "link to borealis is down");
+    rig_turn(&rig, 300);
+    ck_assert(!guest_ready(&guest));
+    write_borealis("atlas");
+    proxy_reload(&borealis);
+    guest_wait_ready(&guest);
 }
 END_TEST
 
@@ -672,6 +731,10 @@ int main(void)
     tcase_add_test(c, a_filter_that_is_exported_has_the_device_behind_it);
     tcase_add_test(c, a_second_machine_of_the_same_name_is_found_out);
     tcase_add_test(c, the_running_daemon_is_sandboxed);
+    tcase_add_test(c, the_helper_that_resolves_names_has_no_rights_either);
+    tcase_add_test(
+        c, a_key_that_has_changed_ends_the_connection_that_used_the_old_one);
+    tcase_add_test(c, a_platform_that_no_longer_listens_lets_its_users_go);
     suite_add_tcase(suite, c);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
