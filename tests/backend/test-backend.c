@@ -43,7 +43,7 @@ static void nap_ms(unsigned ms)
 __attribute__((format(printf, 3, 4))) static int
 host_do(char *out, size_t room, const char *format, ...)
 {
-    char command[2048], text[4096];
+    char command[8192], text[4096];
     int n = snprintf(command, sizeof(command), "%s ", sim), status;
     size_t got;
     va_list args;
@@ -248,9 +248,9 @@ static void destroy(struct guest *g)
 
 static const char *back(const struct guest *g, unsigned devid)
 {
-    static char path[2][128];
+    static char path[8][128];
     static unsigned next;
-    char *p = path[next++ % 2];
+    char *p = path[next++ % 8];
 
     snprintf(p, 128, "/local/domain/0/backend/vinput/%u/%u", g->domid, devid);
     return p;
@@ -587,6 +587,127 @@ START_TEST(restart_and_every_way_of_a_front_ends_with_keys)
     join(&g, 0); /* … and loaded: 6, 3 */
     type("kbd0", 33);
     ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k33+ k33-");
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_front_that_looks_by_itself_is_not_notified)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    json_t *whole, *counters;
+    json_int_t before;
+
+    OK(&g, "wait %s/feature-poll 1 2000", back(&g, 0));
+    offer(&g, 0);
+    OK(&g, "write device/vkbd/0/request-poll 1");
+    join(&g, 0);
+    type("kbd0", 30);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    counters = json_object_get(device_status(&g, 0, &whole), "counters");
+    before = json_integer_value(json_object_get(counters, "notifies"));
+    ck_assert_int_gt(before, 0);
+    json_decref(whole);
+    OK(&g, "poke 0 128 1"); /* "I look, on processor 0" */
+    type("kbd0", 31);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k31+ k31-");
+    counters = json_object_get(device_status(&g, 0, &whole), "counters");
+    ck_assert_int_eq(json_integer_value(json_object_get(counters, "notifies")),
+                     before);
+    json_decref(whole);
+    OK(&g, "poke 0 128 0");
+    type("kbd0", 32);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k32+ k32-");
+    counters = json_object_get(device_status(&g, 0, &whole), "counters");
+    ck_assert_int_gt(json_integer_value(json_object_get(counters, "notifies")),
+                     before);
+    json_decref(whole);
+    OK(&g, "poke 0 128 4294967295"); /* no processor: its own loss */
+    type("kbd0", 33);
+    witness_works();
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(the_control_socket_says_what_is_wrong_with_a_request)
+{
+    static const char *const requests[] = {
+        "{\"request\":\"fly\"}",
+        "{}",
+        "{\"request\":\"send\"}",
+        "{\"request\":\"send\",\"device\":\"none\",\"events\":[]}",
+        "{\"request\":\"send\",\"device\":\"a b\",\"events\":[]}",
+        "{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{}]}",
+        "{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{\"type\":"
+        "\"key\",\"code\":70000,\"value\":1}]}",
+        "{\"request\":7}",
+    };
+
+    quiet = true;
+    for (size_t i = 0; i < sizeof(requests) / sizeof(requests[0]); i++)
+        ck_assert_msg(!ask("%s", requests[i]), "%s", requests[i]);
+    quiet = false;
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_reload_of_a_wrong_configuration_changes_nothing)
+{
+    char path[200];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/farside.conf", host);
+    f = fopen(path, "w");
+    fprintf(f, "[platform]\nname = atlas\n[device wit]\ntype = nonsense\n");
+    fclose(f);
+    quiet = true;
+    ck_assert_ptr_null(ask("{\"request\":\"reload\"}"));
+    quiet = false;
+    witness_works();
+}
+END_TEST
+
+START_TEST(one_guest_has_at_most_64_devices_and_the_next_is_refused)
+{
+    size_t i, k, refused = 0, good = 0;
+    json_t *whole, *devices, *one;
+    char lines[65 * 64] = "";
+    struct guest g;
+
+    for (i = 0; i < 64; i++)
+        strcat(lines, LINE("kbd0") " ");
+    g = guest("g", lines);
+    /* as libxl would write a 65th */
+    ck_assert_int_eq(
+        host_do(NULL, 0,
+                "run atlas -- xenstore-write "
+                "/local/domain/%u/device/vkbd/64/state 1 "
+                "%s/frontend /local/domain/%u/device/vkbd/64 "
+                "%s/frontend-id %u %s/online 1 %s/unique-id kbd0 %s/state 1",
+                g.domid, back(&g, 64), g.domid, back(&g, 64), g.domid,
+                back(&g, 64), back(&g, 64), back(&g, 64)),
+        0);
+    for (int tries = 0; refused + good < 65 && tries < 300; tries++) {
+        nap_ms(10);
+        refused = good = 0;
+        device_status(&g, 0, &whole);
+        json_array_foreach (json_object_get(whole, "guests"), k, one) {
+            if (json_integer_value(json_object_get(one, "domid")) !=
+                (json_int_t)g.domid)
+                continue;
+            devices = json_object_get(one, "devices");
+            for (i = 0; i < json_array_size(devices); i++) {
+                const char *state = json_string_value(
+                    json_object_get(json_array_get(devices, i), "state"));
+
+                refused += !strcmp(state, "refused");
+                good += strcmp(state, "refused") != 0;
+            }
+        }
+        json_decref(whole);
+    }
+    ck_assert_uint_eq(refused, 1);
+    ck_assert_uint_eq(good, 64);
     destroy(&g);
     witness_works();
 }
@@ -1507,6 +1628,10 @@ int main(int argc, char **argv)
         kind_vkbd_with_an_address_and_no_device_model_is_served,
         restart_and_every_way_of_a_front_ends_with_keys,
         save_and_restore_gets_keys_again_and_stays_absolute,
+        a_front_that_looks_by_itself_is_not_notified,
+        the_control_socket_says_what_is_wrong_with_a_request,
+        a_reload_of_a_wrong_configuration_changes_nothing,
+        one_guest_has_at_most_64_devices_and_the_next_is_refused,
         disable_pointer_is_removed_before_the_guest_runs_and_keys_come,
         a_front_that_may_have_read_disable_pointer_gets_no_key,
         disable_keyboard_is_left_and_only_buttons_come,
