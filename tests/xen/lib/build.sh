@@ -64,10 +64,14 @@ lab_images() {
     exec 8>"$cache/lab.lock"
     flock 8
     [ ! -e "$LAB_IMAGES/done" ] || {
+        touch "$LAB_IMAGES/done"
         exec 8>&-
         return 0
     }
-    rm -rf "$cache"/lab-????????????????
+    # Another tree's may be in use.
+    find "$cache" -path "$cache/lab-*/done" -mtime +7 -printf '%h\0' |
+        xargs -r0 rm -rf
+    rm -rf "$LAB_IMAGES"
     tmp=$LAB_IMAGES
     mkdir -p "$tmp/d0/bin" "$tmp/gu/bin"
     echo "tests/xen/run: building the lab's ramdisks" >&2
