@@ -48,6 +48,7 @@ struct far_link {
     struct far_log_bucket bucket;
     struct far_remote **remotes; /* by handle */
     uint32_t remotes_room;
+    uint32_t gone; /* of them: detached, which the owner does not know yet */
     struct far_defer prompt; /* acks that somebody waits for */
     struct far_link *next;
 };

@@ -122,6 +122,7 @@ static void activate(struct far_remote *r)
                                    .received = r->received };
 
     r->phase = FAR_REMOTE_ACTIVATING;
+    r->unanswered++;
     tell_owner(r, FAR_WIRE_ACTIVATE, &a, sizeof(a));
 }
 
@@ -241,8 +242,10 @@ static int activated(struct far_remote *r, const struct far_wire_frame *f,
 {
     const struct far_wire_activated *a = &f->activated;
 
-    if (r->phase != FAR_REMOTE_ACTIVATING)
+    if (!r->unanswered)
         return far_error(error, -EPROTO, "an activated that nobody asked for");
+    if (--r->unanswered || r->phase != FAR_REMOTE_ACTIVATING)
+        return 0; /* of an older activation */
     if (a->status) {
         r->phase = FAR_REMOTE_REFUSED;
         memcpy(r->reason, f->text, sizeof(r->reason));
@@ -290,9 +293,40 @@ static void feedback(struct far_remote *r, const struct far_op *op)
         far_layer_complete(r->layer.above, &done);
 }
 
+static void bury(struct far_remote *r)
+{
+    far_timer_cancel(&r->expiry);
+    if (r->detached && r->parked)
+        r->link->gone--;
+    far_link_remove(r->link, r->handle);
+    free(r->ops);
+    free(r);
+}
+
+/* Of one that is only there for the owner to be told. Its handle is free for
+ * others only when all its questions are answered: an answer must not be taken
+ * for another's. */
+static void last_words(struct far_remote *r, const struct far_wire_frame *f)
+{
+    if (f->header.type == FAR_WIRE_PREPARED && r->phase == FAR_REMOTE_PREPARING)
+        r->phase = FAR_REMOTE_PREPARED;
+    else if (f->header.type == FAR_WIRE_ACTIVATED && r->unanswered)
+        r->unanswered--;
+    else
+        return;
+    if (r->phase == FAR_REMOTE_PREPARING || r->unanswered)
+        return;
+    tell_owner(r, FAR_WIRE_DETACH, NULL, 0);
+    bury(r);
+}
+
 int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
                      struct far_error *error)
 {
+    if (r->detached && r->parked) {
+        last_words(r, f);
+        return 0;
+    }
     switch (f->header.type) {
     case FAR_WIRE_INTERRUPT:
         return interrupt(r, f, error);
@@ -354,6 +388,7 @@ void far_remote_link_down(struct far_remote *r)
     r->phase = FAR_REMOTE_IDLE;
     r->state = FAR_DEVICE_GONE;
     r->acks_due = false;
+    r->unanswered = 0;
     tell(r);
 }
 
@@ -445,34 +480,37 @@ static void remote_resume(struct far_layer *layer)
     maybe_ack(r);
 }
 
-static void destroy(struct far_remote *r)
-{
-    far_timer_cancel(&r->expiry);
-    if (r->phase != FAR_REMOTE_IDLE)
-        tell_owner(r, FAR_WIRE_DETACH, NULL, 0);
-    far_link_remove(r->link, r->handle);
-    free(r->ops);
-    free(r);
-}
-
 static void on_expiry(struct far_timer *timer)
 {
-    destroy((struct far_remote *)((char *)timer -
-                                  offsetof(struct far_remote, expiry)));
+    struct far_remote *r =
+        (struct far_remote *)((char *)timer -
+                              offsetof(struct far_remote, expiry));
+
+    if (r->phase != FAR_REMOTE_IDLE)
+        tell_owner(r, FAR_WIRE_DETACH, NULL, 0);
+    bury(r);
 }
 
 static void remote_close(struct far_layer *layer)
 {
     struct far_remote *r = of_layer(layer);
+    bool told = r->phase != FAR_REMOTE_IDLE &&
+                r->phase != FAR_REMOTE_PREPARING && !r->unanswered;
 
     r->layer.above = NULL;
-    if (r->detached) {
-        destroy(r);
+    if (r->detached && told)
+        tell_owner(r, FAR_WIRE_DETACH, NULL, 0);
+    if (r->detached && (told || r->link->gone >= FAR_REMOTE_GONE_MAX)) {
+        bury(r);
         return;
     }
+    /* The successor goes on with it; or it is detached, and tells the owner as
+     * soon as that can be reached. After that long that one has forgotten. */
     r->parked = true;
+    r->link->gone += r->detached;
     r->wanted = false;
     r->told = false;
+    r->acks_due = false;
     r->waiting_count = 0;
     r->busy = r->unsent = 0; /* the successor repeats them */
     far_timer_set(&r->expiry, far_now_us() + FAR_REMOTE_KEEP_US);
@@ -509,6 +547,8 @@ int far_remote_open(struct far_link *link, const struct far_local_who *who,
     }
     if (r) {
         far_timer_cancel(&r->expiry);
+        link->gone -= r->detached; /* attached anew: nothing to be told */
+        r->detached = false;
         r->parked = false;
         r->blocked = false;
     } else {

@@ -11,7 +11,10 @@
 #include "netproxy/link.h"
 
 #define FAR_REMOTE_WINDOW  128       /* interrupts on their way at most */
-#define FAR_REMOTE_KEEP_US 120000000 /* without a user */
+#define FAR_REMOTE_KEEP_US 120000000 /* without a user; as long as the owner \
+                                      */
+#define FAR_REMOTE_GONE_MAX 256 /* detached, and the owner does not know yet \
+                                 */
 
 enum far_remote_phase {
     FAR_REMOTE_IDLE, /* the link is down */
@@ -30,13 +33,15 @@ struct far_remote {
     enum far_remote_phase phase;
     bool wanted;   /* the guest's front is there */
     bool parked;   /* nobody is above */
-    bool detached; /* it will not come back */
+    bool detached; /* it will not come back; with nobody above: it is kept only
+                      until the owner has been told */
     bool blocked;  /* above has no room */
     bool acks_due, draining;
     struct far_timer expiry; /* while parked */
 
     uint64_t incarnation, received; /* the last that went up or waits */
     uint64_t acked, acked_told, granted;
+    uint32_t unanswered; /* ACTIVATEs, of this connection */
     uint64_t epoch;
     struct far_op waiting[FAR_REMOTE_WINDOW]; /* for room above */
     uint32_t waiting_first, waiting_count;

@@ -169,8 +169,10 @@ static json_t *remotes(const struct far_netproxy *n)
                          "guest", guest_text(&r->who, room), "devid",
                          (int)r->who.guest_devid, "platform", l->name, "device",
                          r->who.device, "state",
-                         r->parked ? "waiting for its backend"
-                                   : far_remote_state_name(r),
+                         !r->parked ? far_remote_state_name(r)
+                         : r->detached
+                             ? "detached, which its owner is still to be told"
+                             : "waiting for its backend",
                          "reason", text_or_null(far_remote_reason(r)), "epoch",
                          (json_int_t)r->epoch, "incarnation",
                          (json_int_t)r->incarnation, "received",

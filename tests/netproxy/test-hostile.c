@@ -807,6 +807,29 @@ START_TEST(answers_that_nobody_asked_for_end_the_connection)
 }
 END_TEST
 
+/* Its answer must not be taken for the next one's. */
+START_TEST(a_handle_is_not_used_again_before_the_owner_has_answered)
+{
+    struct far_wire_prepared p = { .class = FAR_CLASS_INPUT,
+                                   .incarnation = 77 };
+
+    serve_hello();
+    ck_assert(hear(FAR_WIRE_PREPARE));
+    ck_assert_uint_eq(m.got.header.handle, 1);
+    guest_detach(&victim);
+    memset(&victim, 0, sizeof(victim));
+    guest_open(&victim, &rig, "atlas", 2, "evil", "kbd1");
+    rig_turn(&rig, 50);
+    ck_assert(hear(FAR_WIRE_PREPARE));
+    ck_assert_uint_eq(m.got.header.handle, 2);
+    say_frame(FAR_WIRE_PREPARED, 1, &p, sizeof(p));
+    ck_assert(hear(FAR_WIRE_DETACH));
+    ck_assert_uint_eq(m.got.header.handle, 1);
+    leave();
+    other_goes_on();
+}
+END_TEST
+
 START_TEST(wild_clocks_move_no_event_out_of_reason)
 {
     struct far_wire_heartbeat h = { .flags = FAR_WIRE_HEARTBEAT_ANSWERS,
@@ -869,6 +892,7 @@ int main(void)
                    a_server_that_floods_beyond_its_credit_loses_its_connection);
     tcase_add_test(s, impossible_events_never_reach_the_guest);
     tcase_add_test(s, answers_that_nobody_asked_for_end_the_connection);
+    tcase_add_test(s, a_handle_is_not_used_again_before_the_owner_has_answered);
     tcase_add_test(s, wild_clocks_move_no_event_out_of_reason);
     suite_add_tcase(suite, s);
     runner = srunner_create(suite);

@@ -256,6 +256,62 @@ START_TEST(a_link_that_is_stopped_stays_down_until_it_is_started)
 }
 END_TEST
 
+static void set_link(const char *what)
+{
+    char request[128];
+    json_t *answer;
+
+    snprintf(request, sizeof(request),
+             "{\"request\":\"link %s\",\"platform\":\"borealis\"}", what);
+    answer = proxy_ask(&atlas, request);
+    ck_assert_ptr_nonnull(answer);
+    json_decref(answer);
+}
+
+START_TEST(a_device_detached_while_the_link_is_down_is_given_back_when_it_is_up)
+{
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    set_link("stop");
+    guest_wait_reason(&guest, "stopped by a person");
+    guest_detach(&guest);
+    ck_assert_int_eq(proxy_number(&borealis, "devices.0.users"), 1);
+    set_link("start");
+    for (int i = 0; i < 300 && proxy_number(&borealis, "devices.0.users"); i++)
+        rig_turn(&rig, 10);
+    ck_assert_int_eq(proxy_number(&borealis, "devices.0.users"), 0);
+    ck_assert_str_eq(proxy_text(&atlas, "remotes.0.state"), "");
+    /* and all goes on as ever */
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+}
+END_TEST
+
+START_TEST(detached_and_attached_again_while_the_link_is_down_it_is_there)
+{
+    static struct guest other;
+
+    memset(&other, 0, sizeof(other));
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_open(&other, &rig, "atlas", 1, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    guest_wait_ready(&other);
+    set_link("stop");
+    guest_wait_reason(&guest, "stopped by a person");
+    guest_detach(&guest);
+    guest_detach(&other);
+    guest.incarnation = guest.received = 0;
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    set_link("start");
+    guest_wait_ready(&guest);
+    tap(0, 3);
+    expect_taps(0, 3);
+    ck_assert_int_eq(proxy_number(&borealis, "devices.0.users"), 1);
+}
+END_TEST
+
 START_TEST(a_server_that_is_not_there_yet_is_found_when_it_comes)
 {
     proxy_start(&atlas, &rig, "atlas");
@@ -637,8 +693,8 @@ END_TEST
 
 START_TEST(the_helper_that_resolves_names_has_no_rights_either)
 {
-    char path[64];
-    int pid = 0;
+    char path[64], name[32] = "";
+    int pid = 0, tries;
     FILE *f;
 
     proxy_start(&atlas, &rig, "atlas");
@@ -649,6 +705,15 @@ START_TEST(the_helper_that_resolves_names_has_no_rights_either)
         return; /* a kernel that does not tell */
     ck_assert_int_eq(fscanf(f, "%d", &pid), 1);
     fclose(f);
+    /* It takes its name when it is ready to be asked. */
+    snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+    for (tries = 0; strcmp(name, "farside-resolve") && tries < 500; tries++) {
+        rig_turn(&rig, 10);
+        f = fopen(path, "r");
+        ck_assert_ptr_nonnull(f);
+        ck_assert_int_eq(fscanf(f, "%31s", name), 1);
+        fclose(f);
+    }
     expect_harmless(pid, false);
 }
 END_TEST
@@ -707,6 +772,11 @@ int main(void)
     tcase_add_test(c, a_backend_killed_loses_and_doubles_nothing);
     tcase_add_test(c, a_guest_that_is_full_gets_all_in_order_later);
     tcase_add_test(c, a_link_that_is_stopped_stays_down_until_it_is_started);
+    tcase_add_test(
+        c,
+        a_device_detached_while_the_link_is_down_is_given_back_when_it_is_up);
+    tcase_add_test(
+        c, detached_and_attached_again_while_the_link_is_down_it_is_there);
     tcase_add_test(c, a_server_that_is_not_there_yet_is_found_when_it_comes);
     tcase_add_test(c, an_unknown_platform_is_named_and_comes_with_a_reload);
     tcase_add_test(
