@@ -49,7 +49,7 @@ EXTRA_DIST += $(NETPROXY_GOLDEN)
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
-	tests/netproxy/test-session
+	tests/netproxy/test-session tests/netproxy/test-cuts
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -66,6 +66,10 @@ tests_netproxy_test_link_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_hostile_SOURCES = tests/netproxy/test-hostile.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_hostile_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_cuts_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_sandbox_SOURCES = tests/netproxy/test-sandbox.c
 tests_netproxy_test_sandbox_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
