@@ -3,6 +3,8 @@
  * The controller (netproxy/controller.h).
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "netproxy/controller.h"
@@ -66,12 +68,19 @@ void far_controller_end(struct far_controller *c, struct far_session *session,
                         const char *reason)
 {
     struct far_session **at = &c->sessions;
+    struct far_quota *quota = session->quota, **link = &c->quotas;
 
     while (*at != session)
         at = &(*at)->next_session;
     *at = session->next_session;
     c->session_count--;
     far_session_free(session, reason);
+    if (!quota || --quota->sessions)
+        return;
+    while (*link != quota)
+        link = &(*link)->next;
+    *link = quota->next;
+    free(quota);
 }
 
 static void expired(struct far_session *session, void *arg)
@@ -83,12 +92,64 @@ static void expired(struct far_session *session, void *arg)
     far_controller_end(c, session, "nobody came back for it");
 }
 
+/* A platform's quota, with room for one more session; NULL with error. */
+static struct far_quota *quota_of(struct far_controller *c,
+                                  const char *platform, struct far_error *error)
+{
+    struct far_session *s, *left = NULL;
+    struct far_quota *q;
+
+    for (q = c->quotas; q; q = q->next) {
+        if (!strcmp(q->platform, platform))
+            break;
+    }
+    if (q && q->sessions >= FAR_QUOTA_SESSIONS) {
+        for (s = c->sessions; s; s = s->next_session) {
+            if (s->quota == q && !s->user)
+                left = s; /* the oldest is the last */
+        }
+        if (!left) {
+            far_error(error, -ENOSPC,
+                      "%s has %u devices of %s in use: no more are served",
+                      platform, q->sessions, c->platform);
+            return NULL;
+        }
+        far_controller_end(c, left, "another one has taken its place");
+    }
+    if (!q) {
+        q = calloc(1, sizeof(*q));
+        if (!q) {
+            far_error(error, -ENOMEM, "out of memory");
+            return NULL;
+        }
+        snprintf(q->platform, sizeof(q->platform), "%s", platform);
+        q->next = c->quotas;
+        c->quotas = q;
+    }
+    return q;
+}
+
+static void drop_unused(struct far_controller *c)
+{
+    struct far_quota *q, **link = &c->quotas;
+
+    while ((q = *link)) {
+        if (q->sessions) {
+            link = &q->next;
+            continue;
+        }
+        *link = q->next;
+        free(q);
+    }
+}
+
 struct far_session *far_controller_prepare(struct far_controller *c,
                                            const char *platform,
                                            const struct far_local_who *who,
                                            struct far_error *error)
 {
     struct far_device *device;
+    struct far_quota *quota;
     struct far_session *s;
 
     if (far_controller_may(c, platform, who->device, error))
@@ -108,9 +169,16 @@ struct far_session *far_controller_prepare(struct far_controller *c,
         far_error(error, -ENOSPC, "%s has too many users already", c->platform);
         return NULL;
     }
-    s = far_session_new(c->loop, device, platform, who, expired, c, error);
-    if (!s)
+    quota = quota_of(c, platform, error);
+    if (!quota)
         return NULL;
+    s = far_session_new(c->loop, device, platform, who, expired, c, error);
+    if (!s) {
+        drop_unused(c);
+        return NULL;
+    }
+    s->quota = quota;
+    quota->sessions++;
     s->next_session = c->sessions;
     c->sessions = s;
     c->session_count++;

@@ -18,6 +18,7 @@ struct far_controller {
     struct far_devices *devices;
     struct far_session *sessions;
     unsigned session_count;
+    struct far_quota *quotas;
     uint64_t last_epoch;
     struct far_local_use *local_uses; /* netproxy/local.c's */
 };

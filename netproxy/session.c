@@ -14,11 +14,32 @@
 #include "core/uuid.h"
 #include "netproxy/session.h"
 
-#define KEPT_FIRST 64
+#define KEPT_FIRST  64
+#define KEPT_SHRINK 512 /* with more room than that, none is kept empty */
 
 static struct far_session *of_layer(struct far_layer *layer)
 {
     return (struct far_session *)layer;
+}
+
+/* The first room is everybody's: with none at all nothing would ever be
+ * acknowledged. */
+static bool affordable(const struct far_session *s, uint32_t room)
+{
+    return !s->quota || room <= KEPT_FIRST ||
+           s->quota->kept_bytes + (room - s->kept_room) * sizeof(*s->kept) <=
+               FAR_QUOTA_KEPT_BYTES;
+}
+
+static void set_kept(struct far_session *s, struct far_op *kept, uint32_t room)
+{
+    if (s->quota) {
+        s->quota->kept_bytes += room * sizeof(*kept);
+        s->quota->kept_bytes -= s->kept_room * sizeof(*kept);
+    }
+    free(s->kept);
+    s->kept = kept;
+    s->kept_room = room;
 }
 
 static bool grow(struct far_session *s)
@@ -27,16 +48,14 @@ static bool grow(struct far_session *s)
     struct far_op *kept;
     uint64_t n;
 
-    if (room > FAR_SESSION_KEPT_MAX)
+    if (room > FAR_SESSION_KEPT_MAX || !affordable(s, room))
         return false;
     kept = malloc(room * sizeof(*kept));
     if (!kept)
         return false;
     for (n = s->acked + 1; n < s->next; n++)
         kept[n & (room - 1)] = s->kept[n & (s->kept_room - 1)];
-    free(s->kept);
-    s->kept = kept;
-    s->kept_room = room;
+    set_kept(s, kept, room);
     return true;
 }
 
@@ -262,7 +281,7 @@ void far_session_free(struct far_session *s, const char *reason)
     far_timer_cancel(&s->expiry);
     below->above = NULL;
     far_layer_close(below);
-    free(s->kept);
+    set_kept(s, NULL, 0);
     free(s->slots);
     free(s);
 }
@@ -353,6 +372,9 @@ int far_session_ack(struct far_session *s, uint64_t sequence)
         return -EPROTO;
     }
     s->acked = sequence;
+    /* What a long wait has made it grow to is given back. */
+    if (s->kept_room > KEPT_SHRINK && !far_session_kept(s) && !s->pumping)
+        set_kept(s, NULL, 0);
     below = sequence - s->shift; /* the device's own number */
     if (below && below < UINT64_MAX / 2)
         far_layer_ack(s->layer.below, below);

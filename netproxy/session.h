@@ -12,11 +12,21 @@
 #include "devices/device.h"
 #include "netproxy/wire.h"
 
-#define FAR_SESSION_KEPT_MAX 4096      /* interrupts; then devices wait */
-#define FAR_SESSION_KEEP_US  120000000 /* without a user */
+#define FAR_SESSION_KEPT_MAX 4096        /* interrupts; then devices wait */
+#define FAR_QUOTA_KEPT_BYTES (16u << 20) /* of all of a platform's sessions */
+#define FAR_QUOTA_SESSIONS   1024        /* of a platform */
+#define FAR_SESSION_KEEP_US  120000000   /* without a user */
 
 struct far_session;
 struct far_session_user;
+
+/* What one platform may cost its owner; the controller's. */
+struct far_quota {
+    char platform[FAR_NAME_BYTES];
+    unsigned sessions;
+    size_t kept_bytes;
+    struct far_quota *next;
+};
 
 struct far_session_user_ops {
     /* false: not now; far_session_pump() will be called. op is valid for the
@@ -61,12 +71,13 @@ struct far_session {
 
     uint64_t incarnation; /* of the numbering */
     uint64_t epoch;
-    uint64_t next;       /* the next interrupt's number */
-    uint64_t sent;       /* the last that the user was given */
-    uint64_t acked;      /* the last that is in the guest */
-    uint64_t granted;    /* how far the user may be given */
-    uint64_t shift;      /* our number minus the device's, modulo 2^64 */
-    struct far_op *kept; /* a ring of kept_room, a power of two */
+    uint64_t next;           /* the next interrupt's number */
+    uint64_t sent;           /* the last that the user was given */
+    uint64_t acked;          /* the last that is in the guest */
+    uint64_t granted;        /* how far the user may be given */
+    uint64_t shift;          /* our number minus the device's, modulo 2^64 */
+    struct far_quota *quota; /* its platform's, or NULL */
+    struct far_op *kept;     /* a ring of kept_room, a power of two */
     uint32_t kept_room;
     bool activated, below_waits, pumping;
 

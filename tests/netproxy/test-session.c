@@ -219,6 +219,80 @@ START_TEST(what_is_kept_is_bounded_and_then_the_device_waits)
 }
 END_TEST
 
+static struct far_local_who numbered(uint32_t n)
+{
+    struct far_local_who who = who_of(1);
+
+    who.guest_devid = n;
+    return who;
+}
+
+START_TEST(one_platform_cannot_take_all_memory)
+{
+    static struct user users[160];
+    struct far_session *s = NULL;
+    struct far_error error;
+    size_t bytes = 0;
+    uint32_t i;
+
+    memset(users, 0, sizeof(users));
+    for (i = 0; i < 160; i++) {
+        struct far_local_who who = numbered(i);
+
+        users[i].user.ops = &user_ops;
+        s = far_controller_prepare(&controller, "atlas", &who, &error);
+        ck_assert_ptr_nonnull(s);
+        far_session_sit(s, &users[i].user, &who, "");
+        far_session_activate(s, 0, 0, 1);
+        far_session_go(s); /* nothing is granted: all is kept */
+    }
+    type(3000);
+    for (s = controller.sessions; s; s = s->next_session) {
+        bytes += s->kept_room * sizeof(*s->kept);
+        ck_assert_uint_ge(s->kept_room, 64);
+    }
+    ck_assert_uint_gt(bytes, FAR_QUOTA_KEPT_BYTES / 2);
+    ck_assert_uint_le(bytes,
+                      FAR_QUOTA_KEPT_BYTES + 160 * 64 * sizeof(*s->kept));
+    ck_assert_uint_eq(bytes, controller.quotas->kept_bytes);
+    /* what is taken is given back */
+    s = users[0].user.session;
+    far_session_grant(s, UINT64_MAX);
+    ck_assert_int_eq(far_session_ack(s, users[0].last), 0);
+    ck_assert_uint_lt(controller.quotas->kept_bytes, bytes);
+}
+END_TEST
+
+START_TEST(one_platform_cannot_take_all_sessions)
+{
+    static struct user users[FAR_QUOTA_SESSIONS];
+    struct far_local_who who;
+    struct far_session *s;
+    struct far_error error;
+    uint32_t i;
+
+    memset(users, 0, sizeof(users));
+    for (i = 0; i < FAR_QUOTA_SESSIONS; i++) {
+        who = numbered(i);
+        users[i].user.ops = &user_ops;
+        s = far_controller_prepare(&controller, "atlas", &who, &error);
+        ck_assert_ptr_nonnull(s);
+        far_session_sit(s, &users[i].user, &who, "");
+    }
+    who = numbered(i);
+    ck_assert_ptr_null(
+        far_controller_prepare(&controller, "atlas", &who, &error));
+    ck_assert_int_eq(error.code, -ENOSPC);
+    ck_assert_ptr_nonnull(
+        far_controller_prepare(&controller, "cygnus", &who, &error));
+    /* one that nobody uses any more makes room */
+    far_session_leave(&users[7].user);
+    ck_assert_ptr_nonnull(
+        far_controller_prepare(&controller, "atlas", &who, &error));
+    ck_assert_uint_eq(controller.session_count, FAR_QUOTA_SESSIONS + 1);
+}
+END_TEST
+
 START_TEST(only_what_was_sent_can_be_acknowledged)
 {
     static struct user u;
@@ -384,6 +458,8 @@ int main(void)
                    numbers_begin_at_one_and_what_is_not_acked_is_given_again);
     tcase_add_test(c, who_knows_no_numbering_gets_a_new_one_and_nothing_twice);
     tcase_add_test(c, what_is_kept_is_bounded_and_then_the_device_waits);
+    tcase_add_test(c, one_platform_cannot_take_all_memory);
+    tcase_add_test(c, one_platform_cannot_take_all_sessions);
     tcase_add_test(c, only_what_was_sent_can_be_acknowledged);
     tcase_add_test(c, no_more_is_given_than_was_granted);
     tcase_add_test(c, a_user_without_room_gets_the_same_one_again);
