@@ -14,7 +14,9 @@ exec {LAB_TICK}<> <(:)
 nap() { read -r -t "$1" -u "$LAB_TICK" || :; }
 
 fail() {
-    echo "$*" >"$LAB_LOGS/why"
+    local why=$* complaint
+    complaint=$(lab_complaint) && why="$why ($complaint)"
+    echo "$why" >"$LAB_LOGS/why"
     exit 1
 }
 
@@ -345,12 +347,18 @@ guest_lives() {
 # A kernel that complained, the guest's or dom0's, fails the scenario, whatever
 # else passed.
 guests_are_sound() {
+    ! lab_complaint >/dev/null || fail 'a kernel complains'
+}
+
+LAB_COMPLAINTS='WARNING:|BUG:|Oops|Call Trace|general protection|UBSAN'
+LAB_COMPLAINTS+='|unhandled keycode|Kernel panic|unable to handle'
+lab_complaint() {
     local f line
     for f in "$LAB_LOGS"/h?/console/guest-*.log "$LAB_LOGS"/h?/dom0.console; do
         [ -e "$f" ] || continue
         line=$(grep -aEm 1 "$LAB_COMPLAINTS" "$f") || continue
-        fail "${f#"$LAB_LOGS/"} holds: $line"
+        echo "${f#"$LAB_LOGS/"}: $line" | tr -d '\r'
+        return 0
     done
+    return 1
 }
-LAB_COMPLAINTS='WARNING:|BUG:|Oops|Call Trace|general protection|UBSAN'
-LAB_COMPLAINTS+='|unhandled keycode|Kernel panic|unable to handle'

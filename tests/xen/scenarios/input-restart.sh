@@ -15,6 +15,11 @@ guest_says g1 '^DEV kbd1 ' 10
 guest_hears g1 kbd0 20 call_remote
 host 1 'until_true 5 connected g1 0; until_true 5 connected g1 1'
 host 1 'front g1 0 page-gref; front g1 0 event-channel' >"$LAB_LOGS/before"
+# Whoever changes a state is seen, however short it was.
+# shellcheck disable=SC2016
+host 1 'd=/local/domain/$(xl domid g1)/device/vkbd
+    xenstore-watch "$d/0/state" "$d/1/state" >/lab/states &
+    until_true 5 grep -q /1/state /lab/states'
 
 unharmed() {
     guest_hears g1 kbd0 30 call_remote
@@ -23,6 +28,8 @@ unharmed() {
     host 1 "farside send typist text '$1'"
     guest_typed g1 kbd1 "$(keys_of "$1")" 15
     host 1 'connected g1 0 && connected g1 1'
+    [ "$(wc -l <"$LAB_LOGS/h1/states")" -eq 2 ] ||
+        fail "the guest did not stay connected: after $1 its state was written"
     host 1 'front g1 0 page-gref; front g1 0 event-channel' |
         cmp - "$LAB_LOGS/before" || fail "the guest connected anew after: $1"
     ! guest_log g1 | grep -q '^GONE' || fail "a device left after: $1"
