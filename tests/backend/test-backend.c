@@ -5,6 +5,7 @@
  * input has them. Whatever a guest does, it loses its own device at most, with
  * a reason, and the witness, another guest, goes on getting its keys.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -710,6 +711,46 @@ START_TEST(one_guest_has_at_most_64_devices_and_the_next_is_refused)
     ck_assert_uint_eq(good, 64);
     destroy(&g);
     witness_works();
+}
+END_TEST
+
+static unsigned descriptors(void)
+{
+    char path[64];
+    unsigned n = 0;
+    DIR *d;
+
+    snprintf(path, sizeof(path), "/proc/%d/fd", (int)backend);
+    d = opendir(path);
+    ck_assert_ptr_nonnull(d);
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+/* The simulator's library keeps up to 64 pipes of guests that are gone. */
+#define KEPT 64u
+
+START_TEST(attack_63_guests_that_come_and_go_leave_nothing)
+{
+    unsigned before = 0;
+
+    for (unsigned i = 0; i < 2 * KEPT; i++) {
+        struct guest g = guest("g", LINE("kbd0"));
+
+        connect_front(&g, 0);
+        type("kbd0", 30);
+        if (i & 1) /* with events that it has not taken */
+            ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+        if (i & 2)
+            stop_front(&g);
+        destroy(&g);
+        if (i == 3)
+            before = descriptors();
+    }
+    witness_works();
+    ck_assert_uint_le(descriptors(), before + KEPT);
 }
 END_TEST
 
@@ -1627,6 +1668,7 @@ int main(int argc, char **argv)
         kind_vkbd_is_left_alone_unless_it_has_an_address,
         kind_vkbd_with_an_address_and_no_device_model_is_served,
         restart_and_every_way_of_a_front_ends_with_keys,
+        attack_63_guests_that_come_and_go_leave_nothing,
         save_and_restore_gets_keys_again_and_stays_absolute,
         a_front_that_looks_by_itself_is_not_notified,
         the_control_socket_says_what_is_wrong_with_a_request,
