@@ -10,11 +10,9 @@
 #include "devices/device.h"
 #include "netproxy/link.h"
 
-#define FAR_REMOTE_WINDOW  128       /* interrupts on their way at most */
-#define FAR_REMOTE_KEEP_US 120000000 /* without a user; as long as the owner \
-                                      */
-#define FAR_REMOTE_GONE_MAX 256 /* detached, and the owner does not know yet \
-                                 */
+#define FAR_REMOTE_WINDOW   128       /* interrupts on their way at most */
+#define FAR_REMOTE_KEEP_US  120000000 /* without a user; as the owner does */
+#define FAR_REMOTE_GONE_MAX 256       /* detached; the owner is to be told */
 
 enum far_remote_phase {
     FAR_REMOTE_IDLE, /* the link is down */
