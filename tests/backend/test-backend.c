@@ -639,8 +639,8 @@ START_TEST(the_control_socket_says_what_is_wrong_with_a_request)
         "{\"request\":\"send\",\"device\":\"none\",\"events\":[]}",
         "{\"request\":\"send\",\"device\":\"a b\",\"events\":[]}",
         "{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{}]}",
-        "{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{\"type\":"
-        "\"key\",\"code\":70000,\"value\":1}]}",
+        ("{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{\"type\":"
+         "\"key\",\"code\":70000,\"value\":1}]}"),
         "{\"request\":7}",
     };
 
