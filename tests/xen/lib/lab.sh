@@ -226,7 +226,8 @@ guest_new() {
     done | tr -d '\r'
 }
 
-guest_said() { guest_new "$1" | grep -Eq -- "$2"; }
+# No grep -q: it would leave before the others of the pipe are done.
+guest_said() { [ "$(guest_new "$1" | grep -Ec -- "$2")" != 0 ]; }
 
 # guest_says NAME REGEX SECONDS: since the mark, or within that time
 guest_says() {

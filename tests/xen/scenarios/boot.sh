@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv pvh
-# core: pv pvh
 # A guest of each kind boots and speaks; the lab itself works.
 boot_hosts 1
 guest 1 g1

@@ -3,7 +3,7 @@
 # core: pvh
 # Keyboards come to and leave a running guest, by xl and by farside, one and
 # many; each types while it is there.
-many=12
+many=8
 boot_hosts 1
 {
     printf '[platform]\nname = atlas\n'
