@@ -15,7 +15,7 @@ core_libcore_a_SOURCES = \
 	core/local.c core/local.h \
 	core/log.c core/log.h \
 	core/loop.c core/loop.h \
-	core/op.c core/op.h \
+	core/block.c core/block.h core/op.c core/op.h \
 	core/shring.c core/shring.h \
 	core/status.c core/status.h \
 	core/uuid.c core/uuid.h

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The names of the device classes. What an op holds stands in core/op.h.
+ * The names of the device classes, and what repeating an op means. What an op
+ * holds stands in core/op.h.
  */
 #include "core/op.h"
+#include "core/block.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -26,4 +28,14 @@ enum far_class far_class_from_name(const char *name)
         if (strcmp(name, names[i]) == 0)
             return (enum far_class)i;
     return FAR_CLASS_NONE;
+}
+
+enum far_repeat far_op_repeat(uint16_t opcode)
+{
+    switch (FAR_OPCODE_CLASS(opcode)) {
+    case FAR_CLASS_BLOCK:
+        return far_block_repeat(opcode);
+    default:
+        return (opcode & 0xff) == 0 ? FAR_REPEATABLE : FAR_AT_MOST_ONCE;
+    }
 }

@@ -34,7 +34,15 @@ enum far_class {
 /* Of every class: nothing is done, and said to be done. Repeatable. */
 #define FAR_OP_NOP(class) FAR_OPCODE(class, 0)
 
-/* What repeating an op means, after a loss (DESIGN.md, surviving). */
+/* Which way the payload goes: with the request, or with the answer (then the
+ * request's payload_bytes is the room for it). At most one of them. Where it
+ * lies: in a function call at `payload` (devices/device.h), in shared memory in
+ * the arena at its slot's place (core/local.h), on the wire behind the op. */
+#define FAR_OP_SENDS       0x0001
+#define FAR_OP_RECEIVES    0x0002
+#define FAR_OP_PAYLOAD_MAX (1u << 20)
+
+/* What repeating an op means, after a loss (docs/PROTOCOL.md, sessions). */
 enum far_repeat {
     FAR_REPEATABLE,   /* doing it twice is as doing it once */
     FAR_RECORDED,     /* effect and answer are committed together */
@@ -49,12 +57,17 @@ struct far_op {
                                attachment, from 1, without gaps */
     uint32_t slot;          /* given by the backend; 0 in interrupts */
     uint16_t opcode;        /* FAR_OPCODE() */
-    uint16_t flags;         /* none yet: 0, and ignored */
+    uint16_t flags;         /* FAR_OP_SENDS, FAR_OP_RECEIVES; others are 0,
+                               and ignored */
     int32_t status;         /* 0 or a negative errno; 0 in requests */
-    uint32_t payload_bytes; /* in the arena or behind the frame */
+    uint32_t payload_bytes; /* of the payload, wherever it is; in an answer
+                               of one that receives: how many have come */
     uint8_t args[FAR_OP_ARGS_BYTES];
 };
 static_assert(sizeof(struct far_op) == 64, "an op is 64 bytes, everywhere");
+
+/* By the class's header; FAR_AT_MOST_ONCE for an opcode that nobody knows. */
+enum far_repeat far_op_repeat(uint16_t opcode);
 
 const char *far_class_name(enum far_class class);
 /* FAR_CLASS_NONE if there is no such class. */

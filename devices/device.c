@@ -15,14 +15,15 @@
 
 /* ---- layers ---- */
 
-enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op)
+enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
+                                  void *payload)
 {
     for (struct far_layer *l = top; l; l = l->below) {
         enum far_verdict verdict;
 
         if (!l->ops->submit)
             continue;
-        verdict = l->ops->submit(l, op);
+        verdict = l->ops->submit(l, op, payload);
         if (verdict == FAR_PASS) {
             l->counters.passed++;
             continue;
@@ -35,6 +36,14 @@ enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op)
     }
     op->status = -EOPNOTSUPP;
     return FAR_DONE;
+}
+
+void *far_layer_place(struct far_layer *top, uint32_t slot, uint32_t bytes)
+{
+    for (struct far_layer *l = top; l; l = l->below)
+        if (l->ops->place)
+            return l->ops->place(l, slot, bytes);
+    return NULL;
 }
 
 void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
@@ -163,8 +172,10 @@ static void seat_unlink(struct far_seat *seat)
         seat->next->prev = seat->prev;
 }
 
-static enum far_verdict seat_submit(struct far_layer *layer, struct far_op *op)
+static enum far_verdict seat_submit(struct far_layer *layer, struct far_op *op,
+                                    void *payload)
 {
+    (void)payload;
     if (layer->below)
         return FAR_PASS;
     op->status = -ENODEV;

@@ -35,7 +35,16 @@ struct far_layer_ops {
     const char *name;
     /* Downwards; called by the layer above, through far_layer_*(). A NULL
      * member means: hand it to the layer below. */
-    enum far_verdict (*submit)(struct far_layer *layer, struct far_op *op);
+    /* payload: op->payload_bytes of memory, the submitter's, that stay in place
+     * until the op is done: what is sent, or room for what is received (then
+     * the answer's payload_bytes says how many came). NULL if there is none. */
+    enum far_verdict (*submit)(struct far_layer *layer, struct far_op *op,
+                               void *payload);
+    /* Where the payload of an op in this slot had best lie, so that nobody
+     * need copy it: that many bytes of memory shared with the process behind,
+     * or NULL: anywhere. A layer that looks at payloads need not have it. Valid
+     * until the layer's state says gone, or it is closed. */
+    void *(*place)(struct far_layer *layer, uint32_t slot, uint32_t bytes);
     /* The guest's front is there; received and incarnation say how far its
      * ring had got (both 0: new). Idempotent. */
     void (*activate)(struct far_layer *layer, uint64_t incarnation,
@@ -83,7 +92,9 @@ struct far_layer {
 };
 
 /* For use by neighbours: follow NULL members, count. */
-enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op);
+enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
+                                  void *payload);
+void *far_layer_place(struct far_layer *top, uint32_t slot, uint32_t bytes);
 void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
                         uint64_t received);
 void far_layer_ack(struct far_layer *layer, uint64_t sequence);

@@ -284,8 +284,10 @@ static void fast_state(struct far_layer *layer, enum far_device_state state,
     drain(f);
 }
 
-static enum far_verdict fast_submit(struct far_layer *layer, struct far_op *op)
+static enum far_verdict fast_submit(struct far_layer *layer, struct far_op *op,
+                                    void *payload)
 {
+    (void)payload;
     (void)layer;
     if (op->opcode != FAR_OP_NOP(FAR_CLASS_INPUT))
         return FAR_PASS;

@@ -30,8 +30,10 @@ static bool unlucky(struct error_filter *f)
     return f->random % 10000 < f->rate;
 }
 
-static enum far_verdict error_submit(struct far_layer *layer, struct far_op *op)
+static enum far_verdict error_submit(struct far_layer *layer, struct far_op *op,
+                                     void *payload)
 {
+    (void)payload;
     struct error_filter *f = (struct error_filter *)layer;
 
     if (!unlucky(f))

@@ -73,8 +73,10 @@ static void say(struct log_filter *f, const char *text)
                     f->guest, text);
 }
 
-static enum far_verdict log_submit(struct far_layer *layer, struct far_op *op)
+static enum far_verdict log_submit(struct far_layer *layer, struct far_op *op,
+                                   void *payload)
 {
+    (void)payload;
     char text[120];
 
     describe(op, text, sizeof(text));

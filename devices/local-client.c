@@ -869,8 +869,10 @@ static void sync_later(struct far_local_client *c)
 
 /* ---- the layer ---- */
 
-static enum far_verdict use_submit(struct far_layer *layer, struct far_op *op)
+static enum far_verdict use_submit(struct far_layer *layer, struct far_op *op,
+                                   void *payload)
 {
+    (void)payload;
     struct use *u = (struct use *)layer;
 
     if (!u->client || op->payload_bytes) {

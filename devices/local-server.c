@@ -375,7 +375,7 @@ static unsigned drain(struct attachment *a)
         a->has_held = false;
         op = a->held;
         a->executing++;
-        switch (far_layer_submit(a->layer.below, &op)) {
+        switch (far_layer_submit(a->layer.below, &op, NULL)) {
         case FAR_FULL:
             a->has_held = true;
             a->executing--;

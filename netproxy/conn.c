@@ -212,7 +212,7 @@ void far_conn_send(struct far_conn *c, struct far_wire_header *header,
 int far_conn_send_op(struct far_conn *c, struct far_wire_header *header,
                      const struct far_op *op, const void *payload)
 {
-    size_t bytes = far_wire_op_bytes(op);
+    size_t bytes = far_wire_op_bytes(header, op);
     uint8_t *room;
 
     if (c->state != FAR_CONN_UP)

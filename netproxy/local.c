@@ -67,8 +67,10 @@ static const struct far_session_user_ops use_ops = {
     .lost = use_lost,
 };
 
-static enum far_verdict layer_submit(struct far_layer *layer, struct far_op *op)
+static enum far_verdict layer_submit(struct far_layer *layer, struct far_op *op,
+                                     void *payload)
 {
+    (void)payload;
     struct far_local_use *u = of_layer(layer);
 
     if (op->slot >= FAR_WIRE_SLOTS_MAX || !u->user.session) {

@@ -43,7 +43,9 @@ NETPROXY_GOLDEN = \
 	tests/netproxy/golden/hello.bin tests/netproxy/golden/interrupt.bin \
 	tests/netproxy/golden/op.bin tests/netproxy/golden/prepare.bin \
 	tests/netproxy/golden/prepared.bin tests/netproxy/golden/refused.bin \
-	tests/netproxy/golden/state.bin
+	tests/netproxy/golden/state.bin tests/netproxy/golden/data.bin \
+	tests/netproxy/golden/subscribe.bin tests/netproxy/golden/announce.bin \
+	tests/netproxy/golden/notify.bin tests/netproxy/golden/notified.bin
 EXTRA_DIST += $(NETPROXY_GOLDEN)
 
 if HAVE_CHECK

@@ -412,8 +412,9 @@ void far_remote_room(struct far_remote *r)
 /* The layer. */
 
 static enum far_verdict remote_submit(struct far_layer *layer,
-                                      struct far_op *op)
+                                      struct far_op *op, void *payload)
 {
+    (void)payload;
     struct far_remote *r = of_layer(layer);
     uint64_t bit;
 

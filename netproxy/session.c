@@ -151,7 +151,7 @@ static void execute(struct far_session *s, struct far_session_slot *slot)
     struct far_op op = slot->op;
 
     slot->state = FAR_SLOT_EXECUTING;
-    switch (far_layer_submit(s->layer.below, &op)) {
+    switch (far_layer_submit(s->layer.below, &op, NULL)) {
     case FAR_DONE:
         finish(s, slot, &op);
         break;

@@ -33,6 +33,14 @@ static const struct {
     [FAR_WIRE_CANCEL] = { "cancel", sizeof(struct far_wire_cancel), true },
     [FAR_WIRE_DETACH] = { "detach", 0, true },
     [FAR_WIRE_STATE] = { "state", sizeof(struct far_wire_state), true },
+    [FAR_WIRE_DATA] = { "data", sizeof(struct far_wire_data), true },
+    [FAR_WIRE_SUBSCRIBE] = { "subscribe", sizeof(struct far_wire_subscribe),
+                             false },
+    [FAR_WIRE_ANNOUNCE] = { "announce", sizeof(struct far_wire_announce),
+                            false },
+    [FAR_WIRE_NOTIFY] = { "notify", sizeof(struct far_wire_notify), false },
+    [FAR_WIRE_NOTIFIED] = { "notified", sizeof(struct far_wire_notified),
+                            false },
 };
 
 const char *far_wire_type_name(unsigned type, char room[16])
@@ -116,6 +124,8 @@ static void take_text(char *out, const uint8_t *in, size_t bytes)
 static int take_options(struct far_wire_frame *frame, const uint8_t *data,
                         size_t bytes, struct far_error *error)
 {
+    frame->options = data;
+    frame->options_bytes = bytes;
     while (bytes >= 8) { /* both are multiples of 8 */
         struct far_wire_option option;
         size_t whole;
@@ -127,12 +137,32 @@ static int take_options(struct far_wire_frame *frame, const uint8_t *data,
                              "an option is longer than its frame");
         if (option.type == FAR_WIRE_OPTION_TEXT)
             take_text(frame->text, data + sizeof(option), option.bytes);
-        else if (option.type & FAR_WIRE_OPTION_MUST)
+        else if ((option.type & FAR_WIRE_OPTION_MUST) &&
+                 (option.type & ~FAR_WIRE_OPTION_MUST) >= FAR_WIRE_OPTIONS)
             frame->refused = true;
         data += whole;
         bytes -= whole;
     }
     return 0;
+}
+
+const uint8_t *far_wire_option(const struct far_wire_frame *frame,
+                               uint16_t type, size_t *bytes)
+{
+    const uint8_t *at = frame->options, *end = at + frame->options_bytes;
+
+    while (at && end - at >= 8) { /* take_options() has seen that they fit */
+        struct far_wire_option option;
+
+        memcpy(&option, at, sizeof(option));
+        if ((option.type & ~FAR_WIRE_OPTION_MUST) == type) {
+            *bytes = option.bytes;
+            return at + sizeof(option);
+        }
+        at += pad8(sizeof(option) + option.bytes);
+    }
+    *bytes = 0;
+    return NULL;
 }
 
 /* A field of fixed length that holds a name: terminated, zeros behind. */
@@ -194,6 +224,29 @@ static int check_body(struct far_wire_frame *f, struct far_error *error)
         if (!FAR_OPCODE_IS_INTERRUPT(f->op.opcode) || !f->op.sequence)
             return far_error(error, -EPROTO, "an interrupt that is none");
         break;
+    case FAR_WIRE_DATA:
+        if (f->data.slot >= FAR_WIRE_SLOTS_MAX || !f->data.bytes ||
+            f->data.offset_bytes > FAR_OP_PAYLOAD_MAX ||
+            f->data.bytes > FAR_OP_PAYLOAD_MAX - f->data.offset_bytes)
+            return far_error(error, -EPROTO, "a piece that is none");
+        break;
+    case FAR_WIRE_ANNOUNCE:
+        if (!name_field(f->announce.device, FAR_NAME_BYTES, false) ||
+            f->announce.state > 1)
+            return far_error(error, -EPROTO, "an announcement of nothing");
+        break;
+    case FAR_WIRE_NOTIFY:
+        if (!name_field(f->notify.device, FAR_NAME_BYTES, false) ||
+            !string_field(f->notify.guest_name, FAR_NAME_BYTES) ||
+            !FAR_OPCODE_IS_INTERRUPT(f->notify.op.opcode) ||
+            f->notify.op.payload_bytes || !f->notify.sequence)
+            return far_error(error, -EPROTO, "a notice that is none");
+        break;
+    case FAR_WIRE_NOTIFIED:
+        if (f->notified.status > 0)
+            return far_error(error, -EPROTO, "a %s with status %d", type,
+                             f->notified.status);
+        break;
     case FAR_WIRE_PREPARED:
         if (f->prepared.status > 0)
             return far_error(error, -EPROTO, "a %s with status %d", type,
@@ -225,6 +278,9 @@ int far_wire_decode(struct far_wire_frame *f, const uint8_t *data, size_t bytes,
     memcpy(&f->header, data, sizeof(f->header));
     f->refused = false;
     f->payload = NULL;
+    f->payload_bytes = 0;
+    f->options = NULL;
+    f->options_bytes = 0;
     f->text[0] = 0;
     f->known = f->header.type > 0 && f->header.type < FAR_WIRE_TYPES;
     if (!f->header.type)
@@ -246,12 +302,20 @@ int far_wire_decode(struct far_wire_frame *f, const uint8_t *data, size_t bytes,
     memcpy(f->fixed, data + FAR_WIRE_HEADER_BYTES, fixed);
     used = FAR_WIRE_HEADER_BYTES + fixed;
     if (f->header.type >= FAR_WIRE_OP && f->header.type <= FAR_WIRE_INTERRUPT) {
-        if (pad8(f->op.payload_bytes) > bytes - used)
+        if (f->op.payload_bytes > FAR_OP_PAYLOAD_MAX)
+            return far_error(error, -EPROTO, "a payload of %u bytes",
+                             f->op.payload_bytes);
+        f->payload_bytes = far_wire_op_payload(&f->header, &f->op);
+    } else if (f->header.type == FAR_WIRE_DATA) {
+        f->payload_bytes = f->data.bytes;
+    }
+    if (f->payload_bytes) {
+        if (pad8(f->payload_bytes) > bytes - used)
             return far_error(error, -EPROTO,
-                             "a payload of %u bytes in a frame of %zu",
-                             f->op.payload_bytes, bytes);
+                             "a payload of %zu bytes in a frame of %zu",
+                             f->payload_bytes, bytes);
         f->payload = data + used;
-        used += pad8(f->op.payload_bytes);
+        used += pad8(f->payload_bytes);
     }
     if (used < bytes) {
         int rc = take_options(f, data + used, bytes - used, error);
@@ -290,11 +354,42 @@ size_t far_wire_encode(uint8_t *out, size_t room,
     return bytes;
 }
 
+size_t far_wire_add_option(uint8_t *out, size_t room, uint16_t type,
+                           const void *value, size_t bytes)
+{
+    struct far_wire_option option = { type, (uint16_t)bytes };
+    uint32_t length;
+    size_t more = FAR_WIRE_OPTION_ROOM(bytes);
+
+    memcpy(&length, out, sizeof(length));
+    if (bytes > UINT16_MAX || length > room || more > room - length)
+        return 0;
+    memset(out + length, 0, more);
+    memcpy(out + length, &option, sizeof(option));
+    memcpy(out + length + sizeof(option), value, bytes);
+    length += (uint32_t)more;
+    memcpy(out, &length, sizeof(length));
+    return length;
+}
+
+uint32_t far_wire_op_payload(const struct far_wire_header *header,
+                             const struct far_op *op)
+{
+    uint16_t way = header->type == FAR_WIRE_OP ? FAR_OP_SENDS : FAR_OP_RECEIVES;
+
+    if (header->type == FAR_WIRE_INTERRUPT)
+        return op->payload_bytes;
+    if ((header->flags & FAR_WIRE_PIECES) || !(op->flags & way))
+        return 0;
+    return op->payload_bytes;
+}
+
 size_t far_wire_encode_op(uint8_t *out, size_t room,
                           struct far_wire_header *header,
                           const struct far_op *op, const void *payload)
 {
-    size_t bytes = far_wire_op_bytes(op);
+    size_t bytes = far_wire_op_bytes(header, op);
+    uint32_t payload_bytes = far_wire_op_payload(header, op);
     uint8_t *at = out + FAR_WIRE_HEADER_BYTES + sizeof(*op);
 
     if (bytes > room)
@@ -302,10 +397,9 @@ size_t far_wire_encode_op(uint8_t *out, size_t room,
     header->bytes = (uint32_t)bytes;
     memcpy(out, header, FAR_WIRE_HEADER_BYTES);
     memcpy(out + FAR_WIRE_HEADER_BYTES, op, sizeof(*op));
-    if (op->payload_bytes) {
-        memcpy(at, payload, op->payload_bytes);
-        memset(at + op->payload_bytes, 0,
-               pad8(op->payload_bytes) - op->payload_bytes);
+    if (payload_bytes) {
+        memcpy(at, payload, payload_bytes);
+        memset(at + payload_bytes, 0, pad8(payload_bytes) - payload_bytes);
     }
     return bytes;
 }

@@ -49,12 +49,21 @@ enum far_wire_type {
     FAR_WIRE_CANCEL = 12,
     FAR_WIRE_DETACH = 13,
     FAR_WIRE_STATE = 14,
-    FAR_WIRE_TYPES /* first unknown one */
+    FAR_WIRE_DATA = 15,      /* a piece of an op's or a feedback's payload */
+    FAR_WIRE_SUBSCRIBE = 16, /* client: tell me of devices that come and go */
+    FAR_WIRE_ANNOUNCE = 17,  /* server */
+    FAR_WIRE_NOTIFY = 18,    /* server: an interrupt for a guest that need not
+                                have attached anything */
+    FAR_WIRE_NOTIFIED = 19,  /* client: what became of it */
+    FAR_WIRE_TYPES           /* first unknown one */
 };
 
 /* Header flag: who does not know this type answers with an ERROR frame (and
  * skips it all the same). Other bits are ignored. */
 #define FAR_WIRE_MUST 0x80
+/* Header flag of OP and FEEDBACK: the payload came before, in DATA frames on
+ * the same connection; none is behind this op. */
+#define FAR_WIRE_PIECES 0x01
 
 struct far_wire_header {
     uint32_t bytes; /* of the frame with this header; a multiple of 8 */
@@ -164,13 +173,67 @@ struct far_wire_state {
 };
 static_assert(sizeof(struct far_wire_state) == 56, "");
 
+struct far_wire_data {
+    uint64_t sequence; /* of the op */
+    uint32_t slot;
+    uint32_t offset_bytes; /* of this piece in the op's payload */
+    uint32_t bytes;        /* of payload behind this */
+    uint32_t reserved;
+};
+static_assert(sizeof(struct far_wire_data) == 24, "");
+
+struct far_wire_subscribe {
+    uint64_t classes; /* bit 1 << enum far_class; 0: of none any more */
+};
+static_assert(sizeof(struct far_wire_subscribe) == 8, "");
+
+#define FAR_WIRE_ANNOUNCE_FREE      1 /* nobody has it, or it can be shared */
+#define FAR_WIRE_ANNOUNCE_EXCLUSIVE 2
+#define FAR_WIRE_ANNOUNCE_READ_ONLY 4
+struct far_wire_announce {
+    uint32_t class;
+    uint32_t state; /* enum far_device_state; gone, or there */
+    uint32_t flags;
+    uint32_t reserved;
+    char device[FAR_NAME_BYTES];
+    uint8_t props[32];
+};
+static_assert(sizeof(struct far_wire_announce) == 112, "");
+
+struct far_wire_notify {
+    uint64_t sequence; /* from 1, of this sender's instance */
+    uint8_t guest_uuid[16];
+    uint8_t generation[16];          /* zeros: of whichever lives now */
+    char guest_name[FAR_NAME_BYTES]; /* if guest_uuid is zeros */
+    char device[FAR_NAME_BYTES];     /* that sends it */
+    struct far_op op;                /* the interrupt */
+};
+static_assert(sizeof(struct far_wire_notify) == 232, "");
+
+struct far_wire_notified {
+    uint64_t sequence;
+    int32_t status; /* 0: it is in the guest's ring and in the journal */
+    uint32_t reserved;
+};
+static_assert(sizeof(struct far_wire_notified) == 16, "");
+
 /* Behind a body's fixed part: options, each padded to 8 bytes. */
 struct far_wire_option {
     uint16_t type;  /* FAR_WIRE_OPTION_… */
     uint16_t bytes; /* of the value, without this header and the padding */
 };
-#define FAR_WIRE_OPTION_PAD  0
-#define FAR_WIRE_OPTION_TEXT 1 /* words for a person, UTF-8 */
+#define FAR_WIRE_OPTION_PAD         0
+#define FAR_WIRE_OPTION_TEXT        1 /* words for a person, UTF-8 */
+#define FAR_WIRE_OPTION_VISITED     2 /* prepare: name[64] of each netproxy */
+#define FAR_WIRE_OPTION_ORIGIN      3 /* prepare: name[64], whose guest it is */
+#define FAR_WIRE_OPTION_CHALLENGE   4 /* prepared: the owner's nonce, expiry */
+#define FAR_WIRE_OPTION_SIGNATURE   5 /* prepare: the origin's, for the owner */
+#define FAR_WIRE_OPTION_CERTIFICATE 6 /* prepare: the origin's, DER */
+#define FAR_WIRE_OPTION_TIMES       7 /* sampled: where the time went */
+#define FAR_WIRE_OPTION_WANT        8 /* prepare: properties of any device */
+#define FAR_WIRE_OPTION_LIMITS      9 /* prepare, prepared: slots, payload */
+#define FAR_WIRE_OPTION_DEVICE      10 /* prepared: name[64], the chosen one */
+#define FAR_WIRE_OPTIONS            32 /* known ones are below */
 #define FAR_WIRE_OPTION_MUST \
     0x8000 /* bit: unknown, it makes its frame refused */
 
@@ -180,7 +243,7 @@ struct far_wire_frame {
     bool known;   /* false: of an unknown type, only the header is set */
     bool refused; /* has an option that must be understood, and was not */
     union {
-        uint8_t fixed[176];
+        uint8_t fixed[232];
         struct far_wire_hello hello;
         struct far_wire_error error;
         struct far_wire_heartbeat heartbeat;
@@ -191,8 +254,16 @@ struct far_wire_frame {
         struct far_op op; /* OP, FEEDBACK, INTERRUPT */
         struct far_wire_cancel cancel;
         struct far_wire_state state;
+        struct far_wire_data data;
+        struct far_wire_subscribe subscribe;
+        struct far_wire_announce announce;
+        struct far_wire_notify notify;
+        struct far_wire_notified notified;
     };
-    const uint8_t *payload;         /* of an op; points into the data */
+    const uint8_t *payload; /* of an op or piece; points into the data */
+    size_t payload_bytes;   /* that are in this frame */
+    const uint8_t *options; /* point into the data; far_wire_option() */
+    size_t options_bytes;
     char text[FAR_WIRE_TEXT_BYTES]; /* "" if there is none; printable */
 };
 
@@ -205,6 +276,11 @@ int far_wire_next(const uint8_t *data, size_t bytes, uint32_t frame_max,
 int far_wire_decode(struct far_wire_frame *frame, const uint8_t *data,
                     size_t bytes, struct far_error *error);
 
+/* The value of the first option of that type, or NULL; not of text. Only its
+ * length is sure: what it holds must be checked. */
+const uint8_t *far_wire_option(const struct far_wire_frame *frame,
+                               uint16_t type, size_t *bytes);
+
 /* Writes a frame; header's bytes is set here. fixed: the type's struct. text
  * may be NULL; too long a one is cut. Length, or 0 if room is too small:
  * FAR_WIRE_ROOM(fixed_bytes) is always enough. */
@@ -213,14 +289,24 @@ int far_wire_decode(struct far_wire_frame *frame, const uint8_t *data,
 size_t far_wire_encode(uint8_t *out, size_t room,
                        struct far_wire_header *header, const void *fixed,
                        size_t fixed_bytes, const char *text);
-/* An op with its payload (op->payload_bytes of it). */
+/* Adds an option to a frame that stands at out, and corrects its length; the
+ * new length, or 0 if room is too small (nothing has changed then). */
+#define FAR_WIRE_OPTION_ROOM(bytes) ((4 + (size_t)(bytes) + 7) & ~(size_t)7)
+size_t far_wire_add_option(uint8_t *out, size_t room, uint16_t type,
+                           const void *value, size_t bytes);
+/* An op, feedback (by header->type) or interrupt with the payload that it has
+ * in its frame; payload may be NULL if that is none. */
 size_t far_wire_encode_op(uint8_t *out, size_t room,
                           struct far_wire_header *header,
                           const struct far_op *op, const void *payload);
-static inline size_t far_wire_op_bytes(const struct far_op *op)
+/* How much of op's payload stands in a frame with that header. */
+uint32_t far_wire_op_payload(const struct far_wire_header *header,
+                             const struct far_op *op);
+static inline size_t far_wire_op_bytes(const struct far_wire_header *header,
+                                       const struct far_op *op)
 {
     return FAR_WIRE_HEADER_BYTES + sizeof(*op) +
-           (((size_t)op->payload_bytes + 7) & ~(size_t)7);
+           (((size_t)far_wire_op_payload(header, op) + 7) & ~(size_t)7);
 }
 
 /* The version that two hellos agree on, or -EPROTONOSUPPORT. */

@@ -478,7 +478,7 @@ START_TEST(error_fails_ops)
     load("[device k]\ntype = virtual\n"
          "[device e]\ntype = error\nbehind = k\nevery = 1\n");
     p = use_active("e");
-    ck_assert_int_eq(far_layer_submit(p->layer.below, &op), FAR_DONE);
+    ck_assert_int_eq(far_layer_submit(p->layer.below, &op, NULL), FAR_DONE);
     ck_assert_int_eq(op.status, -EIO);
     port_free(p);
 }

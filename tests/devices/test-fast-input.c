@@ -527,10 +527,10 @@ START_TEST(the_empty_op_is_answered_here)
     struct far_op op = { .opcode = FAR_OP_NOP(FAR_CLASS_INPUT), .status = 9 };
 
     begin(UINT64_MAX, UINT64_MAX);
-    ck_assert_int_eq(far_layer_submit(fast, &op), FAR_DONE);
+    ck_assert_int_eq(far_layer_submit(fast, &op, NULL), FAR_DONE);
     ck_assert_int_eq(op.status, 0);
     op.opcode = FAR_OPCODE(FAR_CLASS_INPUT, 1);
-    ck_assert_int_eq(far_layer_submit(fast, &op), FAR_DONE);
+    ck_assert_int_eq(far_layer_submit(fast, &op, NULL), FAR_DONE);
     ck_assert_int_lt(op.status, 0);
     end();
 }

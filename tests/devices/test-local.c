@@ -844,7 +844,7 @@ START_TEST(an_op_that_was_under_way_is_sent_again_and_completed_once)
 
     send_raw(fake.fd, &activated, sizeof(activated));
     turn_for(loop, 5000);
-    ck_assert_int_eq(far_layer_submit(p->layer.below, &op), FAR_LATER);
+    ck_assert_int_eq(far_layer_submit(p->layer.below, &op, NULL), FAR_LATER);
     turn_for(loop, 2000);
     ck_assert_int_eq(far_shring_get(&fake.shm.down, &got), 1);
     ck_assert_uint_eq(got.slot, 4);
@@ -1159,8 +1159,10 @@ struct later {
 };
 static struct later later;
 
-static enum far_verdict later_submit(struct far_layer *layer, struct far_op *op)
+static enum far_verdict later_submit(struct far_layer *layer, struct far_op *op,
+                                     void *payload)
 {
+    (void)payload;
     (void)layer;
     ck_assert_uint_lt(later.submitted, 128);
     later.ops[later.submitted++] = *op;

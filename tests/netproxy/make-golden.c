@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "core/input.h"
+#include "core/local.h"
 #include "tests/netproxy/golden.h"
 
 static void fill(void *out, size_t bytes, uint8_t first)
@@ -21,7 +22,8 @@ static struct far_wire_header header_of(uint8_t type)
         .type = type,
         .lane = FAR_WIRE_LANE_CONTROL,
         .hops = FAR_WIRE_HOPS,
-        .handle = type > FAR_WIRE_HEARTBEAT ? 7 : 0,
+        .handle =
+            type > FAR_WIRE_HEARTBEAT && type < FAR_WIRE_SUBSCRIBE ? 7 : 0,
         .credit =
             type == FAR_WIRE_ACTIVATE || type == FAR_WIRE_ACK ? 0x1080u : 0,
         .time_ns = 0x0102030405060708u,
@@ -140,6 +142,7 @@ static size_t op(uint8_t *out, size_t room)
     struct far_op o = op_of(FAR_OP_NOP(FAR_CLASS_INPUT));
 
     o.slot = 5;
+    o.flags = FAR_OP_SENDS;
     o.payload_bytes = 11;
     return far_wire_encode_op(out, room, &h, &o, "hello world");
 }
@@ -194,6 +197,61 @@ static size_t state(uint8_t *out, size_t room)
     return fixed(out, room, FAR_WIRE_STATE, &b, sizeof(b), "kbd0: unplugged");
 }
 
+static size_t data(uint8_t *out, size_t room)
+{
+    struct far_wire_data b = {
+        .sequence = 0x1001, .slot = 5, .offset_bytes = 65536, .bytes = 11
+    };
+    uint8_t body[sizeof(b) + 16] = { 0 };
+
+    memcpy(body, &b, sizeof(b));
+    memcpy(body + sizeof(b), "hello world", 11);
+    return fixed(out, room, FAR_WIRE_DATA, body, sizeof(body), NULL);
+}
+
+static size_t subscribe(uint8_t *out, size_t room)
+{
+    struct far_wire_subscribe b = { .classes = 1u << FAR_CLASS_INPUT };
+
+    return fixed(out, room, FAR_WIRE_SUBSCRIBE, &b, sizeof(b), NULL);
+}
+
+static size_t announce(uint8_t *out, size_t room)
+{
+    struct far_wire_announce b = { .class = FAR_CLASS_INPUT,
+                                   .state = FAR_DEVICE_READY,
+                                   .flags = FAR_WIRE_ANNOUNCE_FREE |
+                                            FAR_WIRE_ANNOUNCE_EXCLUSIVE,
+                                   .device = "kbd0" };
+
+    fill(b.props, sizeof(b.props), 0x50);
+    return fixed(out, room, FAR_WIRE_ANNOUNCE, &b, sizeof(b), NULL);
+}
+
+static size_t notify(uint8_t *out, size_t room)
+{
+    struct far_wire_notify b = { .sequence = 9,
+                                 .guest_name = "web server",
+                                 .device = "kbd0",
+                                 .op = op_of(FAR_INPUT_EVENT) };
+    struct far_input_event e = { .type = FAR_INPUT_KEY,
+                                 .code = 30,
+                                 .value = 1 };
+
+    fill(b.guest_uuid, sizeof(b.guest_uuid), 0x30);
+    fill(b.generation, sizeof(b.generation), 0x40);
+    memcpy(b.op.args, &e, sizeof(e));
+    return fixed(out, room, FAR_WIRE_NOTIFY, &b, sizeof(b), NULL);
+}
+
+static size_t notified(uint8_t *out, size_t room)
+{
+    struct far_wire_notified b = { .sequence = 9, .status = -3 };
+
+    return fixed(out, room, FAR_WIRE_NOTIFIED, &b, sizeof(b),
+                 "no such guest lives here");
+}
+
 const struct golden golden_frames[] = {
     { "hello", FAR_WIRE_HELLO, hello },
     { "error", FAR_WIRE_ERROR, error },
@@ -210,6 +268,11 @@ const struct golden golden_frames[] = {
     { "cancel", FAR_WIRE_CANCEL, cancel },
     { "detach", FAR_WIRE_DETACH, detach },
     { "state", FAR_WIRE_STATE, state },
+    { "data", FAR_WIRE_DATA, data },
+    { "subscribe", FAR_WIRE_SUBSCRIBE, subscribe },
+    { "announce", FAR_WIRE_ANNOUNCE, announce },
+    { "notify", FAR_WIRE_NOTIFY, notify },
+    { "notified", FAR_WIRE_NOTIFIED, notified },
     { NULL, 0, NULL },
 };
 

@@ -141,7 +141,7 @@ START_TEST(an_empty_op_is_answered_from_afar)
     start_both();
     guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
     guest_wait_ready(&guest);
-    ck_assert_int_eq(far_layer_submit(guest.layer.below, &op), FAR_LATER);
+    ck_assert_int_eq(far_layer_submit(guest.layer.below, &op, NULL), FAR_LATER);
     for (int i = 0; i < 200 && !guest.completions; i++)
         rig_turn(&rig, 10);
     ck_assert_uint_eq(guest.completions, 1);

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The one judge of block ops (core/block.h): devices and ports ask it before
+ * they act on anything. Pure.
+ */
+#include "core/block.h"
+
+#include <errno.h>
+#include <string.h>
+
+static bool fits(const struct far_block_args *a,
+                 const struct far_block_props *p)
+{
+    return a->length_bytes <= p->bytes &&
+           a->offset_bytes <= p->bytes - a->length_bytes;
+}
+
+static bool whole(const struct far_block_args *a,
+                  const struct far_block_props *p)
+{
+    uint64_t unit = p->block_bytes ? p->block_bytes : 512;
+
+    return a->offset_bytes % unit == 0 && a->length_bytes % unit == 0 &&
+           a->length_bytes;
+}
+
+int far_block_check(const struct far_op *op, const struct far_block_props *p)
+{
+    struct far_block_args a;
+    uint16_t way = op->flags & (FAR_OP_SENDS | FAR_OP_RECEIVES);
+    uint32_t allowed = 0, needs = 0;
+    uint16_t wants = 0;
+
+    memcpy(&a, op->args, sizeof(a));
+    switch (op->opcode) {
+    case FAR_BLOCK_READ:
+        wants = FAR_OP_RECEIVES;
+        break;
+    case FAR_BLOCK_WRITE:
+        wants = FAR_OP_SENDS;
+        allowed = FAR_BLOCK_FUA;
+        needs = FAR_BLOCK_CAN_WRITE;
+        break;
+    case FAR_BLOCK_FLUSH:
+        return way || op->payload_bytes || a.flags ? -EINVAL : 0;
+    case FAR_BLOCK_DISCARD:
+        allowed = FAR_BLOCK_SECURE | FAR_BLOCK_ZERO;
+        needs = FAR_BLOCK_CAN_WRITE | FAR_BLOCK_CAN_DISCARD;
+        if (a.flags & FAR_BLOCK_SECURE)
+            needs |= FAR_BLOCK_CAN_SECURE;
+        break;
+    default:
+        return op->opcode == FAR_OP_NOP(FAR_CLASS_BLOCK) ? 0 : -EOPNOTSUPP;
+    }
+    if ((needs & FAR_BLOCK_CAN_WRITE) && !(p->can & FAR_BLOCK_CAN_WRITE))
+        return -EROFS;
+    if ((p->can & needs) != needs)
+        return -EOPNOTSUPP;
+    if (way != wants || (a.flags & ~allowed) ||
+        op->payload_bytes != (way ? a.length_bytes : 0) || !whole(&a, p))
+        return -EINVAL;
+    return fits(&a, p) ? 0 : -ENOSPC;
+}
+
+enum far_repeat far_block_repeat(uint16_t opcode)
+{
+    (void)opcode;
+    return FAR_REPEATABLE;
+}

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later
+ *
+ * The block class: disks. All numbers are bytes, whatever sectors a guest or a
+ * device has; the port and the device translate. There are no interrupts.
+ */
+#ifndef FARSIDE_CORE_BLOCK_H
+#define FARSIDE_CORE_BLOCK_H
+
+#include <stdbool.h>
+#include "core/op.h"
+
+/* Receives length_bytes of payload; fewer is an error of the device. */
+#define FAR_BLOCK_READ FAR_OPCODE(FAR_CLASS_BLOCK, 1)
+/* Sends length_bytes of payload. With FAR_BLOCK_FUA it is durable when done. */
+#define FAR_BLOCK_WRITE FAR_OPCODE(FAR_CLASS_BLOCK, 2)
+/* All writes that were answered before it was given are durable when done. */
+#define FAR_BLOCK_FLUSH FAR_OPCODE(FAR_CLASS_BLOCK, 3)
+/* No payload; the range may read as anything (with FAR_BLOCK_ZERO: as zeros)
+ * afterwards. */
+#define FAR_BLOCK_DISCARD FAR_OPCODE(FAR_CLASS_BLOCK, 4)
+/* All of them may be repeated as long as nothing newer was answered meanwhile:
+ * whoever repeats sends all repeats before anything new. */
+
+enum far_block_flag {
+    FAR_BLOCK_FUA = 1,    /* of a write */
+    FAR_BLOCK_SECURE = 2, /* of a discard: what was there can't be had again */
+    FAR_BLOCK_ZERO = 4,   /* of a discard */
+};
+
+struct far_block_args {
+    uint64_t offset_bytes;
+    uint64_t length_bytes;
+    uint64_t covers; /* of a flush: the last sequence that it covers */
+    uint32_t flags;  /* enum far_block_flag */
+    uint32_t reserved;
+};
+static_assert(sizeof(struct far_block_args) == FAR_OP_ARGS_BYTES, "");
+
+/* What a disk is and can do; told at prepare. Unknown bits are ignored. */
+enum far_block_can {
+    FAR_BLOCK_CAN_WRITE = 1,
+    FAR_BLOCK_CAN_FLUSH = 2, /* has a cache that a flush empties; without it
+                                what is answered is durable, or never is */
+    FAR_BLOCK_CAN_DISCARD = 4,
+    FAR_BLOCK_CAN_SECURE = 8,
+    FAR_BLOCK_REMOVABLE = 16,
+    FAR_BLOCK_CDROM = 32,
+    FAR_BLOCK_VOLATILE = 64, /* never durable: memory */
+};
+
+struct far_block_props {
+    uint64_t bytes;          /* a multiple of 512 */
+    uint32_t can;            /* enum far_block_can */
+    uint32_t physical_bytes; /* what is best written at once, a power of 2 */
+    uint32_t discard_bytes;  /* granularity; 0: any */
+    uint32_t discard_align;
+    uint32_t block_bytes; /* least unit of any op: 512 or 4096 */
+    uint32_t reserved;
+};
+static_assert(sizeof(struct far_block_props) == 32, "");
+
+/* Is this op one that a device of those properties may act on: a known opcode,
+ * flags and payload that fit it, whole blocks, inside the disk? 0 or a negative
+ * errno: -EOPNOTSUPP, -EINVAL, -EROFS, -ENOSPC (outside). Pure. */
+int far_block_check(const struct far_op *op,
+                    const struct far_block_props *props);
+enum far_repeat far_block_repeat(uint16_t opcode);
+
+#endif
