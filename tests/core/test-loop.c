@@ -582,7 +582,8 @@ START_TEST(a_peer_on_our_processor_is_let_go_before_we_sleep)
     l.finds_at = 0;
     while (stats->sleeps == 0)
         far_loop_turn(loop, 1000); /* and in vain: we sleep */
-    ck_assert_uint_eq(stats->fruitless_spins, 1);
+    /* A turn may be over before there is anything left to sleep. */
+    ck_assert_uint_ge(stats->fruitless_spins, 1);
     end();
 }
 END_TEST
