@@ -46,12 +46,14 @@ NETPROXY_GOLDEN = \
 	tests/netproxy/golden/state.bin tests/netproxy/golden/data.bin \
 	tests/netproxy/golden/subscribe.bin tests/netproxy/golden/announce.bin \
 	tests/netproxy/golden/notify.bin tests/netproxy/golden/notified.bin
-EXTRA_DIST += $(NETPROXY_GOLDEN)
+EXTRA_DIST += $(NETPROXY_GOLDEN) tests/netproxy/old/README.md \
+	tests/netproxy/old/farside-netproxy-0-x86_64.xz
 
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
-	tests/netproxy/test-session tests/netproxy/test-cuts
+	tests/netproxy/test-session tests/netproxy/test-cuts \
+	tests/netproxy/test-versions
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -72,6 +74,12 @@ tests_netproxy_test_hostile_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_cuts_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_versions_SOURCES = tests/netproxy/test-versions.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_versions_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DFARSIDE_SOURCE_DIR='"$(abs_top_srcdir)"'
+tests_netproxy_test_versions_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_sandbox_SOURCES = tests/netproxy/test-sandbox.c
 tests_netproxy_test_sandbox_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)

@@ -19,7 +19,7 @@ static void again(const struct far_wire_frame *f)
 
     if (f->header.type < FAR_WIRE_OP || f->header.type > FAR_WIRE_INTERRUPT)
         return;
-    room = far_wire_op_bytes(&f->op);
+    room = far_wire_op_bytes(&f->header, &f->op);
     out = malloc(room);
     n = far_wire_encode_op(out, room, &header, &f->op, f->payload);
     if (n != room || far_wire_decode(&g, out, n, &error) ||

@@ -118,8 +118,10 @@ void rig_turn(struct rig *rig, unsigned ms)
 void proxy_start(struct proxy *proxy, struct rig *rig, const char *name)
 {
     char conf[128], run[128];
-    const char *program = getenv("FARSIDE_NETPROXY");
+    const char *program = proxy->program;
 
+    if (!program)
+        program = getenv("FARSIDE_NETPROXY");
     if (!program)
         program = "./farside-netproxy";
     proxy->rig = rig;

@@ -31,6 +31,7 @@ struct proxy {
     struct rig *rig;
     char name[32];
     pid_t pid;
+    const char *program; /* NULL: the one that was just built */
 };
 void proxy_start(struct proxy *proxy, struct rig *rig, const char *name);
 void proxy_kill(struct proxy *proxy, int sig); /* and waits */

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Peers one version apart talk: the farside-netproxy that was just built and
+ * an old one (tests/netproxy/old), each as client and as server, as a keyboard
+ * needs it. Where the old one can't run the tests are skipped, with a reason.
+ */
+#include <check.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include "core/input.h"
+#include "tests/netproxy/rig.h"
+
+#define OLD      FARSIDE_SOURCE_DIR "/tests/netproxy/old/farside-netproxy-0-"
+#define KEY_LINE "atlas:00112233445566778899aabbccddeeff\n"
+
+static struct rig rig;
+static struct proxy client, server;
+static struct guest guest;
+static char old[128];
+
+/* Puts it into dir. NULL: it runs. Else why not. */
+static const char *unpack(const char *dir)
+{
+    static char why[512];
+    struct utsname machine;
+    char command[1024];
+    FILE *output;
+    size_t n;
+
+    uname(&machine);
+    snprintf(old, sizeof(old), "%s/old-netproxy", dir);
+    snprintf(command, sizeof(command), "%s%s.xz", OLD, machine.machine);
+    if (access(command, R_OK)) {
+        snprintf(why, sizeof(why), "there is none for %s", machine.machine);
+        return why;
+    }
+    snprintf(command, sizeof(command),
+             "exec 2>&1; xz -dc %s%s.xz >%s && chmod 755 %s && %s --version",
+             OLD, machine.machine, old, old, old);
+    output = popen(command, "r");
+    if (!output)
+        return "popen failed";
+    n = fread(why, 1, sizeof(why) - 1, output);
+    why[n] = 0;
+    return pclose(output) ? why : NULL;
+}
+
+/* Here, and not in a test: a skipped program is one that says 77. */
+static bool can_run(void)
+{
+    char dir[] = "/tmp/farside-old-XXXXXX";
+    const char *why = mkdtemp(dir) ? unpack(dir) : "no folder for it";
+
+    unlink(old);
+    rmdir(dir);
+    if (why)
+        printf("SKIP: the old netproxy does not run here: %s\n", why);
+    return !why;
+}
+
+static void begin(bool old_client, bool old_server)
+{
+    uint16_t port;
+
+    rig_begin(&rig);
+    ck_assert_ptr_null(unpack(rig.dir));
+    memset(&guest, 0, sizeof(guest));
+    memset(&client, 0, sizeof(client));
+    memset(&server, 0, sizeof(server));
+    client.program = old_client ? old : NULL;
+    server.program = old_server ? old : NULL;
+    port = rig_port();
+    rig_write(&rig, "keys", KEY_LINE);
+    rig_write(&rig, "atlas-keys", KEY_LINE);
+    rig_write(&rig, "borealis.conf",
+              "[platform]\nname = borealis\n"
+              "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[device kbd0]\ntype = virtual\n[export kbd0]\nallow = atlas\n",
+              port, rig.dir);
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server borealis]\naddress = 127.0.0.1:%u\n"
+              "psk-file = %s/atlas-keys\n",
+              port, rig.dir);
+    proxy_start(&server, &rig, "borealis");
+    proxy_start(&client, &rig, "atlas");
+    proxy_wait_text(&client, "links.0.state", "up");
+}
+
+static void end(void)
+{
+    guest_detach(&guest);
+    proxy_kill(&client, SIGTERM);
+    proxy_kill(&server, SIGTERM);
+    rig_end(&rig);
+}
+
+static void type(unsigned first, unsigned last)
+{
+    unsigned i;
+
+    for (i = first; i < last; i++)
+        proxy_tap(&server, "kbd0", 2 + i % 80);
+    guest_wait_count(&guest, 2 * last);
+    for (i = first; i < last; i++) {
+        ck_assert_uint_eq(guest.events[2 * i].code, 2 + i % 80);
+        ck_assert_int_eq(guest.events[2 * i].value, 1);
+        ck_assert_uint_eq(guest.events[2 * i + 1].code, 2 + i % 80);
+        ck_assert_int_eq(guest.events[2 * i + 1].value, 0);
+    }
+    ck_assert_uint_eq(guest.count, 2 * last);
+    ck_assert_uint_eq(guest.repeats + guest.gaps, 0);
+}
+
+static bool answered(void *arg)
+{
+    return ((struct guest *)arg)->completions != 0;
+}
+
+static void empty_op(uint64_t sequence)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = sequence,
+                         .slot = 3,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+
+    guest.completions = 0;
+    ck_assert_int_eq(far_layer_submit(guest.layer.below, &op, NULL), FAR_LATER);
+    ck_assert(rig_until(&rig, answered, &guest, 10000));
+    ck_assert_uint_eq(guest.completions, 1);
+    /* Whether a keyboard has an empty op is its own business. */
+    ck_assert(!guest.completed.status || guest.completed.status == -EOPNOTSUPP);
+    ck_assert_uint_eq(guest.completed.sequence, sequence);
+}
+
+/* Attach, events, an op, a lost server, a cut link, a client that restarts;
+ * nobody has said anything that the other did not know. */
+static void talk(void)
+{
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    type(0, 100);
+    empty_op(1);
+    ck_assert_int_eq(proxy_number(&server, "links.0.counters.unknown_frames"),
+                     0);
+    ck_assert_int_eq(proxy_number(&client, "links.0.counters.unknown_frames"),
+                     0);
+    ck_assert_int_eq(proxy_number(&client, "links.0.counters.failures"), 0);
+
+    proxy_kill(&server, SIGKILL);
+    guest_wait_reason(&guest, "borealis");
+    proxy_start(&server, &rig, "borealis");
+    guest_wait_ready(&guest);
+    type(100, 150);
+    empty_op(2);
+
+    json_decref(proxy_ask(
+        &client, "{\"request\":\"link stop\",\"platform\":\"borealis\"}"));
+    guest_wait_reason(&guest, "borealis");
+    for (unsigned i = 150; i < 160; i++)
+        proxy_tap(&server, "kbd0", 2 + i % 80);
+    json_decref(proxy_ask(
+        &client, "{\"request\":\"link start\",\"platform\":\"borealis\"}"));
+    guest_wait_ready(&guest);
+    guest_wait_count(&guest, 320); /* they were kept, and are not doubled */
+    type(160, 200);
+
+    proxy_kill(&client, SIGKILL);
+    guest_wait_reason(&guest, "");
+    proxy_start(&client, &rig, "atlas");
+    guest_wait_ready(&guest);
+    type(200, 250);
+    empty_op(3);
+}
+
+START_TEST(a_new_client_talks_to_an_old_server)
+{
+    begin(false, true);
+    talk();
+    end();
+}
+END_TEST
+
+START_TEST(an_old_client_talks_to_a_new_server)
+{
+    begin(true, false);
+    talk();
+    end();
+}
+END_TEST
+
+/* The yardstick: what fails here, too, is not a matter of versions. */
+START_TEST(two_new_ones_talk_in_the_same_way)
+{
+    begin(false, false);
+    talk();
+    end();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("netproxy: versions");
+    TCase *tcase = tcase_create("versions");
+    SRunner *runner = srunner_create(suite);
+    int failed;
+
+    suite_add_tcase(suite, tcase);
+    tcase_set_timeout(tcase, 120);
+    if (!can_run())
+        return 77;
+    tcase_add_test(tcase, two_new_ones_talk_in_the_same_way);
+    tcase_add_test(tcase, a_new_client_talks_to_an_old_server);
+    tcase_add_test(tcase, an_old_client_talks_to_a_new_server);
+    srunner_run_all(runner, CK_ENV);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
