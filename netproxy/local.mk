@@ -6,6 +6,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/conn.c netproxy/conn.h \
 	netproxy/context.h \
 	netproxy/controller.c netproxy/controller.h \
+	netproxy/credential.c netproxy/credential.h \
 	netproxy/keys.c netproxy/keys.h \
 	netproxy/link.c netproxy/link.h \
 	netproxy/local.c netproxy/local.h \
@@ -53,7 +54,8 @@ if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
 	tests/netproxy/test-session tests/netproxy/test-cuts \
-	tests/netproxy/test-versions
+	tests/netproxy/test-versions \
+	tests/netproxy/test-credential
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -86,4 +88,7 @@ tests_netproxy_test_sandbox_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_session_SOURCES = tests/netproxy/test-session.c
 tests_netproxy_test_session_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_credential_SOURCES = tests/netproxy/test-credential.c
+tests_netproxy_test_credential_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 endif

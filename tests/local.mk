@@ -4,11 +4,17 @@
 # add theirs to $(fuzzers), with LDFLAGS and LDADD as below.
 include $(srcdir)/tests/xen/local.mk
 
-fuzzers = tests/fuzz/fuzz-conf tests/fuzz/fuzz-local tests/fuzz/fuzz-wire
+fuzzers = tests/fuzz/fuzz-conf tests/fuzz/fuzz-credential \
+	tests/fuzz/fuzz-local tests/fuzz/fuzz-wire
 
 tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz-conf.c
 tests_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_conf_LDADD = core/libcore.a $(JANSSON_LIBS)
+
+tests_fuzz_fuzz_credential_SOURCES = tests/fuzz/fuzz-credential.c
+tests_fuzz_fuzz_credential_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_credential_LDADD = netproxy/libnetproxy.a core/libcore.a \
+	$(JANSSON_LIBS) $(GNUTLS_LIBS)
 
 tests_fuzz_fuzz_local_SOURCES = tests/fuzz/fuzz-local.c
 tests_fuzz_fuzz_local_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
