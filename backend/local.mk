@@ -15,7 +15,7 @@ backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 farside_backend_SOURCES = backend/main.c
 farside_backend_LDADD = backend/libbackend.a devices/libdevices.a \
 	xenbus/libxenbus.a xenstore-schema/libschema.a core/libcore.a \
-	$(XEN_LIBS) $(JANSSON_LIBS) $(EVDEV_LIBS)
+	$(XEN_LIBS) $(JANSSON_LIBS) $(DEVICES_LIBS)
 
 if HAVE_CHECK
 backend_tests = tests/backend/test-handshake \
@@ -27,7 +27,7 @@ TESTS += $(backend_tests)
 endif
 backend_test_libs = backend/libbackend.a devices/libdevices.a \
 	xenbus/libxenbus.a xenstore-schema/libschema.a core/libcore.a \
-	$(CHECK_LIBS) $(XEN_LIBS) $(JANSSON_LIBS) $(EVDEV_LIBS)
+	$(CHECK_LIBS) $(XEN_LIBS) $(JANSSON_LIBS) $(DEVICES_LIBS)
 tests_backend_test_handshake_SOURCES = tests/backend/test-handshake.c \
 	tests/core/suite.h
 tests_backend_test_handshake_LDADD = $(backend_test_libs)

@@ -39,13 +39,25 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual replay probe delay error log" },
+      .choices = "evdev virtual file replay probe delay error log" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
     { .section = "device", .types = "evdev", .key = "match-name",
       .kind = FAR_CONF_TEXT },
     { .section = "device", .types = "evdev", .key = "grab",
       .kind = FAR_CONF_BOOL },
+    { .section = "device", .types = "file", .key = "path",
+      .kind = FAR_CONF_PATH, .required = true },
+    { .section = "device", .types = "file", .key = "read-only",
+      .kind = FAR_CONF_BOOL },
+    { .section = "device", .types = "file", .key = "removable",
+      .kind = FAR_CONF_BOOL },
+    { .section = "device", .types = "file", .key = "cdrom",
+      .kind = FAR_CONF_BOOL },
+    { .section = "device", .types = "file", .key = "sector",
+      .kind = FAR_CONF_CHOICE, .choices = "512 4096" },
+    { .section = "device", .types = "file", .key = "direct",
+      .kind = FAR_CONF_CHOICE, .choices = "auto on off" },
     { .section = "device", .types = "replay", .key = "file",
       .kind = FAR_CONF_PATH, .required = true },
     { .section = "device", .types = "replay", .key = "loop",
@@ -425,7 +437,7 @@ static void judge_entry(struct judge *j, const struct far_conf_section *s,
             if (strcmp(key->key, e->key) == 0)
                 break;
             nearest_try(&n, key->key);
-        } else if (strcmp(key->key, e->key) == 0) {
+        } else if (!of_other_type && strcmp(key->key, e->key) == 0) {
             of_other_type = key;
         }
     }

@@ -22,7 +22,7 @@ netproxy_libnetproxy_a_SOURCES = \
 
 NETPROXY_LIBS = netproxy/libnetproxy.a devices/libdevices.a core/libcore.a \
 	$(JANSSON_LIBS) $(GNUTLS_LIBS) $(SECCOMP_LIBS) $(CAPNG_LIBS) \
-	$(EVDEV_LIBS)
+	$(DEVICES_LIBS)
 
 sbin_PROGRAMS += farside-netproxy
 farside_netproxy_SOURCES = netproxy/main.c

@@ -21,7 +21,7 @@ tools_libtools_a_SOURCES = \
 
 farside_SOURCES = tools/main.c
 farside_LDADD = tools/libtools.a devices/libdevices.a core/libcore.a \
-	$(JANSSON_LIBS) $(EVDEV_LIBS)
+	$(JANSSON_LIBS) $(DEVICES_LIBS)
 
 dist_man_MANS += man/farside.1
 
@@ -37,7 +37,7 @@ check_PROGRAMS += $(TOOLS_TESTS)
 TESTS += $(TOOLS_TESTS) tests/tools/check-golden tests/tools/man-pages \
 	tests/tools/on-simulator tests/tools/units
 TOOLS_TEST_LIBS = tools/libtools.a devices/libdevices.a core/libcore.a \
-	$(CHECK_LIBS) $(JANSSON_LIBS) $(EVDEV_LIBS)
+	$(CHECK_LIBS) $(JANSSON_LIBS) $(DEVICES_LIBS)
 tests_tools_test_attach_SOURCES = tests/tools/test-attach.c
 tests_tools_test_attach_LDADD = $(TOOLS_TEST_LIBS)
 tests_tools_test_check_SOURCES = tests/tools/test-check.c
