@@ -62,9 +62,9 @@
 #include "core/local.h"
 
 #define FAR_JOURNAL_MAGIC        0x4a524146u /* "FARJ" */
-#define FAR_JOURNAL_VERSION      1u
-#define FAR_JOURNAL_RECORD_BYTES 4096u
-#define FAR_JOURNAL_OPS          32u
+#define FAR_JOURNAL_VERSION      2u
+#define FAR_JOURNAL_RECORD_BYTES 8192u
+#define FAR_JOURNAL_OPS          64u
 #define FAR_JOURNAL_REFS         16u
 #define FAR_JOURNAL_PORTS        8u
 #define FAR_JOURNAL_MODE_BYTES   64u

@@ -39,6 +39,17 @@ int far_local_layout(struct far_local_layout *layout, uint32_t down_entries,
     return 0;
 }
 
+int far_local_slots(uint32_t arena_bytes, uint32_t slot_bytes)
+{
+    if (slot_bytes == 0)
+        return arena_bytes == 0 ? 0 : -EINVAL;
+    if (slot_bytes % 64 != 0 || slot_bytes > FAR_OP_PAYLOAD_MAX ||
+        arena_bytes == 0 || arena_bytes % slot_bytes != 0 ||
+        arena_bytes / slot_bytes > FAR_OP_SLOTS_MAX)
+        return -EINVAL;
+    return (int)(arena_bytes / slot_bytes);
+}
+
 static int map(struct far_local_shm *shm, const struct far_local_layout *layout,
                uint32_t down_entries, uint32_t up_entries, uint32_t arena_bytes)
 {
@@ -175,6 +186,20 @@ void far_local_shm_close(struct far_local_shm *shm)
     close_fd(&shm->to_server);
     close_fd(&shm->to_server_read);
     close_fd(&shm->to_client);
+}
+
+int far_local_shm_move_arena(struct far_local_shm *shm, void *at)
+{
+    size_t before = (size_t)(shm->arena - (uint8_t *)shm->memory);
+
+    /* A mapping that can't be moved for want of memory stays, and so does what
+     * is there: that is found out before anything is unmapped. */
+    if (mremap(shm->arena, shm->bytes - before, shm->bytes - before,
+               MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED)
+        return -errno;
+    shm->arena = at;
+    shm->bytes = before;
+    return 0;
 }
 
 void far_local_wake_server(const struct far_local_shm *shm)

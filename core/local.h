@@ -71,7 +71,8 @@ struct far_local_prepare {
     struct far_local_who who;
     uint32_t down_entries, up_entries; /* of the rings, powers of two */
     uint32_t arena_bytes;
-    uint32_t reserved;
+    uint32_t slot_bytes; /* the payload of the op in slot s lies in the arena
+                            at s * slot_bytes; 0 if there is no arena */
 };
 
 struct far_local_prepared {
@@ -81,8 +82,10 @@ struct far_local_prepared {
     uint32_t turn;
     uint64_t incarnation; /* of the owning device: a change means that its
                              interrupt sequence began anew */
-    uint8_t props[32];    /* the class's: struct far_input_props … */
-    char reason[232];     /* for a person, if status is not 0 */
+    uint64_t device_incarnation; /* a change means that answered but unflushed
+                                    effects may be gone */
+    uint8_t props[32];           /* the class's: struct far_input_props … */
+    char reason[232];            /* for a person, if status is not 0 */
 };
 
 struct far_local_activate {
@@ -135,7 +138,18 @@ struct far_local_feed {
 /* The memfd: this header, the ring down (client to server: ops), the ring up
  * (server to client: completions and interrupts), the arena. The offsets follow
  * from the sizes in PREPARE by far_local_layout(), and stand nowhere in
- * shared memory. */
+ * shared memory.
+ *
+ * The payload of the op in slot s lies in the arena at s * slot_bytes: there
+ * before an op that sends goes into the ring down, and before the answer of one
+ * that receives goes into the ring up. One op per slot at a time. The rings'
+ * entries are copied before they are judged; payloads are not: either side may
+ * change them while the other reads, so a server must not decide anything by
+ * what it reads there twice.
+ *
+ * Each connection has new memory. The server may have been killed with I/O
+ * under way, which ends in the old memory after its death, and must not end in
+ * a slot that meanwhile is another op's. */
 struct far_local_header {
     _Alignas(64) _Atomic uint64_t acked; /* client: as FAR_LOCAL_ACK; the server
                                             looks when it wants to forget */
@@ -148,6 +162,8 @@ struct far_local_layout {
     size_t down, up, arena, total_bytes;
 };
 #define FAR_LOCAL_ARENA_BYTES_MAX (64u << 20)
+/* How many slots such an arena has, or -EINVAL. Pure. */
+int far_local_slots(uint32_t arena_bytes, uint32_t slot_bytes);
 /* -EINVAL if sizes are no powers of two or above the limits (arena: 0 too).
  * Pure. */
 int far_local_layout(struct far_local_layout *layout, uint32_t down_entries,
@@ -180,6 +196,10 @@ int far_local_shm_open(struct far_local_shm *shm, int memfd, int to_server,
                        int to_client, uint32_t down_entries,
                        uint32_t up_entries, uint32_t arena_bytes);
 void far_local_shm_close(struct far_local_shm *shm); /* idempotent */
+/* Client: moves the mapping of the arena to `at` (aligned to a page), over what
+ * is mapped there. From then on that address is the caller's, also after
+ * far_local_shm_close(). 0, or a negative errno: nothing has moved. */
+int far_local_shm_move_arena(struct far_local_shm *shm, void *at);
 /* Client: wakes the server. Never blocks, whatever the server did. */
 void far_local_wake_server(const struct far_local_shm *shm);
 /* Server: takes what woke it (level-triggered), before it looks. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later
  *
- * The names of the device classes, and what repeating an op means. What an op
- * holds stands in core/op.h.
+ * The names of the device classes, how long their payloads are, and what
+ * repeating an op means. What an op holds stands in core/op.h.
  */
 #include "core/op.h"
 #include "core/block.h"
@@ -20,6 +20,18 @@ static const char *const names[] = {
 const char *far_class_name(enum far_class class)
 {
     return (size_t) class < NAMES ? names[class] : "unknown";
+}
+
+uint32_t far_class_payload_bytes(enum far_class class)
+{
+    switch (class) {
+    case FAR_CLASS_SOUND:
+    case FAR_CLASS_DISPLAY:
+    case FAR_CLASS_BLOCK: /* what a stock blkfront asks for at once */
+        return 128u << 10;
+    default:
+        return 0;
+    }
 }
 
 enum far_class far_class_from_name(const char *name)

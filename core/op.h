@@ -41,11 +41,18 @@ enum far_class {
 #define FAR_OP_SENDS       0x0001
 #define FAR_OP_RECEIVES    0x0002
 #define FAR_OP_PAYLOAD_MAX (1u << 20)
+/* Sent again after a loss: it may have been executed already. Set by whoever
+ * repeats; an executor that knows nothing of it fails it with -EOWNERDEAD
+ * ("the outcome is not known") if it may be done at most once. */
+#define FAR_OP_REPEAT 0x0004
+/* Slots are below this. There is one op in a slot at a time. */
+#define FAR_OP_SLOTS_MAX 64
 
 /* What repeating an op means, after a loss (docs/PROTOCOL.md, sessions). */
 enum far_repeat {
     FAR_REPEATABLE,   /* doing it twice is as doing it once */
-    FAR_RECORDED,     /* effect and answer are committed together */
+    FAR_RECORDED,     /* effect and answer are committed together; the answer
+                         has no payload */
     FAR_AT_MOST_ONCE, /* fails if its executor died */
 };
 
@@ -57,8 +64,7 @@ struct far_op {
                                attachment, from 1, without gaps */
     uint32_t slot;          /* given by the backend; 0 in interrupts */
     uint16_t opcode;        /* FAR_OPCODE() */
-    uint16_t flags;         /* FAR_OP_SENDS, FAR_OP_RECEIVES; others are 0,
-                               and ignored */
+    uint16_t flags;         /* FAR_OP_SENDS, …; others are 0, and ignored */
     int32_t status;         /* 0 or a negative errno; 0 in requests */
     uint32_t payload_bytes; /* of the payload, wherever it is; in an answer
                                of one that receives: how many have come */
@@ -68,6 +74,9 @@ static_assert(sizeof(struct far_op) == 64, "an op is 64 bytes, everywhere");
 
 /* By the class's header; FAR_AT_MOST_ONCE for an opcode that nobody knows. */
 enum far_repeat far_op_repeat(uint16_t opcode);
+
+/* The longest payload of an op of that class; 0: its ops have none. */
+uint32_t far_class_payload_bytes(enum far_class class);
 
 const char *far_class_name(enum far_class class);
 /* FAR_CLASS_NONE if there is no such class. */

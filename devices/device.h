@@ -36,14 +36,19 @@ struct far_layer_ops {
     /* Downwards; called by the layer above, through far_layer_*(). A NULL
      * member means: hand it to the layer below. */
     /* payload: op->payload_bytes of memory, the submitter's, that stay in place
-     * until the op is done: what is sent, or room for what is received (then
-     * the answer's payload_bytes says how many came). NULL if there is none. */
+     * until the op is done or the layer is closed: what is sent, or room for
+     * what is received (then the answer's payload_bytes says how many came).
+     * NULL if there is none. One op per slot at a time.
+     * An op that may have been executed already (its submitter is the successor
+     * of a dead process) has FAR_OP_REPEAT; all such are submitted, in the
+     * order in which they were first, and answered before anything new is. */
     enum far_verdict (*submit)(struct far_layer *layer, struct far_op *op,
                                void *payload);
     /* Where the payload of an op in this slot had best lie, so that nobody
      * need copy it: that many bytes of memory shared with the process behind,
-     * or NULL: anywhere. A layer that looks at payloads need not have it. Valid
-     * until the layer's state says gone, or it is closed. */
+     * or NULL: anywhere. A layer that looks at payloads need not have it. The
+     * same until it is closed, whatever happens to the process behind; what is
+     * built there stays until its op is done. */
     void *(*place)(struct far_layer *layer, uint32_t slot, uint32_t bytes);
     /* The guest's front is there; received and incarnation say how far its
      * ring had got (both 0: new). Idempotent. */
@@ -58,7 +63,8 @@ struct far_layer_ops {
     /* After interrupt() had said false: there is room again. */
     void (*resume)(struct far_layer *layer);
     /* The user is gone. Releases the layer's memory, and calls far_layer_close
-     * of the one below. No call goes up any more from when it begins. */
+     * of the one below. No call goes up any more from when it begins, and no
+     * payload is touched any more when it returns. */
     void (*close)(struct far_layer *layer);
 
     /* Upwards; called by the layer below. NULL: hand it to the layer above. */
@@ -72,9 +78,11 @@ struct far_layer_ops {
 
 /* What goes up with a change of state. */
 struct far_layer_news {
-    uint64_t incarnation;
-    uint8_t props[32];  /* the class's, as in far_local_prepared */
-    const char *reason; /* why it is gone, for a person; may be NULL */
+    uint64_t incarnation;        /* of the numbering of interrupts */
+    uint64_t device_incarnation; /* another: answered but unflushed effects may
+                                    be gone; 0: the same as incarnation */
+    uint8_t props[32];           /* the class's, as in far_local_prepared */
+    const char *reason;          /* why it is gone, for a person; may be NULL */
 };
 
 struct far_layer_counters {

@@ -8,6 +8,13 @@
  * Waking: an attachment whose ring had something is `hot`: the poller looks at
  * it. Before the loop sleeps, hot rings are armed and leave the list; all
  * others are armed already, so idle attachments cost nothing per turn.
+ *
+ * Payloads: place() gives out an arena at an address that stays. Each
+ * connection has new shared memory (core/local.h says why): what is in flight
+ * in the old arena is copied to the new one, which is then moved to that
+ * address. So what is sent again after a loss is what the arena held, and a
+ * server could have scribbled there; it could as well have executed something
+ * else in the first place, so this trusts it with nothing more.
  */
 #include "devices/device.h"
 
@@ -17,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -39,6 +47,11 @@
 #define SO_PASSRIGHTS 83
 #endif
 
+struct pending {
+    struct far_op op;
+    void *payload;
+};
+
 struct use {
     struct far_layer layer;
     struct far_local_client *client; /* NULL: it was freed before its user */
@@ -57,8 +70,15 @@ struct use {
     struct far_op held; /* copied out of the ring, not taken yet */
     uint8_t props[32];
     char reason[232];
-    struct far_op *inflight;
+    struct pending *inflight; /* in the order in which they were submitted */
     uint32_t inflight_used, inflight_room;
+    uint32_t sent;    /* of them, in the ring down, now or before a loss */
+    uint32_t repeats; /* of them, sent again and not answered yet: until they
+                         are, nothing new is sent */
+    uint64_t slots;   /* in use */
+    uint8_t *arena;   /* at its address for good; NULL: the class has none */
+    uint32_t arena_bytes, slot_bytes;
+    uint64_t device_incarnation;
     bool room_wanted;
     struct use *next;
     struct use *hot_next, **hot_prev;
@@ -171,6 +191,7 @@ static void flush_forget(struct use *u)
 static void say(struct use *u, enum far_device_state state, const char *reason)
 {
     struct far_layer_news news = { .incarnation = u->incarnation,
+                                   .device_incarnation = u->device_incarnation,
                                    .reason = reason };
 
     u->ready = state == FAR_DEVICE_READY;
@@ -216,17 +237,64 @@ static void nonsense(struct use *u, const char *what)
     doom(u->client, "%s", text);
 }
 
-static bool completion_known(struct use *u, const struct far_op *op)
+/* ---- ops ---- */
+
+static void *slot_place(const struct use *u, uint32_t slot)
 {
-    for (uint32_t i = 0; i < u->inflight_used; i++) {
-        const struct far_op *f = &u->inflight[i];
+    return u->arena + (size_t)slot * u->slot_bytes;
+}
+
+/* Into the ring down; first the payload, unless it lies there. */
+static void send_op(struct use *u, const struct pending *p, uint16_t flags)
+{
+    struct far_op op = p->op;
+
+    op.flags |= flags;
+    if ((op.flags & FAR_OP_SENDS) && op.payload_bytes) {
+        void *place = slot_place(u, op.slot);
+
+        if (p->payload != place)
+            memcpy(place, p->payload, op.payload_bytes);
+    }
+    /* There is a place for each slot, unless what it says is not so. */
+    if (far_shring_put(&u->shm.down, &op))
+        nonsense(u, "a ring index that contradicts its answers");
+    flush_later(u);
+}
+
+static void send_new(struct use *u)
+{
+    while (u->activated && !u->repeats && !u->client->doomed &&
+           u->sent < u->inflight_used)
+        send_op(u, &u->inflight[u->sent++], 0);
+}
+
+/* A new connection: what went out over an older one goes first. */
+static void resubmit(struct use *u)
+{
+    u->repeats = u->sent;
+    for (uint32_t i = 0; i < u->repeats; i++)
+        send_op(u, &u->inflight[i], FAR_OP_REPEAT);
+    send_new(u);
+}
+
+/* Takes the op that this answers off the list. */
+static bool take_pending(struct use *u, const struct far_op *op,
+                         struct pending *p)
+{
+    for (uint32_t i = 0; i < u->sent; i++) {
+        const struct far_op *f = &u->inflight[i].op;
 
         if (f->slot != op->slot || f->sequence != op->sequence ||
             f->opcode != op->opcode)
             continue;
+        *p = u->inflight[i];
         u->inflight_used--;
+        u->sent--;
+        u->repeats -= i < u->repeats;
+        u->slots &= ~((uint64_t)1 << op->slot);
         memmove(&u->inflight[i], &u->inflight[i + 1],
-                (u->inflight_used - i) * sizeof(*f));
+                (u->inflight_used - i) * sizeof(*p));
         return true;
     }
     return false;
@@ -234,21 +302,31 @@ static bool completion_known(struct use *u, const struct far_op *op)
 
 static void complete_up(struct use *u, struct far_op *op)
 {
-    if (!completion_known(u, op)) {
+    struct pending p;
+    uint32_t room;
+
+    if (!take_pending(u, op, &p)) {
         nonsense(u, "an answer to what was not asked");
         return;
     }
-    if (op->status > 0 || op->payload_bytes != 0) {
+    op->flags = p.op.flags;
+    room = op->flags & FAR_OP_RECEIVES ? p.op.payload_bytes : 0;
+    if (op->status > 0 || op->payload_bytes > room) {
         op->status = -EPROTO;
         op->payload_bytes = 0;
         nonsense(u, "an answer that can't be");
     }
+    if (op->payload_bytes && p.payload != slot_place(u, op->slot))
+        memcpy(p.payload, slot_place(u, op->slot), op->payload_bytes);
+    send_new(u);
     far_layer_complete(u->layer.above, op);
     if (u->room_wanted && !u->dead) {
         u->room_wanted = false;
         far_layer_room(u->layer.above);
     }
 }
+
+/* ---- interrupts ---- */
 
 /* One interrupt from the ring: true if it is done with. */
 static bool interrupt_up(struct use *u)
@@ -407,6 +485,8 @@ static void drop_shm(struct use *u)
 static void free_use(struct use *u)
 {
     drop_shm(u);
+    if (u->arena)
+        munmap(u->arena, u->arena_bytes);
     free(u->inflight);
     free(u);
 }
@@ -468,9 +548,11 @@ static void doom_run(struct far_defer *defer)
         return;
     /* What the dead server had put into the rings is still sound. */
     c->doomed = false;
-    for (struct use *u = c->uses; u; u = u->next)
+    for (struct use *u = c->uses; u; u = u->next) {
+        u->activated = false; /* nothing new is for the dead one */
         if (u->has_shm && !u->dead && !u->shm.up.broken)
             drain(u);
+    }
     far_defer_cancel(c->loop, &c->doom);
     lost(c);
 }
@@ -504,14 +586,6 @@ static void foreign_reason(struct use *u, const char *reason, size_t bytes)
              text[0] ? text : "gone, and the server gave no reason");
 }
 
-static void resubmit(struct use *u)
-{
-    for (uint32_t i = 0; i < u->inflight_used; i++)
-        far_shring_put(&u->shm.down, &u->inflight[i]);
-    if (u->inflight_used)
-        flush_later(u);
-}
-
 static void take_prepared(struct use *u, const struct far_local_prepared *m)
 {
     u->turn = m->turn;
@@ -522,6 +596,7 @@ static void take_prepared(struct use *u, const struct far_local_prepared *m)
         return;
     }
     learn_incarnation(u, m->incarnation, m->turn);
+    u->device_incarnation = m->device_incarnation;
     memcpy(u->props, m->props, sizeof(u->props));
     if (!u->prepared) {
         u->prepared = true;
@@ -755,28 +830,56 @@ static void timer_fired(struct far_timer *timer)
 
 /* ---- bringing the server to where we are ---- */
 
+/* The new memory's arena takes the place of the old one, with what is in
+ * flight. */
+static int take_arena(struct use *u)
+{
+    for (uint32_t i = 0; i < u->inflight_used; i++) {
+        const struct pending *p = &u->inflight[i];
+        size_t at = (size_t)p->op.slot * u->slot_bytes;
+
+        if ((p->op.flags & FAR_OP_SENDS) && p->op.payload_bytes &&
+            p->payload == u->arena + at)
+            memcpy(u->shm.arena + at, p->payload, p->op.payload_bytes);
+    }
+    return far_local_shm_move_arena(&u->shm, u->arena);
+}
+
+static int make_shm(struct use *u)
+{
+    int r = far_local_shm_create(&u->shm, RING_ENTRIES, RING_ENTRIES,
+                                 u->arena_bytes);
+
+    if (r)
+        return r;
+    u->has_shm = true;
+    u->turn = u->incarnation_turn = 0;
+    if (u->arena)
+        r = take_arena(u);
+    /* Edge-triggered: nobody reads the count. */
+    if (r == 0)
+        r = far_io_add(u->client->loop, &u->io, u->shm.to_client,
+                       EPOLLIN | EPOLLET, ring_ready);
+    if (r)
+        drop_shm(u);
+    return r;
+}
+
 static int send_prepare(struct use *u)
 {
     struct far_local_prepare m = { .type = FAR_LOCAL_PREPARE,
                                    .bytes = sizeof(m),
                                    .who = u->who,
                                    .down_entries = RING_ENTRIES,
-                                   .up_entries = RING_ENTRIES };
+                                   .up_entries = RING_ENTRIES,
+                                   .arena_bytes = u->arena_bytes,
+                                   .slot_bytes = u->slot_bytes };
     int fds[3], r;
 
     if (!u->has_shm) {
-        r = far_local_shm_create(&u->shm, RING_ENTRIES, RING_ENTRIES, 0);
+        r = make_shm(u);
         if (r)
             return r;
-        u->has_shm = true;
-        u->turn = u->incarnation_turn = 0;
-        /* Edge-triggered: nobody reads the count. */
-        r = far_io_add(u->client->loop, &u->io, u->shm.to_client,
-                       EPOLLIN | EPOLLET, ring_ready);
-        if (r) {
-            drop_shm(u);
-            return r;
-        }
     }
     fds[0] = u->shm.memfd;
     fds[1] = u->shm.to_server_read;
@@ -869,30 +972,54 @@ static void sync_later(struct far_local_client *c)
 
 /* ---- the layer ---- */
 
+/* What no layer above may do; 0 or a negative errno. */
+static int check_op(const struct use *u, const struct far_op *op,
+                    const void *payload)
+{
+    uint16_t way = op->flags & (FAR_OP_SENDS | FAR_OP_RECEIVES);
+
+    if (!u->client)
+        return -ENODEV;
+    if (op->slot >= FAR_OP_SLOTS_MAX ||
+        way == (FAR_OP_SENDS | FAR_OP_RECEIVES) ||
+        (op->payload_bytes && (!way || !payload)))
+        return -EINVAL;
+    if (u->slots & (uint64_t)1 << op->slot)
+        return -EBUSY;
+    return op->payload_bytes > u->slot_bytes ? -EMSGSIZE : 0;
+}
+
 static enum far_verdict use_submit(struct far_layer *layer, struct far_op *op,
                                    void *payload)
 {
-    (void)payload;
     struct use *u = (struct use *)layer;
+    struct pending *p;
+    int r = check_op(u, op, payload);
 
-    if (!u->client || op->payload_bytes) {
-        op->status = u->client ? -EOPNOTSUPP : -ENODEV;
+    if (r) {
+        op->status = r;
         return FAR_DONE;
     }
     if (u->inflight_used == u->inflight_room) {
         u->room_wanted = true;
         return FAR_FULL;
     }
-    /* The copy is sent again after a loss; the executor knows repeats by slot
-     * and sequence. */
-    u->inflight[u->inflight_used] = *op;
-    u->inflight[u->inflight_used].attachment = u->who.attachment;
-    if (u->activated) {
-        far_shring_put(&u->shm.down, &u->inflight[u->inflight_used]);
-        flush_later(u);
-    }
-    u->inflight_used++;
+    p = &u->inflight[u->inflight_used++];
+    p->op = *op;
+    p->op.attachment = u->who.attachment;
+    p->payload = payload;
+    u->slots |= (uint64_t)1 << op->slot;
+    send_new(u);
     return FAR_LATER;
+}
+
+static void *use_place(struct far_layer *layer, uint32_t slot, uint32_t bytes)
+{
+    struct use *u = (struct use *)layer;
+
+    if (!u->arena || slot >= FAR_OP_SLOTS_MAX || bytes > u->slot_bytes)
+        return NULL;
+    return slot_place(u, slot);
 }
 
 static void use_activate(struct far_layer *layer, uint64_t incarnation,
@@ -966,11 +1093,30 @@ static void use_close(struct far_layer *layer)
 static const struct far_layer_ops use_ops = {
     .name = "local-client",
     .submit = use_submit,
+    .place = use_place,
     .activate = use_activate,
     .ack = use_ack,
     .resume = use_resume,
     .close = use_close,
 };
+
+/* An address for the arena, and memory there until the first connection:
+ * touched only as far as it is used. */
+static int reserve_arena(struct use *u)
+{
+    enum far_class class = (enum far_class)u->who.class;
+
+    u->slot_bytes = far_class_payload_bytes(class);
+    u->arena_bytes = u->slot_bytes * FAR_OP_SLOTS_MAX;
+    if (!u->arena_bytes)
+        return 0;
+    u->arena = mmap(NULL, u->arena_bytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (u->arena != MAP_FAILED)
+        return 0;
+    u->arena = NULL;
+    return -errno;
+}
 
 int far_local_client_open(struct far_local_client *c,
                           const struct far_local_who *who,
@@ -984,17 +1130,18 @@ int far_local_client_open(struct far_local_client *c,
     u = calloc(1, sizeof(*u));
     if (!u)
         return far_error(error, -ENOMEM, "%s: out of memory", who->device);
+    u->who = *who;
     u->inflight_room =
         who->class == FAR_CLASS_INPUT ? INFLIGHT_INPUT : RING_ENTRIES;
     u->inflight = calloc(u->inflight_room, sizeof(*u->inflight));
-    if (!u->inflight) {
+    u->io.fd = -1;
+    if (!u->inflight || reserve_arena(u)) {
+        free(u->inflight);
         free(u);
         return far_error(error, -ENOMEM, "%s: out of memory", who->device);
     }
     u->layer.ops = &use_ops;
     u->client = c;
-    u->who = *who;
-    u->io.fd = -1;
     u->next = c->uses;
     c->uses = u;
     *layer = &u->layer;

@@ -30,6 +30,13 @@
 
 struct client;
 
+/* What executes below; its payload lies in the arena. */
+struct executing {
+    uint64_t sequence;
+    uint32_t room; /* for the payload of its answer */
+    uint16_t opcode, flags;
+};
+
 struct attachment {
     struct far_layer layer; /* the top */
     struct far_local_server *server;
@@ -47,8 +54,13 @@ struct attachment {
     uint32_t ack_looks;
     uint8_t props[32];
     char reason[232];
-    /* ops: executing below; answers that found no room in the ring */
+    /* ops: those whose answers are not in the ring yet; those below, by slot;
+     * answers that found no room in the ring */
     uint32_t executing, answers_used;
+    uint32_t slot_bytes, arena_slots;
+    uint64_t busy; /* slots, until the answer is in the ring */
+    struct executing slots[FAR_OP_SLOTS_MAX];
+    uint64_t device_incarnation;
     struct far_op *answers; /* down_entries of them */
     bool has_held;
     struct far_op held; /* the layer below had no room */
@@ -121,7 +133,9 @@ static int post(struct attachment *a)
                                         .attachment = a->who.attachment,
                                         .status = a->status,
                                         .turn = ++turn,
-                                        .incarnation = a->incarnation };
+                                        .incarnation = a->incarnation,
+                                        .device_incarnation =
+                                            a->device_incarnation };
 
         memcpy(m.props, a->props, sizeof(m.props));
         if (a->status)
@@ -311,23 +325,42 @@ static bool answer_put(struct attachment *a, const struct far_op *op)
 
     if (r == -EPROTO)
         doom(a->client, "has a ring index out of range");
-    if (r == 0 && a->executing)
+    if (r == 0) {
         a->executing--;
+        a->busy &= ~((uint64_t)1 << op->slot);
+    }
     flush_later(a);
     return r == 0;
 }
 
 static void answer(struct attachment *a, const struct far_op *op)
 {
+    const struct executing *e = &a->slots[op->slot];
     struct far_op copy = *op;
 
     copy.attachment = a->who.attachment;
+    copy.flags = e->flags;
+    if (!(e->flags & FAR_OP_RECEIVES) || copy.status)
+        copy.payload_bytes = 0;
+    if (copy.payload_bytes > e->room) {
+        copy.payload_bytes = 0;
+        copy.status = -EIO; /* the device is broken: it says it wrote there */
+    }
     if (a->answers_used || !answer_put(a, &copy)) {
         if (a->answers_used < a->shm.down.entries)
             a->answers[a->answers_used++] = copy;
         else
             doom(a->client, "got more answers than it asked for");
     }
+}
+
+/* Does its answer wait for room? */
+static bool answered(const struct attachment *a, uint32_t slot)
+{
+    for (uint32_t i = 0; i < a->answers_used; i++)
+        if (a->answers[i].slot == slot)
+            return true;
+    return false;
 }
 
 static void put_answers(struct attachment *a)
@@ -338,6 +371,38 @@ static void put_answers(struct attachment *a)
         n++;
     a->answers_used -= n;
     memmove(a->answers, a->answers + n, a->answers_used * sizeof(*a->answers));
+}
+
+/* The client copied it out of the guest's hands, and is not trusted. */
+static bool can_be(const struct attachment *a, const struct far_op *op)
+{
+    uint16_t way = op->flags & (FAR_OP_SENDS | FAR_OP_RECEIVES);
+
+    return op->attachment == a->who.attachment &&
+           FAR_OPCODE_CLASS(op->opcode) == a->who.class &&
+           !FAR_OPCODE_IS_INTERRUPT(op->opcode) &&
+           op->slot < FAR_OP_SLOTS_MAX &&
+           !(a->busy & (uint64_t)1 << op->slot) &&
+           way != (FAR_OP_SENDS | FAR_OP_RECEIVES) &&
+           op->payload_bytes <=
+               (way && op->slot < a->arena_slots ? a->slot_bytes : 0);
+}
+
+static void *payload_of(const struct attachment *a, const struct far_op *op)
+{
+    if (!op->payload_bytes)
+        return NULL;
+    return a->shm.arena + (size_t)op->slot * a->slot_bytes;
+}
+
+static void begin(struct attachment *a, const struct far_op *op)
+{
+    a->executing++;
+    a->busy |= (uint64_t)1 << op->slot;
+    a->slots[op->slot] = (struct executing){ .sequence = op->sequence,
+                                             .room = op->payload_bytes,
+                                             .opcode = op->opcode,
+                                             .flags = op->flags };
 }
 
 static unsigned drain(struct attachment *a)
@@ -361,24 +426,22 @@ static unsigned drain(struct attachment *a)
                 doom(a->client, "has a ring index out of range");
                 break;
             }
-            if (a->held.attachment != a->who.attachment ||
-                FAR_OPCODE_CLASS(a->held.opcode) != a->who.class ||
-                FAR_OPCODE_IS_INTERRUPT(a->held.opcode) ||
-                a->held.payload_bytes > a->shm.arena_bytes) {
+            if (!can_be(a, &a->held)) {
                 doom(a->client, "sent an op that can't be");
                 break;
             }
             a->held.status = 0;
-            a->held.flags = 0;
+            a->held.flags &= FAR_OP_SENDS | FAR_OP_RECEIVES | FAR_OP_REPEAT;
             n++;
         }
         a->has_held = false;
         op = a->held;
-        a->executing++;
-        switch (far_layer_submit(a->layer.below, &op, NULL)) {
+        begin(a, &op);
+        switch (far_layer_submit(a->layer.below, &op, payload_of(a, &op))) {
         case FAR_FULL:
             a->has_held = true;
             a->executing--;
+            a->busy &= ~((uint64_t)1 << op.slot);
             break;
         case FAR_DONE:
             answer(a, &op);
@@ -477,7 +540,12 @@ static void att_complete(struct far_layer *layer, const struct far_op *op)
 {
     struct attachment *a = (struct attachment *)layer;
 
-    if (a->client->doomed || !a->executing)
+    const struct executing *e = &a->slots[op->slot % FAR_OP_SLOTS_MAX];
+
+    /* A device that answers what it was not asked, or twice, is not heard. */
+    if (a->client->doomed || op->slot >= FAR_OP_SLOTS_MAX ||
+        !(a->busy & (uint64_t)1 << op->slot) || e->sequence != op->sequence ||
+        e->opcode != op->opcode || answered(a, op->slot))
         return;
     answer(a, op);
     if (a->executing + 1 == a->shm.down.entries)
@@ -538,9 +606,13 @@ static void att_state(struct far_layer *layer, enum far_device_state state,
 
     if (news && state == FAR_DEVICE_READY) {
         bool other = news->incarnation && news->incarnation != a->incarnation;
+        uint64_t device = news->device_incarnation ? news->device_incarnation
+                                                   : news->incarnation;
 
         if (other)
             new_incarnation(a, news->incarnation);
+        other |= device != a->device_incarnation;
+        a->device_incarnation = device;
         if (other || memcmp(a->props, news->props, sizeof(a->props))) {
             memcpy(a->props, news->props, sizeof(a->props));
             mark(a, &a->say_prepared);
@@ -665,6 +737,8 @@ static int att_new(struct client *c, const struct far_local_prepare *m,
     a->server = s;
     a->client = c;
     a->who = m->who;
+    a->slot_bytes = m->slot_bytes;
+    a->arena_slots = (uint32_t)far_local_slots(m->arena_bytes, m->slot_bytes);
     a->next = s->attachments;
     a->prev = &s->attachments;
     if (a->next)
@@ -699,7 +773,8 @@ static void take_prepare(struct client *c, const union message *m,
         m->prepare.down_entries > RING_MAX ||
         m->prepare.up_entries > RING_MAX ||
         far_local_layout(&layout, m->prepare.down_entries,
-                         m->prepare.up_entries, m->prepare.arena_bytes)) {
+                         m->prepare.up_entries, m->prepare.arena_bytes) ||
+        far_local_slots(m->prepare.arena_bytes, m->prepare.slot_bytes) < 0) {
         for (unsigned i = 0; i < nfds; i++)
             close(fds[i]);
         doom(c, "sent a prepare that can't be");

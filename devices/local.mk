@@ -30,7 +30,8 @@ endif
 if HAVE_CHECK
 DEVICES_TESTS = tests/devices/test-devices tests/devices/test-file \
 	tests/devices/test-fast-input \
-	tests/devices/test-local tests/devices/test-words
+	tests/devices/test-local tests/devices/test-payload \
+	tests/devices/test-words
 check_PROGRAMS += $(DEVICES_TESTS)
 TESTS += $(DEVICES_TESTS)
 DEVICES_TEST_LIBS = devices/libdevices.a core/libcore.a $(CHECK_LIBS) \
@@ -47,6 +48,9 @@ tests_devices_test_file_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_local_SOURCES = tests/devices/test-local.c \
 	tests/devices/harness.h
 tests_devices_test_local_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_payload_SOURCES = tests/devices/test-payload.c \
+	tests/devices/harness.h
+tests_devices_test_payload_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_words_SOURCES = tests/devices/test-words.c \
 	tests/devices/harness.h
 tests_devices_test_words_LDADD = $(DEVICES_TEST_LIBS)

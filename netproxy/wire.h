@@ -29,7 +29,7 @@
 #define FAR_WIRE_HOPS          4
 #define FAR_WIRE_HANDLES_MAX   65536
 #define FAR_WIRE_TEXT_BYTES    232
-#define FAR_WIRE_SLOTS_MAX     64
+#define FAR_WIRE_SLOTS_MAX     FAR_OP_SLOTS_MAX
 #define FAR_WIRE_LANE_CONTROL  0 /* control and interrupts */
 #define FAR_WIRE_LANE_REALTIME 1 /* input's and sound's ops */
 #define FAR_WIRE_LANE_BULK     2

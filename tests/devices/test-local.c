@@ -1127,7 +1127,7 @@ START_TEST(ops_are_answered_also_when_nobody_reads_the_answers)
 
     for (int i = 0; i < 10; i++) {
         while (far_shring_put(&shm.down, &op) == 0)
-            put++, op.sequence++;
+            put++, op.sequence++, op.slot = put % 64;
         ck_assert_int_eq(write(shm.to_server, &one, 8), 8);
         turn_for(loop, 1000);
     }
@@ -1191,6 +1191,7 @@ START_TEST(ops_beyond_what_may_be_under_way_are_taken_when_there_is_place)
     for (uint64_t i = 0; i < 128; i++) {
         struct far_op op = { .attachment = 1,
                              .sequence = i,
+                             .slot = i % 64,
                              .opcode = FAR_OPCODE(FAR_CLASS_INPUT, 9) };
 
         if (i == 64) {
