@@ -39,7 +39,8 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file replay probe delay error log" },
+      .choices = "evdev virtual file replay probe timer delay "
+                 "error log" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
     { .section = "device", .types = "evdev", .key = "match-name",
@@ -68,6 +69,8 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_TIME },
     { .section = "device", .types = "probe", .key = "wait",
       .kind = FAR_CONF_CHOICE, .choices = "taken acked" },
+    { .section = "device", .types = "timer", .key = "timers",
+      .kind = FAR_CONF_NUMBER, .min = 1, .max = 8192 },
     { .section = "device", .types = "delay error log", .key = "behind",
       .kind = FAR_CONF_NAME, .required = true },
     { .section = "device", .types = "delay", .key = "delay",

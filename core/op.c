@@ -5,6 +5,7 @@
  */
 #include "core/op.h"
 #include "core/block.h"
+#include "core/timer.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -47,6 +48,8 @@ enum far_repeat far_op_repeat(uint16_t opcode)
     switch (FAR_OPCODE_CLASS(opcode)) {
     case FAR_CLASS_BLOCK:
         return far_block_repeat(opcode);
+    case FAR_CLASS_TIMER:
+        return far_timer_repeat(opcode);
     default:
         return (opcode & 0xff) == 0 ? FAR_REPEATABLE : FAR_AT_MOST_ONCE;
     }

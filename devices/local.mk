@@ -7,6 +7,7 @@ devices_libdevices_a_SOURCES = \
 	devices/device.c devices/device.h \
 	devices/evdev-translate.c devices/evdev-translate.h \
 	devices/fast-input.c \
+	devices/fast-timer.c devices/fast-timer.h \
 	devices/file.c \
 	devices/feed-json.c devices/feed-json.h \
 	devices/filter.c devices/filter.h \
@@ -20,6 +21,7 @@ devices_libdevices_a_SOURCES = \
 	devices/local-server.c devices/local-server.h \
 	devices/probe.c \
 	devices/replay.c \
+	devices/timers.c devices/timers.h \
 	devices/types.c devices/types.h \
 	devices/virtual.c \
 	devices/words.c devices/words.h
@@ -28,7 +30,8 @@ devices_libdevices_a_SOURCES += devices/evdev.c
 endif
 
 if HAVE_CHECK
-DEVICES_TESTS = tests/devices/test-devices tests/devices/test-file \
+DEVICES_TESTS = tests/devices/test-timers \
+	tests/devices/test-devices tests/devices/test-file \
 	tests/devices/test-fast-input \
 	tests/devices/test-local tests/devices/test-payload \
 	tests/devices/test-words
@@ -36,6 +39,9 @@ check_PROGRAMS += $(DEVICES_TESTS)
 TESTS += $(DEVICES_TESTS)
 DEVICES_TEST_LIBS = devices/libdevices.a core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS) $(DEVICES_LIBS)
+tests_devices_test_timers_SOURCES = tests/devices/test-timers.c \
+	tests/devices/harness.h
+tests_devices_test_timers_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_devices_SOURCES = tests/devices/test-devices.c \
 	tests/devices/harness.h
 tests_devices_test_devices_LDADD = $(DEVICES_TEST_LIBS)

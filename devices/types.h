@@ -13,6 +13,7 @@ extern const struct far_device_type far_type_evdev;
 extern const struct far_device_type far_type_file;
 extern const struct far_device_type far_type_replay;
 extern const struct far_device_type far_type_probe;
+extern const struct far_device_type far_type_timer;
 extern const struct far_device_type far_type_delay;
 extern const struct far_device_type far_type_error;
 extern const struct far_device_type far_type_log;
