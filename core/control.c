@@ -31,6 +31,8 @@ struct client {
     char *out; /* the answer that is being written */
     size_t out_used, out_bytes;
     uint64_t since_us;
+    uid_t uid;
+    int fd; /* that came with a request */
 };
 
 struct far_control {
@@ -42,6 +44,7 @@ struct far_control {
     struct far_io io;
     struct far_log_bucket bucket;
     struct client clients[FAR_CONTROL_CLIENTS_MAX];
+    struct client *asking; /* while the handler runs */
 };
 
 static int socket_address(struct sockaddr_un *un, const char *path)
@@ -65,9 +68,11 @@ static void client_close(struct client *client)
         return;
     far_io_del(&client->io);
     close(fd);
+    if (client->fd >= 0)
+        close(client->fd);
     free(client->in);
     free(client->out);
-    *client = (struct client){ .io.fd = -1 };
+    *client = (struct client){ .io.fd = -1, .fd = -1 };
 }
 
 /* false: the client is gone. */
@@ -97,9 +102,10 @@ static bool client_write(struct client *client)
     return true;
 }
 
-static json_t *answer_line(struct far_control *control, const char *line,
+static json_t *answer_line(struct client *client, const char *line,
                            size_t bytes)
 {
+    struct far_control *control = client->control;
     json_error_t error;
     json_t *request = json_loadb(line, bytes, JSON_REJECT_DUPLICATES, &error);
     json_t *answer;
@@ -108,7 +114,9 @@ static json_t *answer_line(struct far_control *control, const char *line,
         return far_control_error(-EINVAL, "the request is no JSON: %s",
                                  error.text);
     if (json_is_object(request)) {
+        control->asking = client;
         answer = control->handler(request, control->arg);
+        control->asking = NULL;
         if (!answer)
             answer = far_control_error(-ENOMEM, "out of memory");
     } else {
@@ -148,7 +156,7 @@ static void client_lines(struct client *client)
         if (!end)
             break;
         bytes = (size_t)(end - client->in);
-        answer = answer_line(client->control, client->in, bytes);
+        answer = answer_line(client, client->in, bytes);
         client->in_used -= bytes + 1;
         memmove(client->in, end + 1, client->in_used);
         if (!client_answer(client, answer))
@@ -163,6 +171,34 @@ static void client_lines(struct client *client)
                                           FAR_CONTROL_LINE_BYTES_MAX)))
             client_close(client);
     }
+}
+
+/* Bytes, and perhaps a descriptor; of several the last counts. */
+static ssize_t receive(struct client *client)
+{
+    struct iovec into = { client->in + client->in_used, READ_BYTES };
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } beside;
+    struct msghdr message = { .msg_iov = &into,
+                              .msg_iovlen = 1,
+                              .msg_control = &beside,
+                              .msg_controllen = sizeof(beside) };
+    struct cmsghdr *c;
+    ssize_t n =
+        recvmsg(client->io.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+    for (c = n < 0 ? NULL : CMSG_FIRSTHDR(&message); c;
+         c = CMSG_NXTHDR(&message, c)) {
+        if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+            c->cmsg_len != CMSG_LEN(sizeof(int)))
+            continue;
+        if (client->fd >= 0)
+            close(client->fd);
+        memcpy(&client->fd, CMSG_DATA(c), sizeof(int));
+    }
+    return n;
 }
 
 static void client_read(struct client *client)
@@ -180,8 +216,7 @@ static void client_read(struct client *client)
         client->in = more;
         client->in_room = room;
     }
-    n = recv(client->io.fd, client->in + client->in_used, READ_BYTES,
-             MSG_DONTWAIT);
+    n = receive(client);
     if (n < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (n <= 0) {
@@ -266,7 +301,24 @@ static void accept_ready(struct far_io *io, uint32_t events)
         return;
     }
     client->control = control;
+    client->uid = peer.uid;
+    client->fd = -1;
     client->since_us = far_loop_now_us(control->loop);
+}
+
+bool far_control_is_root(const struct far_control *control)
+{
+    return control->asking &&
+           (control->asking->uid == 0 || control->asking->uid == geteuid());
+}
+
+int far_control_take_fd(struct far_control *control)
+{
+    int fd = control->asking ? control->asking->fd : -1;
+
+    if (control->asking)
+        control->asking->fd = -1;
+    return fd;
 }
 
 /* Not between bind and chmod: nobody can connect before listen. */
@@ -308,7 +360,7 @@ struct far_control *far_control_new(struct far_loop *loop, struct far_log *log,
     control->handler = handler;
     control->arg = arg;
     for (unsigned i = 0; i < FAR_CONTROL_CLIENTS_MAX; i++)
-        control->clients[i].io.fd = -1;
+        control->clients[i].io.fd = control->clients[i].fd = -1;
     rc = fd = listen_at(path);
     if (fd < 0)
         goto fail;
@@ -395,13 +447,37 @@ static int connect_to(int fd, const char *path, uint64_t until_us)
     return rc;
 }
 
-static int write_line(int fd, const char *line, size_t bytes, uint64_t until_us)
+/* with_fd: goes with the first byte. */
+static ssize_t send_some(int fd, const char *line, size_t bytes, int with_fd)
+{
+    struct iovec from = { (char *)(uintptr_t)line, bytes };
+    union {
+        struct cmsghdr header;
+        char room[CMSG_SPACE(sizeof(int))];
+    } beside;
+    struct msghdr message = { .msg_iov = &from, .msg_iovlen = 1 };
+
+    if (with_fd >= 0) {
+        memset(&beside, 0, sizeof(beside));
+        beside.header.cmsg_level = SOL_SOCKET;
+        beside.header.cmsg_type = SCM_RIGHTS;
+        beside.header.cmsg_len = CMSG_LEN(sizeof(int));
+        memcpy(CMSG_DATA(&beside.header), &with_fd, sizeof(int));
+        message.msg_control = &beside;
+        message.msg_controllen = sizeof(beside);
+    }
+    return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+static int write_line(int fd, const char *line, size_t bytes, int with_fd,
+                      uint64_t until_us)
 {
     while (bytes > 0) {
-        ssize_t n = send(fd, line, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
+        ssize_t n = send_some(fd, line, bytes, with_fd);
         int rc;
 
         if (n >= 0) {
+            with_fd = -1;
             line += n;
             bytes -= (size_t)n;
             continue;
@@ -477,6 +553,13 @@ static int take_answer(json_t **answer, const char *line, size_t bytes,
 int far_control_call(const char *path, json_t *request, json_t **answer,
                      uint64_t timeout_us, struct far_error *error)
 {
+    return far_control_call_fd(path, request, -1, answer, timeout_us, error);
+}
+
+int far_control_call_fd(const char *path, json_t *request, int with_fd,
+                        json_t **answer, uint64_t timeout_us,
+                        struct far_error *error)
+{
     uint64_t until_us = far_now_us() + timeout_us;
     char *out = json_dumps(request, JSON_COMPACT), *in = NULL;
     size_t bytes = out ? strlen(out) : 0;
@@ -489,7 +572,7 @@ int far_control_call(const char *path, json_t *request, json_t **answer,
     fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     rc = fd < 0 ? -errno : connect_to(fd, path, until_us);
     if (rc == 0)
-        rc = write_line(fd, out, bytes, until_us);
+        rc = write_line(fd, out, bytes, with_fd, until_us);
     /* Turned away while we wrote: what was answered before counts. */
     if (rc == 0 || rc == -EPIPE)
         rc = read_line(fd, &in, &bytes, until_us);

@@ -30,6 +30,12 @@ struct far_control *far_control_new(struct far_loop *loop, struct far_log *log,
                                     const char *path,
                                     far_control_handler *handler, void *arg,
                                     struct far_error *error);
+/* Within the handler: may who asks see what only root may? (The daemon's own
+ * user sees it anyway.) Members of its group may not. */
+bool far_control_is_root(const struct far_control *control);
+/* Within the handler: the descriptor that came with the request, now the
+ * caller's; -1: there is none. */
+int far_control_take_fd(struct far_control *control);
 /* Closes, and removes the path. NULL is fine. */
 void far_control_free(struct far_control *control);
 
@@ -43,5 +49,10 @@ json_t *far_control_error(int code, const char *format, ...)
  * error, and *answer is NULL. */
 int far_control_call(const char *path, json_t *request, json_t **answer,
                      uint64_t timeout_us, struct far_error *error);
+/* The same with a descriptor beside the request (-1: none), which stays the
+ * caller's. */
+int far_control_call_fd(const char *path, json_t *request, int with_fd,
+                        json_t **answer, uint64_t timeout_us,
+                        struct far_error *error);
 
 #endif

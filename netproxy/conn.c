@@ -169,6 +169,13 @@ static void give_room(struct far_conn *c)
     }
 }
 
+static void captured(const struct far_conn *c, bool out, const uint8_t *frame,
+                     size_t bytes)
+{
+    if (__builtin_expect(c->traffic->capture != NULL, 0))
+        far_capture_frame(c->traffic->capture, out, frame, bytes);
+}
+
 static void unwind(struct far_conn *c);
 
 static void run_flush(struct far_defer *defer)
@@ -204,6 +211,7 @@ void far_conn_send(struct far_conn *c, struct far_wire_header *header,
     header->time_ns = far_now_ns();
     n = far_wire_encode(room, FAR_WIRE_ROOM(fixed_bytes), header, fixed,
                         fixed_bytes, text);
+    captured(c, true, room, n);
     far_buf_commit(&c->out, n);
     c->traffic->frames_out++;
     want_flush(c);
@@ -224,6 +232,7 @@ int far_conn_send_op(struct far_conn *c, struct far_wire_header *header,
     }
     header->time_ns = far_now_ns();
     far_wire_encode_op(room, bytes, header, op, payload);
+    captured(c, true, room, bytes);
     far_buf_commit(&c->out, bytes);
     c->traffic->frames_out++;
     want_flush(c);
@@ -265,6 +274,7 @@ static void tell_peer(struct far_conn *c, int code, const char *reason)
             far_buf_used(&c->out))
             far_tls_write(&c->tls, far_buf_at(&c->out), far_buf_used(&c->out),
                           NULL);
+        captured(c, true, frame, n);
         far_tls_write(&c->tls, frame, n, NULL);
         far_tls_bye(&c->tls);
     }
@@ -469,6 +479,7 @@ static int take_frames(struct far_conn *c, struct far_error *error)
 
         if (n <= 0)
             return n;
+        captured(c, false, far_buf_at(&c->in), (size_t)n);
         rc = far_wire_decode(&frame, far_buf_at(&c->in), (size_t)n, error);
         if (!rc) {
             c->traffic->frames_in++;

@@ -12,6 +12,7 @@
 #include "core/counters.h"
 #include "core/log.h"
 #include "core/loop.h"
+#include "netproxy/capture.h"
 #include "netproxy/tls.h"
 #include "netproxy/wire.h"
 
@@ -29,6 +30,7 @@ struct far_traffic {
     uint64_t heartbeats, unknown_frames;
     uint64_t connects, failures;
     struct far_hist rtt;
+    struct far_capture *capture; /* NULL: none, as always */
 };
 
 enum far_conn_state {

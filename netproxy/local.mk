@@ -3,8 +3,10 @@ noinst_LIBRARIES += netproxy/libnetproxy.a
 netproxy_libnetproxy_a_SOURCES = \
 	netproxy/address.c netproxy/address.h \
 	netproxy/buf.h \
+	netproxy/capture.c netproxy/capture.h netproxy/capture-link.c \
 	netproxy/conn.c netproxy/conn.h \
 	netproxy/context.h \
+	netproxy/describe.c netproxy/describe.h \
 	netproxy/controller.c netproxy/controller.h \
 	netproxy/credential.c netproxy/credential.h \
 	netproxy/keys.c netproxy/keys.h \

@@ -322,6 +322,7 @@ void far_netproxy_free(struct far_netproxy *n)
         far_remote_free_all(l);
         far_link_free(l);
     }
+    far_netproxy_captures_free(n);
     far_devices_free(&n->devices);
     far_resolver_free(n->resolver);
     far_conf_free(n->conf);

@@ -23,6 +23,7 @@ struct far_netproxy {
     struct far_link *links;
     struct far_local_server *local;
     struct far_control *control;
+    struct far_link_capture *captures; /* that were asked for */
     struct far_resolver *resolver;
     bool sandboxed;
     const char *user; /* that it became, or NULL */
@@ -48,6 +49,12 @@ int far_netproxy_reload(struct far_netproxy *netproxy, struct far_error *error);
 
 /* netproxy/status.c: the answer to a control request. */
 json_t *far_netproxy_request(json_t *request, void *netproxy);
+/* netproxy/capture-link.c: the answer to "link capture", which is for root;
+ * what was captured, for status; all of them ended. */
+json_t *far_netproxy_capture(struct far_netproxy *netproxy,
+                             const json_t *request);
+json_t *far_netproxy_captures(const struct far_netproxy *netproxy);
+void far_netproxy_captures_free(struct far_netproxy *netproxy);
 int far_netproxy_feed(struct far_netproxy *netproxy, const char *device,
                       const struct far_input_event *events, unsigned count,
                       struct far_error *error);

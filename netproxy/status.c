@@ -190,7 +190,7 @@ static json_t *status(const struct far_netproxy *n)
 {
     return json_pack(
         "{s:s, s:s, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:{s:I, "
-        "s:I, s:i}, s:i}",
+        "s:I, s:i}, s:i, s:o}",
         "program", "farside-netproxy", "platform", n->context.me.platform,
         "pid", (int)getpid(), "sandbox", n->sandboxed, "user",
         text_or_null(n->user), "loop", far_loop_json(n->context.loop), "listen",
@@ -199,7 +199,7 @@ static json_t *status(const struct far_netproxy *n)
         (int)far_local_server_clients(n->local), "arrivals", "turned_away",
         (json_int_t)n->server.turned_away, "rejected",
         (json_int_t)n->server.rejected, "waiting", (int)n->server.arrival_count,
-        "problems", (int)n->problems);
+        "problems", (int)n->problems, "captures", far_netproxy_captures(n));
 }
 
 static json_t *send_events(struct far_netproxy *n, const json_t *request)
@@ -263,6 +263,8 @@ json_t *far_netproxy_request(json_t *request, void *arg)
         return link_command(n, request, true);
     if (!strcmp(what, "link start"))
         return link_command(n, request, false);
+    if (!strcmp(what, "link capture"))
+        return far_netproxy_capture(n, request);
     return far_control_error(-EOPNOTSUPP,
                              "farside-netproxy knows no request \"%s\"", what);
 }

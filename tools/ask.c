@@ -65,6 +65,12 @@ static int knock(const char *path)
 int far_ask(const struct far_tool *tool, const char *daemon, json_t *request,
             json_t **answer, struct far_error *error)
 {
+    return far_ask_fd(tool, daemon, request, -1, answer, error);
+}
+
+int far_ask_fd(const struct far_tool *tool, const char *daemon, json_t *request,
+               int fd, json_t **answer, struct far_error *error)
+{
     struct far_error why = { 0, "" };
     char path[PATH_MAX];
     int n, r;
@@ -95,7 +101,8 @@ int far_ask(const struct far_tool *tool, const char *daemon, json_t *request,
                          strerror(-r));
     }
 
-    r = far_control_call(path, request, answer, FAR_ASK_TIMEOUT_US, &why);
+    r = far_control_call_fd(path, request, fd, answer, FAR_ASK_TIMEOUT_US,
+                            &why);
     if (!r)
         return 0;
     if (r == -ETIMEDOUT)

@@ -10,6 +10,9 @@ tools_libtools_a_SOURCES = \
 	tools/check-conf.c \
 	tools/check-xl.c \
 	tools/commands.c \
+	tools/decode.c \
+	tools/decode.h \
+	tools/link.c \
 	tools/reload.c \
 	tools/send.c \
 	tools/status.c \
@@ -19,9 +22,12 @@ tools_libtools_a_SOURCES = \
 	tools/vkb.c \
 	tools/vkb.h
 
+# Of the netproxy's library: what frames are (wire.c, describe.c).
+TOOLS_LIBS = tools/libtools.a netproxy/libnetproxy.a devices/libdevices.a \
+	core/libcore.a $(JANSSON_LIBS) $(DEVICES_LIBS)
+
 farside_SOURCES = tools/main.c
-farside_LDADD = tools/libtools.a devices/libdevices.a core/libcore.a \
-	$(JANSSON_LIBS) $(DEVICES_LIBS)
+farside_LDADD = $(TOOLS_LIBS)
 
 dist_man_MANS += man/farside.1
 
@@ -32,16 +38,21 @@ EXTRA_DIST += tests/memcheck/run tests/memcheck/skip \
 
 if HAVE_CHECK
 TOOLS_TESTS = tests/tools/test-attach tests/tools/test-check \
+	tests/tools/test-decode \
 	tests/tools/test-man tests/tools/test-status
 check_PROGRAMS += $(TOOLS_TESTS)
 TESTS += $(TOOLS_TESTS) tests/tools/check-golden tests/tools/man-pages \
 	tests/tools/on-simulator tests/tools/units
-TOOLS_TEST_LIBS = tools/libtools.a devices/libdevices.a core/libcore.a \
-	$(CHECK_LIBS) $(JANSSON_LIBS) $(DEVICES_LIBS)
+TOOLS_TEST_LIBS = $(TOOLS_LIBS) $(CHECK_LIBS)
 tests_tools_test_attach_SOURCES = tests/tools/test-attach.c
 tests_tools_test_attach_LDADD = $(TOOLS_TEST_LIBS)
 tests_tools_test_check_SOURCES = tests/tools/test-check.c
 tests_tools_test_check_LDADD = $(TOOLS_TEST_LIBS)
+tests_tools_test_decode_SOURCES = tests/tools/test-decode.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_tools_test_decode_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DFARSIDE_SOURCE_DIR='"$(abs_top_srcdir)"'
+tests_tools_test_decode_LDADD = $(TOOLS_TEST_LIBS)
 tests_tools_test_man_SOURCES = tests/tools/test-man.c
 tests_tools_test_man_LDADD = $(TOOLS_TEST_LIBS)
 tests_tools_test_status_SOURCES = tests/tools/test-status.c

@@ -15,7 +15,7 @@ static void usage(FILE *out)
 {
     fprintf(out, "usage: farside [-c FILE] [-r DIR] COMMAND [ARGUMENT...]\n\n");
     for (const struct far_command *c = far_commands; c->name; c++)
-        fprintf(out, "  %-7s %-46s %s\n", c->name, c->usage, c->help);
+        fprintf(out, "  %-7s %-50s %s\n", c->name, c->usage, c->help);
     fprintf(out, "\n"
                  "  -c, --config FILE   farside.conf "
                  "(/etc/farside/farside.conf)\n"

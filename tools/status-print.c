@@ -362,6 +362,26 @@ static void print_devices(const struct screen *s, const json_t *status)
     }
 }
 
+/* Who may be read over the shoulder should know. */
+static void print_captures(const struct screen *s, const json_t *daemon)
+{
+    size_t i;
+    json_t *capture;
+
+    json_array_foreach (json_object_get(daemon, "captures"), i, capture) {
+        char text[128];
+
+        if (!json_is_true(json_object_get(capture, "running")))
+            continue;
+        snprintf(text, sizeof(text),
+                 "      the link with %s is being captured: %lld frames",
+                 far_json_text(capture, "platform"),
+                 (long long)far_json_number(capture, "frames"));
+        put(s, YELLOW, text, 0);
+        fputc('\n', s->out);
+    }
+}
+
 static void print_daemon(const struct screen *s, const json_t *status,
                          const char *name)
 {
@@ -384,6 +404,7 @@ static void print_daemon(const struct screen *s, const json_t *status,
     if (json_is_string(json_object_get(daemon, "netproxy")))
         fprintf(s->out, ", netproxy: %s", far_json_text(daemon, "netproxy"));
     fputc('\n', s->out);
+    print_captures(s, daemon);
 }
 
 void far_status_print(FILE *out, const json_t *status, bool colour)

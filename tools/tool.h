@@ -47,6 +47,8 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv);
 int far_detach_command(struct far_tool *tool, int argc, char **argv);
 int far_check_command(struct far_tool *tool, int argc, char **argv);
 int far_send_command(struct far_tool *tool, int argc, char **argv);
+int far_decode_command(struct far_tool *tool, int argc, char **argv);
+int far_link_command(struct far_tool *tool, int argc, char **argv);
 int far_reload_command(struct far_tool *tool, int argc, char **argv);
 
 /* "farside: COMMAND: …" on stderr; returns status. */
@@ -61,6 +63,10 @@ int far_usage(const char *command, const char *format, ...)
  * that answers {"error": …} gives -EREMOTEIO and its words. */
 int far_ask(const struct far_tool *tool, const char *daemon, json_t *request,
             json_t **answer, struct far_error *error);
+/* The same with a descriptor beside the request (-1: none), which stays the
+ * caller's. */
+int far_ask_fd(const struct far_tool *tool, const char *daemon, json_t *request,
+               int fd, json_t **answer, struct far_error *error);
 /* The same for {"request": request}. */
 int far_ask_simple(const struct far_tool *tool, const char *daemon,
                    const char *request, json_t **answer,
