@@ -5,6 +5,7 @@ sbin_PROGRAMS += farside-backend
 noinst_LIBRARIES += backend/libbackend.a
 backend_libbackend_a_SOURCES = \
 	backend/backend.h \
+	backend/chain.c backend/chain.h \
 	backend/control.c \
 	backend/hotplug.c \
 	backend/journal.c backend/journal.h \

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "backend/backend.h"
+#include "backend/chain.h"
 #include "backend/port-input-checks.h"
 #include "core/clock.h"
 #include "core/status.h"
@@ -33,16 +33,11 @@ static_assert(sizeof(struct own) <= FAR_JOURNAL_OWN_BYTES, "fits the journal");
 static_assert(sizeof(struct far_kbd_mode) <= FAR_JOURNAL_MODE_BYTES,
               "fits the journal");
 
-enum binding { NO_CHAIN, ABSENT, OWN_DEVICE, CLIENT };
-
 struct port {
     struct far_layer layer; /* top of the chain */
     struct far_attachment *a;
     struct far_layer *fast;
-    enum binding binding;
-    struct far_address address;
-    bool has_address;
-    char absent[232]; /* why there is no device, for the binding ABSENT */
+    struct far_chain chain;
 
     struct far_kbd_offer offer;
     struct far_kbd_mode mode;
@@ -77,59 +72,6 @@ struct port {
 static struct port *port_of(const struct far_attachment *a)
 {
     return a->port;
-}
-
-/* --- the bottom of a chain whose device is not there ---------------------- */
-
-struct absent {
-    struct far_layer layer;
-    char reason[232];
-};
-
-static void absent_activate(struct far_layer *layer, uint64_t incarnation,
-                            uint64_t received)
-{
-    struct absent *absent = (struct absent *)(void *)layer;
-    struct far_layer_news news = { .reason = absent->reason };
-
-    (void)incarnation;
-    (void)received;
-    far_layer_state(layer->above, FAR_DEVICE_GONE, &news);
-}
-
-static void absent_ack(struct far_layer *layer, uint64_t sequence)
-{
-    (void)layer;
-    (void)sequence;
-}
-
-static void absent_resume(struct far_layer *layer)
-{
-    (void)layer;
-}
-
-static void absent_close(struct far_layer *layer)
-{
-    free(layer);
-}
-
-static const struct far_layer_ops absent_ops = {
-    .name = "absent",
-    .activate = absent_activate,
-    .ack = absent_ack,
-    .resume = absent_resume,
-    .close = absent_close,
-};
-
-static struct far_layer *absent_new(const char *reason)
-{
-    struct absent *absent = calloc(1, sizeof(*absent));
-
-    if (!absent)
-        return NULL;
-    absent->layer.ops = &absent_ops;
-    snprintf(absent->reason, sizeof(absent->reason), "%s", reason);
-    return &absent->layer;
 }
 
 /* --- towards the guest -----------------------------------------------------
@@ -467,65 +409,6 @@ static const struct far_conf_section *platform_of(struct far_backend *backend)
     return far_conf_section(backend->conf, "platform", "");
 }
 
-static bool is_ours(const struct far_backend *backend,
-                    const struct far_address *address)
-{
-    return !address->platform[0] ||
-           !strcmp(address->platform, backend->platform);
-}
-
-/* Which bottom the chain should have now. */
-static enum binding wanted(struct port *port, struct far_device **device)
-{
-    struct far_backend *backend = port->a->backend;
-
-    *device = NULL;
-    if (!is_ours(backend, &port->address))
-        return CLIENT;
-    if (far_device_is_exported(backend->conf, port->address.device))
-        return CLIENT;
-    *device = far_device_find(&backend->devices, port->address.device);
-    if (!*device) {
-        snprintf(port->absent, sizeof(port->absent),
-                 "%s: there is no [device %s] in farside.conf; add it and "
-                 "reload",
-                 port->address.device, port->address.device);
-        return ABSENT;
-    }
-    if ((*device)->type->class != FAR_CLASS_INPUT &&
-        (*device)->type->class != FAR_CLASS_NONE) {
-        snprintf(port->absent, sizeof(port->absent),
-                 "%s is a device of class %s, not of class input",
-                 port->address.device, far_class_name((*device)->type->class));
-        return ABSENT;
-    }
-    return OWN_DEVICE;
-}
-
-static int open_bottom(struct port *port, struct far_layer **bottom)
-{
-    struct far_backend *backend = port->a->backend;
-    struct far_local_who *who = &port->a->record->who;
-    struct far_error error = { 0 };
-    struct far_device *device;
-
-    port->binding = wanted(port, &device);
-    *bottom = NULL;
-    if (port->binding == OWN_DEVICE &&
-        far_device_open(device, who, bottom, &error)) {
-        snprintf(port->absent, sizeof(port->absent), "%s", error.text);
-        port->binding = ABSENT;
-    }
-    if (port->binding == CLIENT &&
-        far_local_client_open(backend->client, who, bottom, &error)) {
-        snprintf(port->absent, sizeof(port->absent), "%s", error.text);
-        port->binding = ABSENT;
-    }
-    if (port->binding == ABSENT)
-        *bottom = absent_new(port->absent);
-    return *bottom ? 0 : -ENOMEM;
-}
-
 static int open_chain(struct port *port, struct far_error *error)
 {
     struct far_backend *backend = port->a->backend;
@@ -539,10 +422,10 @@ static int open_chain(struct port *port, struct far_error *error)
     if (port->fast)
         return 0;
     port->fast = far_fast_input_new(backend->loop, &options);
-    if (!port->fast || open_bottom(port, &bottom)) {
+    if (!port->fast || far_chain_open(&port->chain, &bottom)) {
         far_layer_close(port->fast);
         port->fast = NULL;
-        port->binding = NO_CHAIN;
+        port->chain.binding = FAR_CHAIN_NONE;
         return far_error(error, -ENOMEM, "memory is out");
     }
     far_layer_stack(port->fast, bottom);
@@ -556,34 +439,7 @@ static void close_chain(struct port *port)
     port->fast = NULL;
     port->layer.below = NULL;
     port->layer.device_state = FAR_DEVICE_GONE;
-    port->binding = NO_CHAIN;
-}
-
-/* Our own name of a device of this platform is the same as the bare one. */
-static void fill_who(struct port *port)
-{
-    struct far_local_who *who = &port->a->record->who;
-    struct far_address *address = &port->address;
-    bool ours = is_ours(port->a->backend, address);
-
-    memset(who->platform, 0, sizeof(who->platform));
-    memset(who->standby, 0, sizeof(who->standby));
-    memset(who->device, 0, sizeof(who->device));
-    if (!ours)
-        memcpy(who->platform, address->platform, sizeof(who->platform));
-    memcpy(who->standby, address->standby, sizeof(who->standby));
-    memcpy(who->device, address->device, sizeof(who->device));
-}
-
-static bool same_who(const struct port *port)
-{
-    const struct far_local_who *who = &port->a->record->who;
-    const struct far_address *address = &port->address;
-
-    return !strcmp(who->device, address->device) &&
-           !strcmp(who->standby, address->standby) &&
-           !strcmp(who->platform,
-                   is_ours(port->a->backend, address) ? "" : address->platform);
+    port->chain.binding = FAR_CHAIN_NONE;
 }
 
 /* --- the port's table --------------------------------------------------------
@@ -686,7 +542,7 @@ static struct port *port_get(struct far_attachment *a, struct far_error *error)
         return NULL;
     }
     port->layer.ops = &port_ops;
-    port->a = a;
+    port->a = port->chain.a = a;
     a->port = port;
     return port;
 }
@@ -695,35 +551,23 @@ static struct port *port_get(struct far_attachment *a, struct far_error *error)
 static int read_address(struct port *port, const char *unique_id,
                         struct far_error *error)
 {
-    struct far_error why;
-
     if (!unique_id)
         return far_error(error, -EINVAL,
                          "its vkb line names no device; add "
                          "unique-id=DEVICE or unique-id=PLATFORM/DEVICE");
-    if (far_address_parse(&port->address, unique_id, &why))
-        return far_error(error, -EINVAL, "unique-id: %s", why.text);
-    port->has_address = true;
-    return 0;
+    return far_chain_order(&port->chain, "unique-id", unique_id, error);
 }
 
 /* Record and chain, for publish and adopt. */
 static int prepare(struct port *port, struct far_error *error)
 {
-    struct far_attachment *a = port->a;
-    int r = far_attachment_record(a, error);
+    bool changed;
+    int r = far_chain_record(&port->chain, &changed, error);
 
     if (r)
         return r;
-    if (!same_who(port)) {
+    if (changed)
         close_chain(port); /* another device was ordered */
-        far_journal_edit(a->record);
-        if (a->record->who.device[0])
-            a->record->who.attachment =
-                far_journal_attachment(a->backend->journal);
-        fill_who(port);
-        far_journal_seal(a->record);
-    }
     return open_chain(port, error);
 }
 
@@ -880,8 +724,8 @@ static int input_adopt(struct far_attachment *a, struct far_error *error)
     r = read_address(port, back.has_unique_id ? back.unique_id : NULL, error);
     if (r)
         return r;
-    ordered = port->address;
-    if (!same_who(port))
+    ordered = port->chain.address;
+    if (!far_chain_same_who(&port->chain))
         return far_error(error, -ESTALE, "%s was ordered meanwhile",
                          ordered.device);
 
@@ -979,18 +823,14 @@ static void input_reload(struct far_attachment *a)
 {
     struct port *port = port_of(a);
     struct far_key_set held;
-    struct far_device *device;
     struct far_error error;
 
     if (!port || !port->fast || !a->record)
         return;
-    if (port->binding != ABSENT && wanted(port, &device) == port->binding)
+    if (!far_chain_renew(&port->chain))
         return;
     held = *far_fast_input_held(port->fast);
     close_chain(port);
-    far_journal_edit(a->record);
-    a->record->who.attachment = far_journal_attachment(a->backend->journal);
-    far_journal_seal(a->record);
     if (open_chain(port, &error)) {
         far_attachment_fail(a, "%s", error.text);
         return;
@@ -1006,14 +846,6 @@ static bool input_device_ready(const struct far_attachment *a)
     return port_of(a) && port_of(a)->layer.device_state == FAR_DEVICE_READY;
 }
 
-static void address_text(const struct far_address *address, char *text,
-                         size_t bytes)
-{
-    snprintf(text, bytes, "%s%s%s%s%s", address->platform,
-             address->standby[0] ? "+" : "", address->standby,
-             address->platform[0] ? "/" : "", address->device);
-}
-
 static void add(json_t *to, const char *name, uint64_t value)
 {
     json_object_set_new(to, name, json_integer((json_int_t)value));
@@ -1024,22 +856,22 @@ static void input_status(const struct far_attachment *a, json_t *to)
     const struct port *port = port_of(a);
     struct far_fast_input_counters fast = { 0 };
     json_t *counters = json_object(), *latency = json_object();
-    char text[3 * FAR_NAME_BYTES + 2];
+    char text[FAR_CHAIN_ADDRESS_BYTES];
 
     json_object_set_new(to, "counters", counters);
     json_object_set_new(to, "latency", latency);
     if (!port)
         return;
-    if (port->has_address) {
-        address_text(&port->address, text, sizeof(text));
+    if (port->chain.has_address) {
+        far_chain_address_text(&port->chain, text, sizeof(text));
         json_object_set_new(to, "address", json_string(text));
     }
     if (port->fast) {
         const char *reason = far_fast_input_reason(port->fast);
 
         far_fast_input_counters(port->fast, &fast);
-        if (reason && port->binding == ABSENT)
-            reason = port->absent;
+        if (reason && port->chain.binding == FAR_CHAIN_ABSENT)
+            reason = port->chain.absent;
         if (reason && json_is_null(json_object_get(to, "reason"))) {
             json_object_set_new(to, "reason", json_string(reason));
             if (port->served)
