@@ -18,7 +18,7 @@
 #include "core/shring.h"
 
 #define FAR_LOCAL_MAGIC   0x4c524146u /* "FARL" */
-#define FAR_LOCAL_VERSION 0
+#define FAR_LOCAL_VERSION 1
 
 enum far_local_type {
     FAR_LOCAL_HELLO = 1,     /* both ways, first */

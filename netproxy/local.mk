@@ -50,7 +50,8 @@ NETPROXY_GOLDEN = \
 	tests/netproxy/golden/subscribe.bin tests/netproxy/golden/announce.bin \
 	tests/netproxy/golden/notify.bin tests/netproxy/golden/notified.bin
 EXTRA_DIST += $(NETPROXY_GOLDEN) tests/netproxy/old/README.md \
-	tests/netproxy/old/farside-netproxy-0-x86_64.xz
+	tests/netproxy/old/farside-netproxy-0-x86_64.xz \
+	tests/netproxy/old/guest-0-x86_64.xz tests/netproxy/old/guest.c
 
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \

@@ -11,21 +11,35 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
 #include <sys/utsname.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include "core/input.h"
 #include "tests/netproxy/rig.h"
 
-#define OLD      FARSIDE_SOURCE_DIR "/tests/netproxy/old/farside-netproxy-0-"
+#define OLD      FARSIDE_SOURCE_DIR "/tests/netproxy/old/"
 #define KEY_LINE "atlas:00112233445566778899aabbccddeeff\n"
 
 static struct rig rig;
 static struct proxy client, server;
 static struct guest guest;
-static char old[128];
+static char old[128], old_guest[128];
 
-/* Puts it into dir. NULL: it runs. Else why not. */
-static const char *unpack(const char *dir)
+/* A guest of the old netproxy is a process that was built with it; what it
+ * prints goes into `guest`, as if that had seen it. */
+static struct {
+    pid_t pid; /* 0: none */
+    int to;
+    struct far_io from;
+    char line[512];
+    size_t used;
+} elder;
+
+/* Puts one into dir. NULL: it runs. Else why not. */
+static const char *unpack(const char *dir, const char *name, char path[128],
+                          const char *argument)
 {
     static char why[512];
     struct utsname machine;
@@ -34,34 +48,127 @@ static const char *unpack(const char *dir)
     size_t n;
 
     uname(&machine);
-    snprintf(old, sizeof(old), "%s/old-netproxy", dir);
-    snprintf(command, sizeof(command), "%s%s.xz", OLD, machine.machine);
+    snprintf(path, 128, "%s/old-%s", dir, name);
+    snprintf(command, sizeof(command), "%s%s-0-%s.xz", OLD, name,
+             machine.machine);
     if (access(command, R_OK)) {
         snprintf(why, sizeof(why), "there is none for %s", machine.machine);
         return why;
     }
     snprintf(command, sizeof(command),
-             "exec 2>&1; xz -dc %s%s.xz >%s && chmod 755 %s && %s --version",
-             OLD, machine.machine, old, old, old);
+             "exec 2>&1; xz -dc %s%s-0-%s.xz >%s && chmod 755 %s && %s %s", OLD,
+             name, machine.machine, path, path, path, argument);
     output = popen(command, "r");
     if (!output)
         return "popen failed";
     n = fread(why, 1, sizeof(why) - 1, output);
     why[n] = 0;
-    return pclose(output) ? why : NULL;
+    /* 127: the dynamic linker has said what is missing. The guest wants
+     * arguments, and says 2. */
+    n = (size_t)WEXITSTATUS(pclose(output));
+    return n == 0 || (n == 2 && !*argument) ? NULL : why;
+}
+
+static const char *unpack_all(const char *dir)
+{
+    const char *why = unpack(dir, "farside-netproxy", old, "--version");
+
+    return why ? why : unpack(dir, "guest", old_guest, "");
 }
 
 /* Here, and not in a test: a skipped program is one that says 77. */
 static bool can_run(void)
 {
     char dir[] = "/tmp/farside-old-XXXXXX";
-    const char *why = mkdtemp(dir) ? unpack(dir) : "no folder for it";
+    const char *why = mkdtemp(dir) ? unpack_all(dir) : "no folder for it";
 
     unlink(old);
+    unlink(old_guest);
     rmdir(dir);
     if (why)
         printf("SKIP: the old netproxy does not run here: %s\n", why);
     return !why;
+}
+
+static void elder_said(const char *line)
+{
+    struct far_input_event e = { .type = FAR_INPUT_KEY };
+    unsigned long long sequence;
+    unsigned code;
+    int value;
+
+    if (sscanf(line, "key %u %d", &code, &value) == 2) {
+        ck_assert_uint_lt(guest.count, GUEST_EVENTS);
+        e.code = (uint16_t)code;
+        e.value = value;
+        guest.events[guest.count++] = e;
+    } else if (sscanf(line, "done %llu %d", &sequence, &value) == 2) {
+        guest.completions++;
+        guest.completed.sequence = sequence;
+        guest.completed.status = value;
+    } else if (!strncmp(line, "ready", 5)) {
+        guest.state = FAR_DEVICE_READY;
+    } else if (!strncmp(line, "gone", 4)) {
+        guest.state = FAR_DEVICE_GONE;
+        snprintf(guest.reason, sizeof(guest.reason), "%.200s", line + 4);
+    } else {
+        guest.gaps++; /* "gap", "repeat" */
+    }
+}
+
+static void elder_speaks(struct far_io *io, uint32_t events)
+{
+    ssize_t n = read(io->fd, elder.line + elder.used,
+                     sizeof(elder.line) - 1 - elder.used);
+    char *end;
+
+    (void)events;
+    ck_assert_int_gt(n, 0);
+    elder.used += (size_t)n;
+    elder.line[elder.used] = 0;
+    while ((end = strchr(elder.line, '\n'))) {
+        *end = 0;
+        elder_said(elder.line);
+        elder.used -= (size_t)(end + 1 - elder.line);
+        memmove(elder.line, end + 1, elder.used + 1);
+    }
+}
+
+static void elder_open(void)
+{
+    int to[2], from[2];
+    char path[128];
+
+    snprintf(path, sizeof(path), "%s/atlas/devices.sock", rig.dir);
+    ck_assert_int_eq(pipe2(to, O_CLOEXEC), 0);
+    ck_assert_int_eq(pipe2(from, O_CLOEXEC), 0);
+    elder.used = 0;
+    elder.pid = fork();
+    ck_assert_int_ge(elder.pid, 0);
+    if (!elder.pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(to[0], 0);
+        dup2(from[1], 1);
+        execl(old_guest, "guest", path, "borealis", "kbd0", NULL);
+        _exit(127);
+    }
+    close(to[0]);
+    close(from[1]);
+    elder.to = to[1];
+    guest.rig = &rig;
+    ck_assert_int_eq(
+        far_io_add(rig.loop, &elder.from, from[0], EPOLLIN, elder_speaks), 0);
+}
+
+static void elder_close(void)
+{
+    int fd = elder.from.fd;
+
+    far_io_del(&elder.from);
+    close(fd);
+    close(elder.to);
+    ck_assert_int_eq(waitpid(elder.pid, NULL, 0), elder.pid);
+    elder.pid = 0;
 }
 
 static void begin(bool old_client, bool old_server)
@@ -69,7 +176,7 @@ static void begin(bool old_client, bool old_server)
     uint16_t port;
 
     rig_begin(&rig);
-    ck_assert_ptr_null(unpack(rig.dir));
+    ck_assert_ptr_null(unpack_all(rig.dir));
     memset(&guest, 0, sizeof(guest));
     memset(&client, 0, sizeof(client));
     memset(&server, 0, sizeof(server));
@@ -91,11 +198,18 @@ static void begin(bool old_client, bool old_server)
     proxy_start(&server, &rig, "borealis");
     proxy_start(&client, &rig, "atlas");
     proxy_wait_text(&client, "links.0.state", "up");
+    if (old_client)
+        elder_open();
+    else
+        guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
 }
 
 static void end(void)
 {
-    guest_detach(&guest);
+    if (elder.pid)
+        elder_close();
+    else
+        guest_detach(&guest);
     proxy_kill(&client, SIGTERM);
     proxy_kill(&server, SIGTERM);
     rig_end(&rig);
@@ -131,7 +245,11 @@ static void empty_op(uint64_t sequence)
                          .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
 
     guest.completions = 0;
-    ck_assert_int_eq(far_layer_submit(guest.layer.below, &op, NULL), FAR_LATER);
+    if (elder.pid)
+        dprintf(elder.to, "nop %llu\n", (unsigned long long)sequence);
+    else
+        ck_assert_int_eq(far_layer_submit(guest.layer.below, &op, NULL),
+                         FAR_LATER);
     ck_assert(rig_until(&rig, answered, &guest, 10000));
     ck_assert_uint_eq(guest.completions, 1);
     /* Whether a keyboard has an empty op is its own business. */
@@ -143,7 +261,6 @@ static void empty_op(uint64_t sequence)
  * nobody has said anything that the other did not know. */
 static void talk(void)
 {
-    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
     guest_wait_ready(&guest);
     type(0, 100);
     empty_op(1);
