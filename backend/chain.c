@@ -91,11 +91,11 @@ static enum far_binding wanted(struct far_chain *chain,
                  chain->address.device, chain->address.device);
         return FAR_CHAIN_ABSENT;
     }
-    if ((*device)->type->class != chain->a->type->class &&
-        (*device)->type->class != FAR_CLASS_NONE) {
+    if ((*device)->class != chain->a->type->class &&
+        (*device)->class != FAR_CLASS_NONE) {
         snprintf(chain->absent, sizeof(chain->absent),
                  "%s is a device of class %s, not of class %s",
-                 chain->address.device, far_class_name((*device)->type->class),
+                 chain->address.device, far_class_name((*device)->class),
                  far_class_name(chain->a->type->class));
         return FAR_CHAIN_ABSENT;
     }

@@ -13,6 +13,7 @@
 #include "core/status.h"
 #include "core/uuid.h"
 #include "devices/feed-json.h"
+#include "devices/outside.h"
 
 #define EVENTS_MAX 4096u
 
@@ -93,10 +94,10 @@ static json_t *devices_json(const struct far_backend *backend)
 
     for (const struct far_device *d = backend->devices.first; d; d = d->next) {
         json_t *one =
-            json_pack("{s:s s:s s:s s:s s:n s:i}", "name", d->name, "type",
-                      d->type->name, "class", far_class_name(d->type->class),
-                      "state", d->state == FAR_DEVICE_READY ? "ready" : "gone",
-                      "reason", "users", (int)d->users);
+            json_pack("{s:s s:s s:s s:s s:n s:i s:o}", "name", d->name, "type",
+                      d->type->name, "class", far_class_name(d->class), "state",
+                      d->state == FAR_DEVICE_READY ? "ready" : "gone", "reason",
+                      "users", (int)d->users, "program", far_outside_json(d));
 
         if (one && d->reason[0])
             json_object_set_new(one, "reason", json_string(d->reason));

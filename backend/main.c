@@ -11,6 +11,7 @@
 #include "backend/backend.h"
 #include "core/control.h"
 #include "core/daemon.h"
+#include "devices/starter.h"
 
 static const struct far_port_type *const ports[] = { &far_port_input, NULL };
 
@@ -18,6 +19,7 @@ struct program {
     struct far_daemon daemon;
     struct far_backend backend;
     struct far_control *control;
+    struct far_starter *starter; /* of outside devices' programs */
     bool xenstored_lost;
 };
 
@@ -114,6 +116,11 @@ static int open_all(struct program *p)
     unsigned problems = 0;
     int r;
 
+    p->starter = far_starter_new(d->loop, d->log, d->conf_file, NULL, &error);
+    if (!p->starter) {
+        far_log(d->log, FAR_LOG_ERROR, "%s", error.text);
+        return error.code;
+    }
     b->conf = read_conf(p, &problems, &error);
     if (!b->conf) {
         far_log(d->log, FAR_LOG_ERROR, "%s", error.text);
@@ -163,6 +170,7 @@ static int open_all(struct program *p)
     if (!b->client)
         return -ENOMEM;
     far_devices_init(&b->devices, d->loop, d->log);
+    b->devices.starter = p->starter;
     far_devices_load(&b->devices, b->conf, ours, report, d->log);
 
     r = far_hotplug_start(b);
@@ -194,6 +202,7 @@ static void close_all(struct program *p)
     far_hotplug_stop(b);
     if (b->devices.loop)
         far_devices_free(&b->devices);
+    far_starter_free(p->starter);
     if (b->xs)
         far_xs_close(b->xs);
     if (b->grants)

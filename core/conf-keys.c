@@ -39,7 +39,7 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file replay probe timer delay "
+      .choices = "evdev virtual file outside replay probe timer delay "
                  "error log" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
@@ -71,6 +71,19 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_CHOICE, .choices = "taken acked" },
     { .section = "device", .types = "timer", .key = "timers",
       .kind = FAR_CONF_NUMBER, .min = 1, .max = 8192 },
+    { .section = "device", .types = "outside", .key = "socket",
+      .kind = FAR_CONF_PATH, .required = true },
+    { .section = "device", .types = "outside", .key = "class",
+      .kind = FAR_CONF_CHOICE,
+      .choices = "input sound display block timer doorbell" },
+    { .section = "device", .types = "outside", .key = "device",
+      .kind = FAR_CONF_NAME },
+    { .section = "device", .types = "outside", .key = "start",
+      .kind = FAR_CONF_PATH },
+    { .section = "device", .types = "outside", .key = "user",
+      .kind = FAR_CONF_TEXT },
+    { .section = "device", .types = "outside", .key = "idle-stop",
+      .kind = FAR_CONF_TIME },
     { .section = "device", .types = "delay error log", .key = "behind",
       .kind = FAR_CONF_NAME, .required = true },
     { .section = "device", .types = "delay", .key = "delay",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The registry of devices, and calls between layers. Each user of a device
+ * The registry of devices. Each user of a device
  * sits on a seat: a layer that stays when a reload takes the device away, says
  * so to the layer above, and takes the device of that name when there is one
  * again. So neither a port nor a filter need know of reloads.
@@ -12,137 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-
-/* ---- layers ---- */
-
-enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
-                                  void *payload)
-{
-    for (struct far_layer *l = top; l; l = l->below) {
-        enum far_verdict verdict;
-
-        if (!l->ops->submit)
-            continue;
-        verdict = l->ops->submit(l, op, payload);
-        if (verdict == FAR_PASS) {
-            l->counters.passed++;
-            continue;
-        }
-        if (verdict == FAR_FULL)
-            l->counters.held++;
-        else
-            l->counters.answered++;
-        return verdict;
-    }
-    op->status = -EOPNOTSUPP;
-    return FAR_DONE;
-}
-
-void *far_layer_place(struct far_layer *top, uint32_t slot, uint32_t bytes)
-{
-    for (struct far_layer *l = top; l; l = l->below)
-        if (l->ops->place)
-            return l->ops->place(l, slot, bytes);
-    return NULL;
-}
-
-void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
-                        uint64_t received)
-{
-    for (; layer; layer = layer->below)
-        if (layer->ops->activate) {
-            layer->ops->activate(layer, incarnation, received);
-            return;
-        }
-}
-
-void far_layer_ack(struct far_layer *layer, uint64_t sequence)
-{
-    for (; layer; layer = layer->below)
-        if (layer->ops->ack) {
-            layer->ops->ack(layer, sequence);
-            return;
-        }
-}
-
-void far_layer_taken(struct far_layer *layer)
-{
-    for (; layer; layer = layer->below)
-        if (layer->ops->taken) {
-            layer->ops->taken(layer);
-            return;
-        }
-}
-
-void far_layer_resume(struct far_layer *layer)
-{
-    for (; layer; layer = layer->below)
-        if (layer->ops->resume) {
-            layer->ops->resume(layer);
-            return;
-        }
-}
-
-void far_layer_close(struct far_layer *layer)
-{
-    for (; layer; layer = layer->below)
-        if (layer->ops->close) {
-            layer->ops->close(layer);
-            return;
-        }
-}
-
-void far_layer_complete(struct far_layer *to, const struct far_op *op)
-{
-    for (; to; to = to->above)
-        if (to->ops->complete) {
-            to->ops->complete(to, op);
-            return;
-        }
-}
-
-bool far_layer_interrupt(struct far_layer *to, const struct far_op *op)
-{
-    for (; to; to = to->above)
-        if (to->ops->interrupt) {
-            bool taken = to->ops->interrupt(to, op);
-
-            if (taken)
-                to->counters.interrupts++;
-            else
-                to->counters.held++;
-            return taken;
-        }
-    return true; /* nobody listens: it is lost, not late */
-}
-
-void far_layer_state(struct far_layer *to, enum far_device_state state,
-                     const struct far_layer_news *news)
-{
-    for (; to; to = to->above) {
-        to->device_state = state;
-        if (to->ops->state) {
-            to->ops->state(to, state, news);
-            return;
-        }
-    }
-}
-
-void far_layer_room(struct far_layer *to)
-{
-    for (; to; to = to->above)
-        if (to->ops->room) {
-            to->ops->room(to);
-            return;
-        }
-}
-
-void far_layer_stack(struct far_layer *upper, struct far_layer *lower)
-{
-    upper->below = lower;
-    lower->above = upper;
-    upper->prompt_acks |= lower->prompt_acks;
-}
 
 /* ---- seats ---- */
 
@@ -226,10 +95,10 @@ static int open_below(struct far_device *device,
 {
     int r;
 
-    if (device->type->class != FAR_CLASS_NONE &&
-        who->class != (uint32_t)device->type->class)
+    if (device->class != FAR_CLASS_NONE &&
+        who->class != (uint32_t)device->class)
         return far_error(error, -EINVAL, "%s: is of class %s, not %s",
-                         device->name, far_class_name(device->type->class),
+                         device->name, far_class_name(device->class),
                          far_class_name((enum far_class)who->class));
     if (device->opening)
         return far_error(error, -ELOOP,
@@ -362,20 +231,6 @@ bool far_device_is_exported(const struct far_conf *conf, const char *name)
     return far_conf_section(conf, "export", name) != NULL;
 }
 
-void far_device_say(struct far_device *device, enum far_device_state state,
-                    const char *reason)
-{
-    if (!reason)
-        reason = "";
-    if (device->state == state && !strcmp(device->reason, reason))
-        return;
-    device->state = state;
-    snprintf(device->reason, sizeof(device->reason), "%s", reason);
-    far_log(device->devices->log, FAR_LOG_INFO, "%s: %s%s%s", device->name,
-            state == FAR_DEVICE_READY ? "ready" : "not there",
-            reason[0] ? ": " : "", reason);
-}
-
 static bool same_section(const struct far_conf_section *a,
                          const struct far_conf_section *b)
 {
@@ -422,6 +277,7 @@ static int make(struct far_devices *devices,
     if (!d)
         return far_error(error, -ENOMEM, "%s: out of memory", section->name);
     d->type = type;
+    d->class = type->class;
     d->devices = devices;
     snprintf(d->name, sizeof(d->name), "%s", section->name);
     d->section = section;

@@ -146,7 +146,8 @@ struct far_device {
     struct far_devices *devices;
     char name[FAR_NAME_BYTES];
     const struct far_conf_section *section; /* valid while it exists */
-    uint64_t incarnation;                   /* random when made */
+    enum far_class class; /* its type's, or as create() says */
+    uint64_t incarnation; /* random when made */
     unsigned users;
     enum far_device_state state; /* for status; far_device_say() sets it */
     char reason[232];
@@ -161,6 +162,7 @@ struct far_device {
 struct far_devices {
     struct far_loop *loop;
     struct far_log *log;
+    struct far_starter *starter; /* of outside devices; NULL: none */
     struct far_device *first;
     struct far_seat *orphans; /* users of devices that are gone for now */
 };
@@ -237,6 +239,12 @@ void far_local_client_free(struct far_local_client *client);
 int far_local_client_open(struct far_local_client *client,
                           const struct far_local_who *who,
                           struct far_layer **layer, struct far_error *error);
+/* What is to be said where nobody listens at its path: "is farside-netproxy
+ * running?", unless this says something else. */
+void far_local_client_set_hint(struct far_local_client *client,
+                               const char *hint);
+/* Who listens there has just been started: the next try is soon. */
+void far_local_client_hurry(struct far_local_client *client);
 /* "connected", or why not. */
 const char *far_local_client_reason(const struct far_local_client *client);
 int far_local_client_feed(struct far_local_client *client, const char *device,

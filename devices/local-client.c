@@ -94,6 +94,7 @@ struct far_local_client {
     struct far_log_bucket bucket;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
     char platform[FAR_NAME_BYTES];
+    char hint[200];
     enum connection connection;
     int fd;
     struct far_io io;
@@ -770,9 +771,9 @@ static void refused(struct far_local_client *c, int code)
     snprintf(c->reason, sizeof(c->reason),
              code == -EPERM
                  ? "%s: whoever listens there is neither root nor the owner "
-                   "of that directory%.0s"
-                 : "%s: %s; is farside-netproxy running?",
-             c->path, strerror(-code));
+                   "of that directory%.0s%.0s"
+                 : "%s: %s; %.120s",
+             c->path, strerror(-code), c->hint);
     if (!c->told) {
         c->told = true;
         for (struct use *u = c->uses; u; u = u->next)
@@ -1172,6 +1173,7 @@ struct far_local_client *far_local_client_new(struct far_loop *loop,
     snprintf(c->path, sizeof(c->path), "%s", socket_path);
     snprintf(c->platform, sizeof(c->platform), "%s", platform);
     snprintf(c->reason, sizeof(c->reason), "nobody has needed it yet");
+    snprintf(c->hint, sizeof(c->hint), "is farside-netproxy running?");
     far_timer_init(&c->timer, loop, timer_fired);
     c->poller.poll = hot_poll;
     c->poller.peer_elsewhere = hot_peer_elsewhere;
@@ -1201,6 +1203,20 @@ void far_local_client_free(struct far_local_client *c)
     if (c->fd >= 0)
         close(c->fd);
     free(c);
+}
+
+void far_local_client_set_hint(struct far_local_client *c, const char *hint)
+{
+    snprintf(c->hint, sizeof(c->hint), "%s", hint);
+}
+
+void far_local_client_hurry(struct far_local_client *c)
+{
+    if (c->connection != DOWN)
+        return;
+    c->refused_since_us = c->backoff_us = 0;
+    back_off(c, BACKOFF_FIRST_US);
+    schedule(c);
 }
 
 const char *far_local_client_reason(const struct far_local_client *c)

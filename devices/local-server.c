@@ -950,7 +950,7 @@ static void accept_ready(struct far_io *io, uint32_t events)
     if (fd < 0)
         return;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0 ||
-        (peer.uid != 0 && peer.uid != geteuid())) {
+        (!s->ops.any_peer && peer.uid != 0 && peer.uid != geteuid())) {
         far_log_limited(s->log, &s->bucket, FAR_LOG_WARNING,
                         "%s: a process of user %u was refused: only root and "
                         "this program's own user may attach devices",

@@ -30,6 +30,9 @@ struct far_local_server_ops {
     /* Called just before the layer of that user is closed: it detached in
      * words, or its connection is lost (a successor may come). May be NULL. */
     void (*leaving)(void *arg, const struct far_local_who *who, bool detached);
+    /* Whoever the socket's mode lets connect may attach, not only root and this
+     * program's own user. */
+    bool any_peer;
     void *arg;
 };
 

@@ -17,14 +17,60 @@ devices_libdevices_a_SOURCES = \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
 	devices/key-names.c \
+	devices/layer.c \
 	devices/local-client.c \
 	devices/local-server.c devices/local-server.h \
+	devices/outside.c devices/outside.h \
 	devices/probe.c \
 	devices/replay.c \
 	devices/timers.c devices/timers.h \
+	devices/starter.c devices/starter.h \
 	devices/types.c devices/types.h \
 	devices/virtual.c \
 	devices/words.c devices/words.h
+# For programs that serve a device in a process of their own. The sources are
+# built again for it, position-independent.
+lib_LTLIBRARIES += devices/libfarside-device.la
+devices_libfarside_device_la_SOURCES = \
+	core/block.c core/block.h \
+	core/clock.h \
+	core/conf.h core/conf-values.c \
+	core/error.c core/error.h \
+	core/input.c core/input.h \
+	core/local.c core/local.h \
+	core/log.c core/log.h \
+	core/loop.c core/loop.h \
+	core/op.c core/op.h \
+	core/shring.c core/shring.h \
+	core/timer.c core/timer.h \
+	devices/device.h \
+	devices/farside-device.c devices/farside-device.h \
+	devices/input-queue.c devices/input-queue.h \
+	devices/input-source.c devices/input-source.h \
+	devices/layer.c \
+	devices/local-server.c devices/local-server.h
+devices_libfarside_device_la_CFLAGS = $(AM_CFLAGS)
+devices_libfarside_device_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
+	-no-undefined -export-symbols-regex '^far_outside_'
+include_HEADERS += devices/farside-device.h
+pkgconfigdir = $(libdir)/pkgconfig
+nodist_pkgconfig_DATA = devices/farside-device.pc
+CLEANFILES += devices/farside-device.pc
+EXTRA_DIST += devices/farside-device.pc.in
+dist_man_MANS += man/libfarside-device.3
+devices/farside-device.pc: devices/farside-device.pc.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) devices && $(SED) -e 's|@prefix[@]|$(prefix)|g' \
+		-e 's|@libdir[@]|$(libdir)|g' \
+		-e 's|@includedir[@]|$(includedir)|g' \
+		-e 's|@VERSION[@]|$(VERSION)|g' \
+		$(srcdir)/devices/farside-device.pc.in >$@.tmp && mv $@.tmp $@
+
+# The example that docs/OUTSIDE.md shows, built as somebody else would.
+check_PROGRAMS += docs/examples/outside-keyboard
+docs_examples_outside_keyboard_SOURCES = docs/examples/outside-keyboard.c
+docs_examples_outside_keyboard_CPPFLAGS = -I$(srcdir)/devices
+docs_examples_outside_keyboard_LDADD = devices/libfarside-device.la
+
 if HAVE_LIBEVDEV
 devices_libdevices_a_SOURCES += devices/evdev.c
 endif
@@ -33,7 +79,8 @@ if HAVE_CHECK
 DEVICES_TESTS = tests/devices/test-timers \
 	tests/devices/test-devices tests/devices/test-file \
 	tests/devices/test-fast-input \
-	tests/devices/test-local tests/devices/test-payload \
+	tests/devices/test-local tests/devices/test-outside \
+	tests/devices/test-payload \
 	tests/devices/test-words
 check_PROGRAMS += $(DEVICES_TESTS)
 TESTS += $(DEVICES_TESTS)
@@ -57,6 +104,9 @@ tests_devices_test_local_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_payload_SOURCES = tests/devices/test-payload.c \
 	tests/devices/harness.h
 tests_devices_test_payload_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_outside_SOURCES = tests/devices/test-outside.c \
+	tests/devices/harness.h
+tests_devices_test_outside_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_words_SOURCES = tests/devices/test-words.c \
 	tests/devices/harness.h
 tests_devices_test_words_LDADD = $(DEVICES_TEST_LIBS)

@@ -13,6 +13,7 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_evdev,
 #endif
     &far_type_file,
+    &far_type_outside,
     &far_type_replay,
     &far_type_probe,
     &far_type_timer,

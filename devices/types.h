@@ -11,6 +11,7 @@
 extern const struct far_device_type far_type_virtual;
 extern const struct far_device_type far_type_evdev;
 extern const struct far_device_type far_type_file;
+extern const struct far_device_type far_type_outside;
 extern const struct far_device_type far_type_replay;
 extern const struct far_device_type far_type_probe;
 extern const struct far_device_type far_type_timer;

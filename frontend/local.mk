@@ -22,12 +22,12 @@ nodist_frontend_libfront_la_SOURCES = \
 frontend_libfront_la_CFLAGS = $(AM_CFLAGS)
 frontend_libfront_la_LIBADD = $(XEN_LIBS)
 
-lib_LTLIBRARIES = frontend/libfarside-frontend.la
+lib_LTLIBRARIES += frontend/libfarside-frontend.la
 frontend_libfarside_frontend_la_SOURCES =
 frontend_libfarside_frontend_la_LIBADD = frontend/libfront.la
 frontend_libfarside_frontend_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
 	-no-undefined -export-symbols-regex '^far_frontend_'
-include_HEADERS = frontend/farside-frontend.h
+include_HEADERS += frontend/farside-frontend.h
 dist_man_MANS += man/farside-frontend.1 man/libfarside-frontend.3
 
 bin_PROGRAMS += frontend/farside-frontend

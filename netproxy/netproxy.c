@@ -268,6 +268,10 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
         if (!n->resolver)
             goto fail;
         n->context.resolver = n->resolver;
+        n->starter = far_starter_new(loop, log, n->conf_file, o->user, error);
+        if (!n->starter)
+            goto fail;
+        n->devices.starter = n->starter;
     }
     conf = read_conf(n, &p, error);
     if (!conf)
@@ -324,6 +328,7 @@ void far_netproxy_free(struct far_netproxy *n)
     }
     far_netproxy_captures_free(n);
     far_devices_free(&n->devices);
+    far_starter_free(n->starter);
     far_resolver_free(n->resolver);
     far_conf_free(n->conf);
     free(n->conf_file);

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include "core/control.h"
 #include "devices/local-server.h"
+#include "devices/starter.h"
 #include "netproxy/link.h"
 #include "netproxy/server.h"
 
@@ -25,6 +26,7 @@ struct far_netproxy {
     struct far_control *control;
     struct far_link_capture *captures; /* that were asked for */
     struct far_resolver *resolver;
+    struct far_starter *starter;
     bool sandboxed;
     const char *user; /* that it became, or NULL */
     struct far_defer reload;
@@ -32,8 +34,8 @@ struct far_netproxy {
 
 struct far_netproxy_options {
     const char *conf_file, *run_dir;
-    const char *user; /* for the resolver; NULL: the default */
-    bool no_resolver; /* tests that don't want a process */
+    const char *user; /* of the helpers; NULL: the default */
+    bool no_resolver; /* tests that don't want processes */
 };
 
 /* Reads the configuration and opens all: sockets, devices, links. NULL with

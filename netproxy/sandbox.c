@@ -25,6 +25,10 @@
 
 #define DEFAULT_USER "farside"
 
+#ifndef SO_PASSRIGHTS /* Linux 6.16 */
+#define SO_PASSRIGHTS 83
+#endif
+
 int far_privileges_drop(const char *user, const char **became,
                         struct far_error *error)
 {
@@ -96,6 +100,9 @@ static const struct entry allowed[] = {
      * can't be made from here; without them plain calls */
     CALL(io_uring_enter), CALL(preadv), CALL(pwritev2), CALL(fdatasync),
     CALL(fallocate),
+    /* what an attachment to an outside device is made of; memfd_create and
+     * pipe2 are below */
+    CALL(ftruncate), CALL(eventfd2),
     /* memory; mmap, mprotect, madvise are below */
     CALL(brk), CALL(munmap), CALL(mremap),
     /* time, where the kernel's page can't tell it; random numbers; who we are
@@ -174,6 +181,14 @@ static const struct {
     { SCMP_SYS(fcntl), 1, { EQ(1, F_GETFL) } },
     { SCMP_SYS(fcntl), 1, { EQ(1, F_GET_SEALS) } },
     { SCMP_SYS(fcntl), 1, { EQ(1, F_OFD_SETLK) } }, /* a disk's users */
+    /* What goes to an outside device. The backend's memory is sealed against
+     * more seals. */
+    { SCMP_SYS(fcntl),
+      2,
+      { EQ(1, F_ADD_SEALS),
+        EQ(2, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) } },
+    { SCMP_SYS(memfd_create), 1, { EQ(1, MFD_CLOEXEC | MFD_ALLOW_SEALING) } },
+    { SCMP_SYS(pipe2), 1, { EQ(1, O_CLOEXEC | O_NONBLOCK) } },
     { SCMP_SYS(fcntl),
       2,
       { EQ(1, F_SETFL),
@@ -188,10 +203,16 @@ static const struct {
     { SCMP_SYS(ioctl), 1, { EQ(1, EVIOCGRAB) } },
     { SCMP_SYS(ioctl), 1, { EQ(1, EVIOCSCLOCKID) } },
     { SCMP_SYS(ioctl), 1, { EQ(1, TCGETS) } },
-    /* New sockets are TCP only; options are those that we set (one with
-     * SO_LINGER, passed to the backend, would block whoever closes it). */
+    /* New sockets are TCP, and those of the local protocol, to outside devices;
+     * options are those that we set (one with SO_LINGER, passed to the backend,
+     * would block whoever closes it). */
     { SCMP_SYS(socket), 2, { EQ(0, AF_INET), STREAM } },
     { SCMP_SYS(socket), 2, { EQ(0, AF_INET6), STREAM } },
+    { SCMP_SYS(socket),
+      2,
+      { EQ(0, AF_UNIX),
+        BITS(1, ~(uint32_t)(SOCK_NONBLOCK | SOCK_CLOEXEC), SOCK_SEQPACKET) } },
+    { SCMP_SYS(setsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_PASSRIGHTS) } },
     { SCMP_SYS(setsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_REUSEADDR) } },
     { SCMP_SYS(setsockopt), 2, { EQ(1, IPPROTO_TCP), EQ(2, TCP_NODELAY) } },
     { SCMP_SYS(setsockopt),

@@ -9,6 +9,7 @@
 #include "core/status.h"
 #include "core/uuid.h"
 #include "devices/feed-json.h"
+#include "devices/outside.h"
 #include "netproxy/netproxy.h"
 #include "netproxy/remote.h"
 
@@ -105,12 +106,13 @@ static json_t *devices(const struct far_netproxy *n)
     for (d = n->devices.first; d; d = d->next)
         json_array_append_new(
             all,
-            json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:b}", "name", d->name,
-                      "type", d->type->name, "class",
-                      d->type->class ? far_class_name(d->type->class) : "any",
-                      "state", d->state == FAR_DEVICE_READY ? "ready" : "gone",
-                      "reason", text_or_null(d->reason), "users", (int)d->users,
-                      "exported", far_device_is_exported(n->conf, d->name)));
+            json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:b, s:o}", "name",
+                      d->name, "type", d->type->name, "class",
+                      d->class ? far_class_name(d->class) : "any", "state",
+                      d->state == FAR_DEVICE_READY ? "ready" : "gone", "reason",
+                      text_or_null(d->reason), "users", (int)d->users,
+                      "exported", far_device_is_exported(n->conf, d->name),
+                      "program", far_outside_json(d)));
     return all;
 }
 

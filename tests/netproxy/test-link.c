@@ -638,7 +638,7 @@ END_TEST
 
 START_TEST(a_second_machine_of_the_same_name_is_found_out)
 {
-    struct proxy twin;
+    struct proxy twin = { .program = NULL };
 
     start_both();
     rig_write(&rig, "twin.conf",

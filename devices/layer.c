@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Calls between layers, and what a device says of itself: all of device.h that
+ * is no registry, so that a program with one device needs no more.
+ */
+#include "devices/device.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
+                                  void *payload)
+{
+    for (struct far_layer *l = top; l; l = l->below) {
+        enum far_verdict verdict;
+
+        if (!l->ops->submit)
+            continue;
+        verdict = l->ops->submit(l, op, payload);
+        if (verdict == FAR_PASS) {
+            l->counters.passed++;
+            continue;
+        }
+        if (verdict == FAR_FULL)
+            l->counters.held++;
+        else
+            l->counters.answered++;
+        return verdict;
+    }
+    op->status = -EOPNOTSUPP;
+    return FAR_DONE;
+}
+
+void *far_layer_place(struct far_layer *top, uint32_t slot, uint32_t bytes)
+{
+    for (struct far_layer *l = top; l; l = l->below)
+        if (l->ops->place)
+            return l->ops->place(l, slot, bytes);
+    return NULL;
+}
+
+void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
+                        uint64_t received)
+{
+    for (; layer; layer = layer->below)
+        if (layer->ops->activate) {
+            layer->ops->activate(layer, incarnation, received);
+            return;
+        }
+}
+
+void far_layer_ack(struct far_layer *layer, uint64_t sequence)
+{
+    for (; layer; layer = layer->below)
+        if (layer->ops->ack) {
+            layer->ops->ack(layer, sequence);
+            return;
+        }
+}
+
+void far_layer_taken(struct far_layer *layer)
+{
+    for (; layer; layer = layer->below)
+        if (layer->ops->taken) {
+            layer->ops->taken(layer);
+            return;
+        }
+}
+
+void far_layer_resume(struct far_layer *layer)
+{
+    for (; layer; layer = layer->below)
+        if (layer->ops->resume) {
+            layer->ops->resume(layer);
+            return;
+        }
+}
+
+void far_layer_close(struct far_layer *layer)
+{
+    for (; layer; layer = layer->below)
+        if (layer->ops->close) {
+            layer->ops->close(layer);
+            return;
+        }
+}
+
+void far_layer_complete(struct far_layer *to, const struct far_op *op)
+{
+    for (; to; to = to->above)
+        if (to->ops->complete) {
+            to->ops->complete(to, op);
+            return;
+        }
+}
+
+bool far_layer_interrupt(struct far_layer *to, const struct far_op *op)
+{
+    for (; to; to = to->above)
+        if (to->ops->interrupt) {
+            bool taken = to->ops->interrupt(to, op);
+
+            if (taken)
+                to->counters.interrupts++;
+            else
+                to->counters.held++;
+            return taken;
+        }
+    return true; /* nobody listens: it is lost, not late */
+}
+
+void far_layer_state(struct far_layer *to, enum far_device_state state,
+                     const struct far_layer_news *news)
+{
+    for (; to; to = to->above) {
+        to->device_state = state;
+        if (to->ops->state) {
+            to->ops->state(to, state, news);
+            return;
+        }
+    }
+}
+
+void far_layer_room(struct far_layer *to)
+{
+    for (; to; to = to->above)
+        if (to->ops->room) {
+            to->ops->room(to);
+            return;
+        }
+}
+
+void far_layer_stack(struct far_layer *upper, struct far_layer *lower)
+{
+    upper->below = lower;
+    lower->above = upper;
+    upper->prompt_acks |= lower->prompt_acks;
+}
+
+void far_device_say(struct far_device *device, enum far_device_state state,
+                    const char *reason)
+{
+    if (!reason)
+        reason = "";
+    if (device->state == state && !strcmp(device->reason, reason))
+        return;
+    device->state = state;
+    snprintf(device->reason, sizeof(device->reason), "%s", reason);
+    far_log(device->devices->log, FAR_LOG_INFO, "%s: %s%s%s", device->name,
+            state == FAR_DEVICE_READY ? "ready" : "not there",
+            reason[0] ? ": " : "", reason);
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Outside devices: their programs, started and stopped by the helper, and the
+ * library's example at the other end, a real process each time. The protocol's
+ * own tests, and those of a server that sends nonsense, are test-local.c.
+ */
+#include "tests/devices/harness.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include "devices/outside.h"
+
+#define EXAMPLE "docs/examples/outside-keyboard"
+
+static char dir[64], conf_file[96], fifo[96], build[256];
+static struct far_loop *loop;
+static struct far_log *test_log;
+static struct far_conf *conf;
+static struct far_devices devices;
+static struct far_starter *starter;
+
+static void setup(void)
+{
+    struct far_error error = { 0 };
+
+    ck_assert_ptr_nonnull(getcwd(build, sizeof(build)));
+    snprintf(dir, sizeof(dir), "/tmp/farside-test-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_int_eq(chmod(dir, 0755), 0);
+    snprintf(conf_file, sizeof(conf_file), "%s/farside.conf", dir);
+    snprintf(fifo, sizeof(fifo), "%s/keys", dir);
+    loop = far_loop_new();
+    test_log = far_log_new("test", FAR_LOG_ERROR);
+    starter = far_starter_new(loop, test_log, conf_file,
+                              geteuid() ? NULL : "nobody", &error);
+    ck_assert_msg(starter != NULL, "%s", error.text);
+    far_devices_init(&devices, loop, test_log);
+    devices.starter = starter;
+}
+
+static void teardown(void)
+{
+    char command[128];
+
+    far_devices_free(&devices);
+    far_starter_free(starter);
+    far_conf_free(conf);
+    conf = NULL;
+    far_log_free(test_log);
+    far_loop_free(loop);
+    snprintf(command, sizeof(command), "rm -rf %s", dir);
+    ck_assert_int_eq(system(command), 0);
+}
+
+/* The directory is its user's, who makes the socket there. */
+static void configure(const char *format, ...)
+{
+    char text[2048];
+    va_list args;
+    FILE *f = fopen(conf_file, "w");
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    ck_assert_ptr_nonnull(f);
+    fputs(text, f);
+    ck_assert_int_eq(fclose(f), 0);
+    conf = conf_of(text);
+    ck_assert_uint_eq(far_devices_load(&devices, conf, NULL, no_problem, NULL),
+                      0);
+}
+
+static void configure_typist(const char *more)
+{
+    configure("[device typist]\ntype = outside\nsocket = %s/typist\n"
+              "start = %s/" EXAMPLE " '%s'\n%s%s",
+              dir, build, fifo, geteuid() ? "" : "user = root\n", more);
+}
+
+static struct port *attach(const char *name, uint64_t id)
+{
+    struct far_local_who who = who_of(name, id);
+    struct far_layer *below;
+    struct far_error error = { 0 };
+    struct far_device *d = far_device_find(&devices, name);
+    struct port *p;
+
+    ck_assert_ptr_nonnull(d);
+    ck_assert_msg(far_device_open(d, &who, &below, &error) == 0, "%s",
+                  error.text);
+    p = port_new(below);
+    far_layer_activate(below, 0, 0);
+    return p;
+}
+
+static void type_line(const char *line)
+{
+    int fd = -1;
+
+    turn_until(loop, (fd = open(fifo, O_WRONLY | O_NONBLOCK)) >= 0);
+    ck_assert_int_eq(write(fd, line, strlen(line)), (ssize_t)strlen(line));
+    close(fd);
+}
+
+static json_int_t program(const char *name, const char *key)
+{
+    json_t *j = far_outside_json(far_device_find(&devices, name));
+    json_int_t n = json_integer_value(json_object_get(j, key));
+
+    json_decref(j);
+    return n;
+}
+
+static bool has_key(const struct port *p, const char *text)
+{
+    return strstr(port_text(p, 0), text) != NULL;
+}
+
+START_TEST(words_are_cut_at_blanks_and_kept_by_quotes)
+{
+    char text[] = " /bin/x  'a b' c\"d e\"f ''", open[] = "/bin/x 'a",
+         none[] = "  ", many[] = "a b c";
+    char *argv[8];
+
+    ck_assert_int_eq(far_starter_words(text, argv, 8), 4);
+    ck_assert_str_eq(argv[0], "/bin/x");
+    ck_assert_str_eq(argv[1], "a b");
+    ck_assert_str_eq(argv[2], "cd ef");
+    ck_assert_str_eq(argv[3], "");
+    ck_assert_ptr_null(argv[4]);
+    ck_assert_int_eq(far_starter_words(open, argv, 8), -EINVAL);
+    ck_assert_int_eq(far_starter_words(none, argv, 8), -ENOENT);
+    ck_assert_int_eq(far_starter_words(many, argv, 3), -E2BIG);
+}
+END_TEST
+
+START_TEST(a_program_is_started_by_its_first_user_and_stopped_after_the_last)
+{
+    struct port *p, *q;
+
+    configure_typist("idle-stop = 200ms\n");
+    turn_for(loop, 100000);
+    ck_assert_int_eq(program("typist", "starts"), 0);
+    p = attach("typist", 1);
+    turn_until(loop, p->state == FAR_DEVICE_READY);
+    q = attach("typist", 2);
+    turn_until(loop, q->state == FAR_DEVICE_READY);
+    ck_assert_int_eq(program("typist", "starts"), 1);
+    ck_assert_int_gt(program("typist", "pid"), 0);
+    type_line("30\n");
+    turn_until(loop, has_key(p, "+30 -30") && has_key(q, "+30 -30"));
+    port_free(p);
+    turn_for(loop, 400000);
+    ck_assert_int_gt(program("typist", "pid"), 0);
+    port_free(q);
+    turn_until(loop, program("typist", "pid") == 0);
+    p = attach("typist", 3);
+    turn_until(loop, p->state == FAR_DEVICE_READY);
+    ck_assert_int_eq(program("typist", "starts"), 2);
+    port_free(p);
+}
+END_TEST
+
+START_TEST(a_program_that_is_killed_takes_its_device_only_and_comes_back)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+    struct port *p, *other;
+    pid_t pid;
+
+    configure("[device typist]\ntype = outside\nsocket = %s/typist\n"
+              "start = %s/" EXAMPLE " %s\n%s"
+              "[device other]\ntype = outside\nsocket = %s/other\n"
+              "start = %s/" EXAMPLE " %s2\n%s",
+              dir, build, fifo, geteuid() ? "" : "user = root\n", dir, build,
+              fifo, geteuid() ? "" : "user = root\n");
+    p = attach("typist", 1);
+    other = attach("other", 2);
+    turn_until(loop, p->state == FAR_DEVICE_READY &&
+                         other->state == FAR_DEVICE_READY);
+    type_line("30\n");
+    turn_until(loop, has_key(p, "-30"));
+    for (unsigned i = 0; i < 3; i++) {
+        unsigned states = other->states;
+
+        pid = (pid_t)program("typist", "pid");
+        ck_assert_int_gt(pid, 1);
+        ck_assert_int_eq(kill(pid, SIGKILL), 0);
+        turn_until(loop, p->state == FAR_DEVICE_GONE);
+        /* It is held, and answered by the next one. */
+        op.sequence++;
+        ck_assert_int_eq(far_layer_submit(p->layer.below, &op, NULL),
+                         FAR_LATER);
+        turn_until(loop, strstr(p->reason, "signal 9") ||
+                             p->state == FAR_DEVICE_READY);
+        turn_until(loop, p->state == FAR_DEVICE_READY);
+        turn_until(loop, p->completed == i + 1);
+        ck_assert_uint_eq(p->last_complete.sequence, op.sequence);
+        ck_assert_uint_eq(other->states, states);
+    }
+    type_line("31\n");
+    turn_until(loop, has_key(p, "+31 -31"));
+    ck_assert_int_eq(program("typist", "starts"), 4);
+    ck_assert_int_eq(program("other", "starts"), 1);
+    port_free(p);
+    port_free(other);
+}
+END_TEST
+
+START_TEST(a_program_that_ends_at_once_is_not_started_without_end)
+{
+    struct port *p;
+
+    configure("[device bad]\ntype = outside\nsocket = %s/bad\n"
+              "start = /bin/sh -c 'echo no luck >&2; exit 3'\n%s",
+              dir, geteuid() ? "" : "user = root\n");
+    p = attach("bad", 1);
+    turn_until(loop, strstr(p->reason, "its program ended with exit status 3"));
+    turn_for(loop, 1000000);
+    /* 100 ms, 200 ms, 400 ms … */
+    ck_assert_int_ge(program("bad", "starts"), 2);
+    ck_assert_int_le(program("bad", "starts"), 5);
+    ck_assert_int_eq(p->state, FAR_DEVICE_GONE);
+    ck_assert_ptr_nonnull(strstr(p->reason, "exit status 3"));
+    port_free(p);
+}
+END_TEST
+
+START_TEST(what_can_not_be_run_is_said)
+{
+    static const struct {
+        const char *start, *says;
+    } cases[] = {
+        { "/nowhere/at/all", "could not be run" },
+        { "/bin/sh 'a", "wants the absolute path" },
+        { "/bin/sh", "user" },
+    };
+    struct port *p;
+
+    for (unsigned i = 0; i < 3; i++) {
+        configure("[device bad]\ntype = outside\nsocket = %s/bad\n"
+                  "start = %s\nuser = %s\n",
+                  dir, cases[i].start,
+                  i == 2      ? "no-such-user-here"
+                  : geteuid() ? getenv("USER") ? getenv("USER") : "root"
+                              : "root");
+        p = attach("bad", 1);
+        if (i == 2 || !geteuid())
+            turn_until(loop, strstr(p->reason, cases[i].says));
+        port_free(p);
+        far_devices_load(&devices, conf_of(""), NULL, no_problem, NULL);
+        far_conf_free(conf);
+    }
+    conf = NULL;
+}
+END_TEST
+
+START_TEST(a_configuration_that_others_can_write_starts_nothing)
+{
+    struct port *p;
+
+    if (geteuid())
+        return; /* only root has anything to lose */
+    configure_typist("");
+    ck_assert_int_eq(chmod(conf_file, 0666), 0);
+    p = attach("typist", 1);
+    turn_until(loop, strstr(p->reason, "can be written by others"));
+    port_free(p);
+}
+END_TEST
+
+START_TEST(programs_end_with_their_daemon)
+{
+    struct port *p;
+    pid_t pid;
+
+    configure_typist("");
+    p = attach("typist", 1);
+    turn_until(loop, p->state == FAR_DEVICE_READY);
+    pid = (pid_t)program("typist", "pid");
+    port_free(p);
+    far_devices_free(&devices);
+    far_starter_free(starter);
+    starter = NULL;
+    for (int i = 0; kill(pid, 0) == 0; i++) {
+        ck_assert_int_lt(i, 500);
+        usleep(10000);
+    }
+    far_devices_init(&devices, loop, test_log);
+}
+END_TEST
+
+START_TEST(without_a_start_it_is_waited_for)
+{
+    struct port *p;
+
+    configure("[device typist]\ntype = outside\nsocket = %s/typist\n", dir);
+    p = attach("typist", 1);
+    turn_until(loop, strstr(p->reason, "its program is not running"));
+    ck_assert_ptr_null(json_string_value(json_object_get(NULL, "state")));
+    ck_assert(
+        json_is_null(far_outside_json(far_device_find(&devices, "typist"))));
+    port_free(p);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("outside");
+    TCase *c = tcase_create("outside");
+
+    tcase_set_timeout(c, 60);
+    tcase_add_checked_fixture(c, setup, teardown);
+    tcase_add_test(c, words_are_cut_at_blanks_and_kept_by_quotes);
+    tcase_add_test(
+        c, a_program_is_started_by_its_first_user_and_stopped_after_the_last);
+    tcase_add_test(
+        c, a_program_that_is_killed_takes_its_device_only_and_comes_back);
+    tcase_add_test(c, a_program_that_ends_at_once_is_not_started_without_end);
+    tcase_add_test(c, what_can_not_be_run_is_said);
+    tcase_add_test(c, a_configuration_that_others_can_write_starts_nothing);
+    tcase_add_test(c, programs_end_with_their_daemon);
+    tcase_add_test(c, without_a_start_it_is_waited_for);
+    suite_add_tcase(suite, c);
+    return run_suite(suite);
+}
