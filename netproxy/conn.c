@@ -198,19 +198,32 @@ static void want_flush(struct far_conn *c)
 void far_conn_send(struct far_conn *c, struct far_wire_header *header,
                    const void *fixed, size_t fixed_bytes, const char *text)
 {
+    far_conn_send_options(c, header, fixed, fixed_bytes, text, NULL, 0);
+}
+
+void far_conn_send_options(struct far_conn *c, struct far_wire_header *header,
+                           const void *fixed, size_t fixed_bytes,
+                           const char *text,
+                           const struct far_wire_value *options, unsigned count)
+{
+    size_t bytes = FAR_WIRE_ROOM(fixed_bytes), n;
     uint8_t *room;
-    size_t n;
+    unsigned i;
 
     if (c->state != FAR_CONN_UP && c->state != FAR_CONN_GREETING)
         return;
-    room = far_buf_reserve(&c->out, FAR_WIRE_ROOM(fixed_bytes));
+    for (i = 0; i < count; i++)
+        bytes += FAR_WIRE_OPTION_ROOM(options[i].bytes);
+    room = far_buf_reserve(&c->out, bytes);
     if (!room) {
         far_conn_fail(c, -ENOBUFS, "it does not read what it asked for");
         return;
     }
     header->time_ns = far_now_ns();
-    n = far_wire_encode(room, FAR_WIRE_ROOM(fixed_bytes), header, fixed,
-                        fixed_bytes, text);
+    n = far_wire_encode(room, bytes, header, fixed, fixed_bytes, text);
+    for (i = 0; i < count; i++)
+        n = far_wire_add_option(room, bytes, options[i].type, options[i].value,
+                                options[i].bytes);
     captured(c, true, room, n);
     far_buf_commit(&c->out, n);
     c->traffic->frames_out++;

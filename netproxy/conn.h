@@ -119,6 +119,12 @@ void far_conn_fail(struct far_conn *conn, int code, const char *reason);
  * time_ns and bytes of header are set here. */
 void far_conn_send(struct far_conn *conn, struct far_wire_header *header,
                    const void *fixed, size_t fixed_bytes, const char *text);
+/* The same with options, at most 1024 bytes of values. */
+void far_conn_send_options(struct far_conn *conn,
+                           struct far_wire_header *header, const void *fixed,
+                           size_t fixed_bytes, const char *text,
+                           const struct far_wire_value *options,
+                           unsigned count);
 /* An op: 0, -EAGAIN (room() will be called), -ENOTCONN. */
 int far_conn_send_op(struct far_conn *conn, struct far_wire_header *header,
                      const struct far_op *op, const void *payload);

@@ -74,6 +74,9 @@ void far_controller_end(struct far_controller *c, struct far_session *session,
         at = &(*at)->next_session;
     *at = session->next_session;
     c->session_count--;
+    if (quota)
+        quota->payload_bytes -=
+            (uint64_t)session->slot_bytes * FAR_OP_SLOTS_MAX;
     far_session_free(session, reason);
     if (!quota || --quota->sessions)
         return;
@@ -151,10 +154,17 @@ struct far_session *far_controller_prepare(struct far_controller *c,
     struct far_device *device;
     struct far_quota *quota;
     struct far_session *s;
+    uint64_t payload_bytes;
 
     if (far_controller_may(c, platform, who->device, error))
         return NULL;
     s = find(c, platform, who);
+    if (s && s->slots && s->who.attachment != who->attachment) {
+        /* Sequences began anew: what was executed for the former one must not
+         * be taken for an answer. */
+        far_controller_end(c, s, "the guest's device was attached anew");
+        s = NULL;
+    }
     if (s)
         return s;
     device = far_device_find(c->devices, who->device);
@@ -172,6 +182,16 @@ struct far_session *far_controller_prepare(struct far_controller *c,
     quota = quota_of(c, platform, error);
     if (!quota)
         return NULL;
+    payload_bytes =
+        (uint64_t)far_class_payload_bytes((enum far_class)who->class) *
+        FAR_OP_SLOTS_MAX;
+    if (quota->payload_bytes + payload_bytes > FAR_QUOTA_PAYLOAD_BYTES) {
+        far_error(error, -ENOBUFS,
+                  "%s has so many disks or screens of %s in use that their "
+                  "operations could fill its memory: no more are served",
+                  platform, c->platform);
+        return NULL;
+    }
     s = far_session_new(c->loop, device, platform, who, expired, c, error);
     if (!s) {
         drop_unused(c);
@@ -179,6 +199,7 @@ struct far_session *far_controller_prepare(struct far_controller *c,
     }
     s->quota = quota;
     quota->sessions++;
+    quota->payload_bytes += payload_bytes;
     s->next_session = c->sessions;
     c->sessions = s;
     c->session_count++;

@@ -2,19 +2,29 @@
  *
  * Local users of exported devices (netproxy/local.h). They go through a session
  * as far ones do, so that a backend that is killed and comes back gets what it
- * had not received.
+ * had not received. An op that the session takes with it when it ends (its
+ * permission is taken away, …) waits for the next one, and goes to that first.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "netproxy/local.h"
 
+/* An op that is not answered. */
+struct local_op {
+    struct far_op op;
+    void *payload;
+    uint64_t order; /* 0: free */
+};
+
 struct far_local_use {
     struct far_session_user user;
     struct far_layer layer; /* the bottom of the server's chain */
     struct far_controller *controller;
     struct far_local_who who;
-    bool wanted; /* the guest's front is there */
+    struct local_op *ops; /* FAR_OP_SLOTS_MAX, at the first op */
+    uint64_t order;       /* of the last */
+    bool wanted;          /* the guest's front is there */
     struct far_local_use *next;
 };
 
@@ -37,7 +47,51 @@ static bool use_interrupt(struct far_session_user *user,
 
 static void use_complete(struct far_session_user *user, const struct far_op *op)
 {
-    far_layer_complete(of_user(user)->layer.above, op);
+    struct far_local_use *u = of_user(user);
+    struct far_session *s = user->session;
+    struct local_op *asked = u->ops ? &u->ops[op->slot] : NULL;
+
+    far_session_told(s, op->slot);
+    if (!asked || !asked->order || asked->op.sequence != op->sequence)
+        return; /* of a backend that has gone */
+    if (op->payload_bytes)
+        memcpy(asked->payload, far_session_payload(s, op->slot),
+               op->payload_bytes);
+    asked->order = 0;
+    far_layer_complete(u->layer.above, op);
+}
+
+/* To a session that has not had them, or does not know that we have not got
+ * their answers. */
+static void submit_again(struct far_local_use *u)
+{
+    uint64_t done = 0;
+
+    while (u->ops && u->user.session) {
+        struct local_op *first = NULL;
+        unsigned i;
+        int r;
+
+        for (i = 0; i < FAR_OP_SLOTS_MAX; i++) {
+            if (u->ops[i].order > done &&
+                (!first || u->ops[i].order < first->order))
+                first = &u->ops[i];
+        }
+        if (!first)
+            return;
+        done = first->order;
+        first->op.flags |= FAR_OP_REPEAT;
+        r = far_session_submit(u->user.session, &first->op, first->payload,
+                               NULL);
+        if (r) {
+            struct far_op failed = first->op;
+
+            failed.status = r;
+            failed.payload_bytes = 0;
+            first->order = 0;
+            far_layer_complete(u->layer.above, &failed);
+        }
+    }
 }
 
 static void use_state(struct far_session_user *user)
@@ -45,6 +99,7 @@ static void use_state(struct far_session_user *user)
     const struct far_session *s = user->session;
     struct far_layer_news news = {
         .incarnation = s->incarnation,
+        .device_incarnation = s->device_incarnation,
         .reason = s->state == FAR_DEVICE_READY ? NULL : s->reason,
     };
 
@@ -70,15 +125,21 @@ static const struct far_session_user_ops use_ops = {
 static enum far_verdict layer_submit(struct far_layer *layer, struct far_op *op,
                                      void *payload)
 {
-    (void)payload;
     struct far_local_use *u = of_layer(layer);
+    struct local_op *mine;
 
-    if (op->slot >= FAR_WIRE_SLOTS_MAX || !u->user.session) {
-        op->status = u->user.session ? -EINVAL : -ENODEV;
+    if (!u->ops)
+        u->ops = calloc(FAR_OP_SLOTS_MAX, sizeof(*u->ops));
+    if (!u->ops || op->slot >= FAR_OP_SLOTS_MAX) {
+        op->status = u->ops ? -EINVAL : -ENOMEM;
         return FAR_DONE;
     }
-    if (far_session_submit(u->user.session, op)) {
-        op->status = -EBUSY;
+    mine = &u->ops[op->slot];
+    *mine = (struct local_op){ *op, payload, ++u->order };
+    if (u->user.session &&
+        far_session_submit(u->user.session, op, payload, NULL)) {
+        mine->order = 0;
+        op->status = -EINVAL;
         return FAR_DONE;
     }
     return FAR_LATER;
@@ -126,6 +187,7 @@ static void layer_close(struct far_layer *layer)
     *at = u->next;
     u->layer.above = NULL;
     far_session_leave(&u->user);
+    free(u->ops);
     free(u);
 }
 
@@ -197,5 +259,6 @@ void far_local_use_retry(struct far_controller *controller)
         far_session_sit(s, &u->user, &u->who, "another attachment has it");
         if (u->wanted)
             layer_activate(&u->layer, 0, 0);
+        submit_again(u);
     }
 }

@@ -70,6 +70,7 @@ static void tell(struct far_remote *r)
 {
     char reason[FAR_WIRE_TEXT_BYTES];
     struct far_layer_news news = { .incarnation = r->incarnation,
+                                   .device_incarnation = r->device_incarnation,
                                    .reason = reason };
     enum far_device_state state =
         r->phase == FAR_REMOTE_ACTIVE ? r->state : FAR_DEVICE_GONE;
@@ -89,11 +90,13 @@ static void tell(struct far_remote *r)
         (state == FAR_DEVICE_GONE
              ? !strcmp(reason, r->told_reason)
              : r->told_incarnation == r->incarnation &&
+                   r->told_device_incarnation == r->device_incarnation &&
                    !memcmp(r->told_props, r->props, sizeof(r->props))))
         return;
     r->told = true;
     r->told_state = state;
     r->told_incarnation = r->incarnation;
+    r->told_device_incarnation = r->device_incarnation;
     memcpy(r->told_props, r->props, sizeof(r->props));
     memcpy(r->told_reason, reason, sizeof(reason));
     far_layer_state(r->layer.above, state, &news);
@@ -106,6 +109,15 @@ static void prepare(struct far_remote *r)
         .class = r->who.class,
         .guest_devid = r->who.guest_devid,
     };
+    const struct far_wire_limits limits = {
+        .slots = FAR_WIRE_SLOTS_MAX,
+        .payload_bytes = far_class_payload_bytes((enum far_class)r->who.class),
+    };
+    const struct far_wire_value option = { FAR_WIRE_OPTION_LIMITS,
+                                           sizeof(limits), &limits };
+    struct far_wire_header header = { .type = FAR_WIRE_PREPARE,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = r->handle };
 
     memcpy(p.guest_uuid, r->who.guest_uuid, 16);
     memcpy(p.generation, r->who.generation, 16);
@@ -113,7 +125,9 @@ static void prepare(struct far_remote *r)
     memcpy(p.device, r->who.device, sizeof(p.device));
     r->phase = FAR_REMOTE_PREPARING;
     r->reason[0] = 0;
-    tell_owner(r, FAR_WIRE_PREPARE, &p, sizeof(p));
+    if (far_link_is_up(r->link))
+        far_conn_send_options(r->link->conn, &header, &p, sizeof(p), NULL,
+                              &option, limits.payload_bytes != 0);
 }
 
 static void activate(struct far_remote *r)
@@ -184,7 +198,7 @@ static int interrupt(struct far_remote *r, const struct far_wire_frame *f,
     if (r->phase != FAR_REMOTE_ACTIVE || r->parked)
         return 0;
     if (op.sequence <= r->received) {
-        r->repeats++;
+        r->repeated++;
         return 0;
     }
     if (op.sequence != r->received + 1)
@@ -231,9 +245,84 @@ static void set_prompt(struct far_remote *r, bool prompt)
         l->prompt_acks |= prompt;
 }
 
+/* ---- ops ---- */
+
+static void complete(struct far_remote *r, const struct far_op *op)
+{
+    uint64_t bit = (uint64_t)1 << op->slot;
+
+    r->busy &= ~bit;
+    r->unsent &= ~bit;
+    r->sent &= ~bit;
+    r->repeats &= ~bit;
+    if (!r->parked)
+        far_layer_complete(r->layer.above, op);
+}
+
+/* Of those that may be sent now, in the order in which they were submitted;
+ * FAR_OP_SLOTS_MAX: none. */
+static unsigned next_slot(const struct far_remote *r)
+{
+    uint64_t left = r->repeats ? r->repeats & r->unsent : r->unsent;
+    unsigned best = FAR_OP_SLOTS_MAX;
+
+    for (; left; left &= left - 1) {
+        unsigned slot = (unsigned)__builtin_ctzll(left);
+
+        if (best == FAR_OP_SLOTS_MAX ||
+            r->slots[slot].order < r->slots[best].order)
+            best = slot;
+    }
+    return best;
+}
+
+/* 0, or what far_conn_send_op() says. */
+static int send_op(struct far_remote *r, struct far_conn *conn, unsigned slot)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_OP,
+                                      .lane = FAR_WIRE_LANE_CONTROL,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = r->handle,
+                                      .credit = (uint32_t)r->granted,
+                                      .acked = r->acked };
+    uint64_t bit = (uint64_t)1 << slot;
+    int rc =
+        far_conn_send_op(conn, &header, &r->ops[slot], r->slots[slot].payload);
+
+    if (rc)
+        return rc;
+    r->unsent &= ~bit;
+    r->sent |= bit;
+    return 0;
+}
+
+/* Longer than this owner takes: a device that moved to another one. */
+static void refuse_long(struct far_remote *r)
+{
+    uint64_t left = r->unsent;
+
+    for (; left; left &= left - 1) {
+        struct far_op op = r->ops[__builtin_ctzll(left)];
+
+        if (op.payload_bytes <= r->slot_bytes)
+            continue;
+        op.status = -EMSGSIZE;
+        op.payload_bytes = 0;
+        complete(r, &op);
+    }
+}
+
+/* The owner may have had them, or not; it may be another process than that
+ * which had them. */
 static void resend_ops(struct far_remote *r)
 {
+    uint64_t left = r->busy & r->sent;
+
     r->unsent = r->busy;
+    r->repeats = left;
+    for (; left; left &= left - 1)
+        r->ops[__builtin_ctzll(left)].flags |= FAR_OP_REPEAT;
+    refuse_long(r);
     far_remote_room(r);
 }
 
@@ -275,22 +364,80 @@ static int activated(struct far_remote *r, const struct far_wire_frame *f,
     return 0;
 }
 
-static void feedback(struct far_remote *r, const struct far_op *op)
+static bool is_asked(const struct far_remote *r, uint32_t slot,
+                     uint64_t sequence)
 {
-    uint64_t bit = (uint64_t)1 << op->slot;
-    struct far_op done = *op;
+    return (r->busy & (uint64_t)1 << slot) && r->ops[slot].sequence == sequence;
+}
 
-    if (!(r->busy & bit) || r->ops[op->slot].sequence != op->sequence ||
-        r->ops[op->slot].opcode != op->opcode) {
+/* How much may come with the answer. */
+static uint32_t room_of(const struct far_op *asked)
+{
+    return asked->flags & FAR_OP_RECEIVES ? asked->payload_bytes : 0;
+}
+
+static int feedback(struct far_remote *r, const struct far_conn *conn,
+                    const struct far_wire_frame *f, struct far_error *error)
+{
+    struct far_op done = f->op;
+    struct far_remote_slot *slot;
+    struct far_op *asked;
+
+    if (!is_asked(r, done.slot, done.sequence) ||
+        r->ops[done.slot].opcode != done.opcode) {
         r->stray_feedbacks++;
-        return;
+        return 0;
     }
-    r->busy &= ~bit;
-    r->unsent &= ~bit;
+    asked = &r->ops[done.slot];
+    slot = &r->slots[done.slot];
+    if (!(done.flags & FAR_OP_RECEIVES) || done.status)
+        done.payload_bytes = 0;
+    if (done.payload_bytes > room_of(asked))
+        return far_error(error, -EPROTO,
+                         "an answer with %u bytes of payload, where %u were "
+                         "asked for of %s",
+                         done.payload_bytes, room_of(asked), r->who.device);
+    if (done.payload_bytes && f->payload)
+        memcpy(slot->payload, f->payload, done.payload_bytes);
+    else if (done.payload_bytes &&
+             (slot->source != conn || slot->received != done.payload_bytes))
+        return far_error(error, -EPROTO,
+                         "an answer of %s without all of its payload",
+                         r->who.device);
     done.attachment = r->who.attachment;
-    done.payload_bytes = 0;
-    if (!r->parked)
-        far_layer_complete(r->layer.above, &done);
+    done.flags = asked->flags;
+    complete(r, &done);
+    if (r->unsent && !r->repeats)
+        far_remote_room(r);
+    return 0;
+}
+
+/* A piece of an answer's payload. */
+static int piece(struct far_remote *r, const struct far_conn *conn,
+                 const struct far_wire_frame *f, struct far_error *error)
+{
+    const struct far_wire_data *d = &f->data;
+    struct far_remote_slot *slot;
+
+    if (!is_asked(r, d->slot, d->sequence)) {
+        r->stray_feedbacks++;
+        return 0;
+    }
+    slot = &r->slots[d->slot];
+    if (d->offset_bytes == 0) {
+        slot->source = conn;
+        slot->received = 0;
+    }
+    if (slot->source != conn) /* another one brings it as well */
+        return 0;
+    if (slot->received != d->offset_bytes ||
+        d->bytes > room_of(&r->ops[d->slot]) - slot->received)
+        return far_error(error, -EPROTO,
+                         "a piece of a payload that %s was not asked for",
+                         r->who.device);
+    memcpy((uint8_t *)slot->payload + slot->received, f->payload, d->bytes);
+    slot->received += d->bytes;
+    return 0;
 }
 
 static void bury(struct far_remote *r)
@@ -300,6 +447,7 @@ static void bury(struct far_remote *r)
         r->link->gone--;
     far_link_remove(r->link, r->handle);
     free(r->ops);
+    free(r->slots);
     free(r);
 }
 
@@ -320,6 +468,18 @@ static void last_words(struct far_remote *r, const struct far_wire_frame *f)
     bury(r);
 }
 
+static void take_limits(struct far_remote *r, const struct far_wire_frame *f)
+{
+    struct far_wire_limits limits = { 0 };
+    size_t bytes;
+    const uint8_t *value = far_wire_option(f, FAR_WIRE_OPTION_LIMITS, &bytes);
+
+    if (value && bytes >= sizeof(limits))
+        memcpy(&limits, value, sizeof(limits));
+    r->slot_bytes = limits.payload_bytes;
+    r->limits_known = true;
+}
+
 int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
                      struct far_error *error)
 {
@@ -335,6 +495,7 @@ int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
             r->phase = FAR_REMOTE_REFUSED;
             memcpy(r->reason, f->text, sizeof(r->reason));
         } else {
+            take_limits(r, f);
             memcpy(r->props, f->prepared.props, sizeof(r->props));
             r->device_incarnation = f->prepared.device_incarnation;
             set_prompt(r, f->prepared.flags & FAR_WIRE_PROMPT_ACKS);
@@ -360,8 +521,9 @@ int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
         tell(r);
         return 0;
     case FAR_WIRE_FEEDBACK:
-        feedback(r, &f->op);
-        return 0;
+        return feedback(r, r->link->conn, f, error);
+    case FAR_WIRE_DATA:
+        return piece(r, r->link->conn, f, error);
     case FAR_WIRE_ACK: /* credit for ops: none is counted yet */
         return 0;
     case FAR_WIRE_ERROR:
@@ -394,45 +556,48 @@ void far_remote_link_down(struct far_remote *r)
 
 void far_remote_room(struct far_remote *r)
 {
-    while (r->unsent && r->phase == FAR_REMOTE_ACTIVE) {
-        unsigned slot = (unsigned)__builtin_ctzll(r->unsent);
-        struct far_wire_header header = { .type = FAR_WIRE_OP,
-                                          .lane = FAR_WIRE_LANE_CONTROL,
-                                          .hops = FAR_WIRE_HOPS,
-                                          .handle = r->handle,
-                                          .credit = (uint32_t)r->granted,
-                                          .acked = r->acked };
+    unsigned slot;
 
-        if (far_conn_send_op(r->link->conn, &header, &r->ops[slot], NULL))
+    while (r->phase == FAR_REMOTE_ACTIVE && r->unsent &&
+           (slot = next_slot(r)) < FAR_OP_SLOTS_MAX) {
+        if (send_op(r, r->link->conn, slot))
             return;
-        r->unsent &= ~((uint64_t)1 << slot);
     }
 }
 
 /* The layer. */
 
+static int need_slots(struct far_remote *r)
+{
+    if (!r->ops)
+        r->ops = calloc(FAR_OP_SLOTS_MAX, sizeof(*r->ops));
+    if (!r->slots)
+        r->slots = calloc(FAR_OP_SLOTS_MAX, sizeof(*r->slots));
+    return r->ops && r->slots ? 0 : -ENOMEM;
+}
+
 static enum far_verdict remote_submit(struct far_layer *layer,
                                       struct far_op *op, void *payload)
 {
-    (void)payload;
     struct far_remote *r = of_layer(layer);
     uint64_t bit;
 
-    if (op->slot >= FAR_WIRE_SLOTS_MAX || op->payload_bytes) {
-        op->status = -EOPNOTSUPP;
+    if (op->slot >= FAR_OP_SLOTS_MAX || (op->payload_bytes && !payload))
+        op->status = -EINVAL;
+    else if (op->payload_bytes > r->slot_bytes && r->limits_known)
+        op->status = -EMSGSIZE;
+    else
+        op->status = need_slots(r);
+    if (op->status) {
+        op->payload_bytes = 0;
         return FAR_DONE;
     }
     bit = (uint64_t)1 << op->slot;
-    if (!r->ops) {
-        r->ops = calloc(FAR_WIRE_SLOTS_MAX, sizeof(*r->ops));
-        if (!r->ops) {
-            op->status = -ENOMEM;
-            return FAR_DONE;
-        }
-    }
     if (r->busy & bit)
         return FAR_FULL;
     r->ops[op->slot] = *op;
+    r->slots[op->slot] =
+        (struct far_remote_slot){ .payload = payload, .order = ++r->order };
     r->busy |= bit;
     r->unsent |= bit;
     far_remote_room(r);
@@ -513,7 +678,7 @@ static void remote_close(struct far_layer *layer)
     r->told = false;
     r->acks_due = false;
     r->waiting_count = 0;
-    r->busy = r->unsent = 0; /* the successor repeats them */
+    r->busy = r->unsent = r->sent = r->repeats = 0; /* the successor repeats */
     far_timer_set(&r->expiry, far_now_us() + FAR_REMOTE_KEEP_US);
 }
 
@@ -597,6 +762,7 @@ void far_remote_free_all(struct far_link *link)
             /* The session stays there: a successor of this process may come. */
             far_timer_cancel(&link->remotes[i]->expiry);
             free(link->remotes[i]->ops);
+            free(link->remotes[i]->slots);
             free(link->remotes[i]);
             link->remotes[i] = NULL;
         }

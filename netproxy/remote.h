@@ -23,6 +23,15 @@ enum far_remote_phase {
     FAR_REMOTE_ACTIVE,
 };
 
+/* What goes with each op. */
+struct far_remote_slot {
+    void *payload;  /* the submitter's */
+    uint64_t order; /* in which it was submitted */
+    /* A payload that comes in pieces: by which connection, how much of it. */
+    const struct far_conn *source;
+    uint32_t received;
+};
+
 struct far_remote {
     struct far_layer layer;
     struct far_link *link;
@@ -44,8 +53,15 @@ struct far_remote {
     struct far_op waiting[FAR_REMOTE_WINDOW]; /* for room above */
     uint32_t waiting_first, waiting_count;
 
-    struct far_op *ops;    /* FAR_WIRE_SLOTS_MAX, at the first op */
+    struct far_op *ops; /* FAR_OP_SLOTS_MAX, at the first op */
+    struct far_remote_slot *slots;
+    uint64_t order;        /* of the last op */
     uint64_t busy, unsent; /* slots */
+    uint64_t sent;         /* busy ones that were sent, ever */
+    uint64_t repeats;      /* busy ones that are sent again: before they are all
+                              answered nothing new is sent */
+    uint32_t slot_bytes;   /* longest payload that the owner takes */
+    bool limits_known;
 
     /* What was said of the device, and what was passed up. */
     enum far_device_state state;
@@ -54,12 +70,12 @@ struct far_remote {
     char reason[FAR_WIRE_TEXT_BYTES];
     bool told;
     enum far_device_state told_state;
-    uint64_t told_incarnation;
+    uint64_t told_incarnation, told_device_incarnation;
     uint8_t told_props[32];
     char told_reason[FAR_WIRE_TEXT_BYTES];
 
     struct far_hist wire, deliver;
-    uint64_t repeats, lost, invalid, stray_feedbacks;
+    uint64_t repeated, lost, invalid, stray_feedbacks;
 };
 
 /* Takes up a parked one of the same guest and device, or makes one; never

@@ -22,9 +22,10 @@ struct far_attachment {
     struct far_peer *peer;
     uint32_t handle;
     struct far_local_who who;
-    bool refused; /* and asked again when the reason may be gone */
-    bool ended;   /* by another platform: not asked again */
-    int status;   /* that was told last */
+    uint64_t answers; /* slots that are done, and wait for room */
+    bool refused;     /* and asked again when the reason may be gone */
+    bool ended;       /* by another platform: not asked again */
+    int status;       /* that was told last */
     char reason[FAR_WIRE_TEXT_BYTES];
 };
 
@@ -35,12 +36,25 @@ static struct far_attachment *of_user(struct far_session_user *user)
 
 /* Attachments. */
 
+/* What goes into one frame to that client. */
+static uint32_t payload_max(const struct far_peer *peer)
+{
+    uint32_t frame_max = peer->conn->theirs.frame_max;
+
+    if (frame_max > FAR_CONN_FRAME_MAX)
+        frame_max = FAR_CONN_FRAME_MAX;
+    return (frame_max - 512) & ~511u; /* at least 4096 it is */
+}
+
 static void answer(struct far_attachment *a, int status, const char *reason)
 {
     struct far_wire_header header = { .type = FAR_WIRE_PREPARED,
                                       .hops = FAR_WIRE_HOPS,
                                       .handle = a->handle };
     struct far_wire_prepared p = { .status = status };
+    struct far_wire_limits limits = { .slots = FAR_WIRE_SLOTS_MAX };
+    const struct far_wire_value option = { FAR_WIRE_OPTION_LIMITS,
+                                           sizeof(limits), &limits };
 
     if (a->user.session) {
         const struct far_session *s = a->user.session;
@@ -53,8 +67,15 @@ static void answer(struct far_attachment *a, int status, const char *reason)
     }
     a->status = status;
     snprintf(a->reason, sizeof(a->reason), "%s", reason ? reason : "");
-    if (a->peer->conn)
-        far_conn_send(a->peer->conn, &header, &p, sizeof(p), reason);
+    if (!a->peer->conn)
+        return;
+    if (a->user.session) {
+        limits.payload_bytes = payload_max(a->peer);
+        if (limits.payload_bytes > a->user.session->slot_bytes)
+            limits.payload_bytes = a->user.session->slot_bytes;
+    }
+    far_conn_send_options(a->peer->conn, &header, &p, sizeof(p), reason,
+                          &option, limits.payload_bytes != 0);
 }
 
 static bool user_interrupt(struct far_session_user *user,
@@ -69,19 +90,48 @@ static bool user_interrupt(struct far_session_user *user,
     return a->peer->conn && !far_conn_send_op(a->peer->conn, &header, op, NULL);
 }
 
-static void user_complete(struct far_session_user *user,
-                          const struct far_op *op)
+/* False: no room; peer_room() goes on. */
+static bool send_answer(struct far_attachment *a, unsigned slot)
 {
-    struct far_attachment *a = of_user(user);
     struct far_wire_header header = { .type = FAR_WIRE_FEEDBACK,
                                       .lane = FAR_WIRE_LANE_CONTROL,
                                       .hops = FAR_WIRE_HOPS,
                                       .handle = a->handle };
+    struct far_session *s = a->user.session;
+    const struct far_op *op = &s->slots[slot].op;
+    const void *payload =
+        op->payload_bytes ? far_session_payload(s, slot) : NULL;
 
-    /* Not through far_conn_send_op(): an answer has no second chance on this
-     * connection. There are at most as many as there are slots. */
-    if (a->peer->conn)
-        far_conn_send(a->peer->conn, &header, op, sizeof(*op), NULL);
+    if (s->slots[slot].state == FAR_SLOT_DONE) {
+        if (far_conn_send_op(a->peer->conn, &header, op, payload))
+            return false;
+        far_session_told(s, slot);
+    }
+    a->answers &= ~((uint64_t)1 << slot);
+    return true;
+}
+
+static void send_answers(struct far_attachment *a)
+{
+    uint64_t left = a->answers;
+
+    if (!a->user.session || !a->peer->conn)
+        return;
+    for (; left; left &= left - 1) {
+        if (!send_answer(a, (unsigned)__builtin_ctzll(left)))
+            return;
+    }
+}
+
+static void user_complete(struct far_session_user *user,
+                          const struct far_op *op)
+{
+    struct far_attachment *a = of_user(user);
+    bool others = a->answers != 0; /* wait for room */
+
+    a->answers |= (uint64_t)1 << op->slot;
+    if (!others)
+        send_answers(a);
 }
 
 static void user_state(struct far_session_user *user)
@@ -109,6 +159,7 @@ static void user_lost(struct far_session_user *user, const char *reason)
     int rc = far_controller_may(a->peer->server->controller, a->peer->platform,
                                 a->who.device, &error);
 
+    a->answers = 0;
     a->refused = true;
     a->ended = !rc;
     answer(a, rc ? rc : -ESTALE, reason);
@@ -215,6 +266,7 @@ static int on_prepare(struct far_peer *peer, const struct far_wire_frame *f,
     if (!a)
         return error->code;
     far_session_leave(&a->user);
+    a->answers = 0;
     memset(&a->who, 0, sizeof(a->who));
     a->who.attachment = p->attachment;
     memcpy(a->who.guest_uuid, p->guest_uuid, 16);
@@ -297,6 +349,7 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
         return 0; /* about something that it did not know */
     case FAR_WIRE_ACTIVATE:
     case FAR_WIRE_OP:
+    case FAR_WIRE_DATA:
     case FAR_WIRE_ACK:
     case FAR_WIRE_CANCEL:
     case FAR_WIRE_DETACH:
@@ -317,10 +370,24 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
         rc = take_credit(a, f, error);
         if (rc || !a->user.session || !a->user.session->activated)
             return rc;
-        rc = far_session_submit(a->user.session, &f->op);
+        rc = far_session_submit(a->user.session, &f->op, f->payload, conn);
         if (rc)
-            return far_error(error, rc, "two ops in slot %u of %s at once",
+            return far_error(error, rc,
+                             "an op in slot %u of %s that can't be: that slot "
+                             "is in use, or its payload is not what it says",
                              f->op.slot, a->who.device);
+        return 0;
+    case FAR_WIRE_DATA:
+        if (!a->user.session || !a->user.session->activated)
+            return 0;
+        rc = far_session_piece(a->user.session, f->data.slot, f->data.sequence,
+                               f->data.offset_bytes, f->payload, f->data.bytes,
+                               conn);
+        if (rc)
+            return far_error(error, rc,
+                             "a piece of a payload in slot %u of %s that "
+                             "can't be",
+                             f->data.slot, a->who.device);
         return 0;
     case FAR_WIRE_CANCEL:
         /* The op's own feedback answers it: nothing that is served yet takes
@@ -345,8 +412,10 @@ static void peer_room(struct far_conn *conn)
     uint32_t i;
 
     for (i = 0; i < peer->attachments_room; i++) {
-        if (peer->attachments[i] && peer->attachments[i]->user.session)
+        if (peer->attachments[i] && peer->attachments[i]->user.session) {
             far_session_pump(peer->attachments[i]->user.session);
+            send_answers(peer->attachments[i]);
+        }
     }
 }
 

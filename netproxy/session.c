@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include "core/clock.h"
 #include "core/uuid.h"
 #include "netproxy/session.h"
@@ -115,7 +116,9 @@ static void session_state(struct far_layer *layer, enum far_device_state state,
 
     s->state = state;
     if (news) {
-        s->device_incarnation = news->incarnation;
+        s->device_incarnation = news->device_incarnation
+                                    ? news->device_incarnation
+                                    : news->incarnation;
         memcpy(s->props, news->props, sizeof(s->props));
         snprintf(s->reason, sizeof(s->reason), "%s",
                  news->reason ? news->reason : "");
@@ -124,60 +127,188 @@ static void session_state(struct far_layer *layer, enum far_device_state state,
         s->user->ops->state(s->user);
 }
 
+/* ---- ops ---- */
+
+/* Done, and the answer has left: nothing of it is kept if doing it twice is as
+ * doing it once. */
+static bool may_do_again(const struct far_session_slot *slot)
+{
+    return slot->state == FAR_SLOT_DONE && slot->told &&
+           far_op_repeat(slot->op.opcode) == FAR_REPEATABLE;
+}
+
+/* Where the payload of a slot lies; NULL: memory is out. */
+static void *room_of(struct far_session *s, uint32_t slot)
+{
+    void *place = far_layer_place(s->layer.below, slot, s->slot_bytes);
+
+    if (place)
+        return place;
+    if (!s->memory) {
+        void *memory = mmap(NULL, (size_t)s->slot_bytes * FAR_OP_SLOTS_MAX,
+                            PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+        if (memory == MAP_FAILED)
+            return NULL;
+        s->memory = memory;
+    }
+    s->trim_order = s->order;
+    if (!far_timer_armed(&s->trim))
+        far_timer_set(&s->trim, far_now_us() + FAR_SESSION_TRIM_US);
+    return s->memory + (size_t)slot * s->slot_bytes;
+}
+
+const void *far_session_payload(const struct far_session *s, uint32_t slot)
+{
+    void *place = far_layer_place(s->layer.below, slot, s->slot_bytes);
+
+    return place ? place : s->memory + (size_t)slot * s->slot_bytes;
+}
+
+/* Some payload is still needed: on its way, or of an answer that is kept. */
+static bool owes_payload(const struct far_session *s)
+{
+    unsigned i;
+
+    for (i = 0; s->slots && i < FAR_OP_SLOTS_MAX; i++) {
+        const struct far_session_slot *slot = &s->slots[i];
+
+        if ((slot->state == FAR_SLOT_DONE && slot->op.payload_bytes &&
+             !may_do_again(slot)) ||
+            slot->incoming_bytes)
+            return true;
+    }
+    return false;
+}
+
+static void on_trim(struct far_timer *timer)
+{
+    struct far_session *s =
+        (struct far_session *)((char *)timer -
+                               offsetof(struct far_session, trim));
+
+    if (s->order == s->trim_order && !s->waiting && !s->executing &&
+        !owes_payload(s)) {
+        madvise(s->memory, (size_t)s->slot_bytes * FAR_OP_SLOTS_MAX,
+                MADV_DONTNEED);
+        return;
+    }
+    s->trim_order = s->order;
+    far_timer_set(&s->trim, far_now_us() + FAR_SESSION_TRIM_US);
+}
+
+/* The slot holds its request; op is the answer. */
 static void finish(struct far_session *s, struct far_session_slot *slot,
                    const struct far_op *op)
 {
+    uint16_t way = slot->op.flags & (FAR_OP_SENDS | FAR_OP_RECEIVES);
+    uint32_t room = way & FAR_OP_RECEIVES ? slot->op.payload_bytes : 0;
+    uint32_t number = slot->op.slot;
+
     slot->op = *op;
+    slot->op.slot = number;
     slot->op.sequence = slot->sequence;
-    slot->op.payload_bytes = 0;
+    slot->op.flags = way;
+    if (slot->op.status || !room)
+        slot->op.payload_bytes = 0;
+    if (slot->op.payload_bytes > room) { /* the device is broken */
+        slot->op.payload_bytes = 0;
+        slot->op.status = -EIO;
+    }
     slot->state = FAR_SLOT_DONE;
+    slot->told = false;
     if (s->user)
         s->user->ops->complete(s->user, &slot->op);
+}
+
+void far_session_told(struct far_session *s, uint32_t slot)
+{
+    if (s->slots && s->slots[slot].state == FAR_SLOT_DONE)
+        s->slots[slot].told = true;
 }
 
 static void session_complete(struct far_layer *layer, const struct far_op *op)
 {
     struct far_session *s = of_layer(layer);
 
-    if (!s->slots || op->slot >= FAR_WIRE_SLOTS_MAX ||
+    if (!s->slots || op->slot >= FAR_OP_SLOTS_MAX ||
         s->slots[op->slot].state != FAR_SLOT_EXECUTING ||
         s->slots[op->slot].sequence != op->sequence)
         return; /* a device that answers what it was not asked */
+    s->executing--;
     finish(s, &s->slots[op->slot], op);
 }
 
 static void execute(struct far_session *s, struct far_session_slot *slot)
 {
     struct far_op op = slot->op;
+    void *payload = op.payload_bytes ? room_of(s, op.slot) : NULL;
 
     slot->state = FAR_SLOT_EXECUTING;
-    switch (far_layer_submit(s->layer.below, &op, NULL)) {
+    s->executing++;
+    switch (far_layer_submit(s->layer.below, &op, payload)) {
     case FAR_DONE:
+        s->executing--;
         finish(s, slot, &op);
         break;
     case FAR_LATER:
         break;
     case FAR_FULL:
+        s->executing--;
         slot->state = FAR_SLOT_WAITING;
         break;
     case FAR_PASS: /* nobody is behind the last one */
+        s->executing--;
         op.status = -EOPNOTSUPP;
         finish(s, slot, &op);
         break;
     }
 }
 
+static struct far_session_slot *first_waiting(struct far_session *s)
+{
+    struct far_session_slot *first = NULL;
+    unsigned i;
+
+    for (i = 0; i < FAR_OP_SLOTS_MAX; i++) {
+        struct far_session_slot *slot = &s->slots[i];
+
+        if (slot->state == FAR_SLOT_WAITING &&
+            (!first || slot->order < first->order))
+            first = slot;
+    }
+    return first;
+}
+
+/* What waits, in the order in which it came, until there is no room; from
+ * within it too: what comes meanwhile waits for its turn. only: the one that
+ * waits, if there is one; NULL: look. */
+static void start(struct far_session *s, struct far_session_slot *only)
+{
+    if (s->starting)
+        return;
+    s->starting = true;
+    while (s->waiting) {
+        struct far_session_slot *first = only ? only : first_waiting(s);
+
+        only = NULL;
+        s->waiting--;
+        execute(s, first);
+        if (first->state == FAR_SLOT_WAITING) {
+            s->waiting++;
+            break;
+        }
+    }
+    s->starting = false;
+}
+
 static void session_room(struct far_layer *layer)
 {
     struct far_session *s = of_layer(layer);
-    unsigned i;
 
-    for (i = 0; s->slots && i < FAR_WIRE_SLOTS_MAX; i++) {
-        if (s->slots[i].state == FAR_SLOT_WAITING)
-            execute(s, &s->slots[i]);
-        if (s->slots[i].state == FAR_SLOT_WAITING)
-            return; /* full again */
-    }
+    if (s->waiting)
+        start(s, NULL);
 }
 
 static const struct far_layer_ops session_ops = {
@@ -188,39 +319,157 @@ static const struct far_layer_ops session_ops = {
     .room = session_room,
 };
 
-int far_session_submit(struct far_session *s, const struct far_op *op)
+static int need_slots(struct far_session *s)
+{
+    if (!s->slots)
+        s->slots = calloc(FAR_OP_SLOTS_MAX, sizeof(*s->slots));
+    return s->slots ? 0 : -ENOMEM;
+}
+
+static bool can_be(const struct far_session *s, const struct far_op *op)
+{
+    uint16_t way = op->flags & (FAR_OP_SENDS | FAR_OP_RECEIVES);
+
+    return op->slot < FAR_OP_SLOTS_MAX &&
+           FAR_OPCODE_CLASS(op->opcode) == s->who.class &&
+           way != (FAR_OP_SENDS | FAR_OP_RECEIVES) &&
+           op->payload_bytes <= (way ? s->slot_bytes : 0);
+}
+
+int far_session_piece(struct far_session *s, uint32_t number, uint64_t sequence,
+                      uint32_t offset_bytes, const void *bytes, uint32_t count,
+                      const void *source)
 {
     struct far_session_slot *slot;
+    uint8_t *room;
 
-    if (!s->slots) {
-        s->slots = calloc(FAR_WIRE_SLOTS_MAX, sizeof(*s->slots));
-        if (!s->slots)
-            return -ENOMEM;
+    if (number >= FAR_OP_SLOTS_MAX || offset_bytes > s->slot_bytes ||
+        count > s->slot_bytes - offset_bytes)
+        return -EPROTO;
+    if (need_slots(s))
+        return -ENOMEM;
+    slot = &s->slots[number];
+    /* Of an op that is executing or done, its memory is not to be touched. One
+     * that is done may be executed again: then the memory is free. */
+    if (slot->state == FAR_SLOT_WAITING || slot->state == FAR_SLOT_EXECUTING ||
+        (slot->state == FAR_SLOT_DONE &&
+         (sequence < slot->sequence ||
+          (sequence == slot->sequence && !may_do_again(slot))))) {
+        s->stray_pieces++;
+        return 0;
     }
+    if (offset_bytes == 0) { /* what another connection began is forgotten */
+        slot->source = source;
+        slot->incoming = sequence;
+        slot->incoming_bytes = 0;
+    }
+    if (slot->source != source || slot->incoming != sequence) {
+        s->stray_pieces++;
+        return 0;
+    }
+    if (slot->incoming_bytes != offset_bytes)
+        return -EPROTO;
+    room = room_of(s, number);
+    if (!room)
+        return -ENOMEM;
+    memcpy(room + offset_bytes, bytes, count);
+    slot->incoming_bytes += count;
+    return 0;
+}
+
+/* What it sends is in its place: 0, -ENOMEM, -EPROTO, or -EAGAIN: another
+ * connection is bringing it. */
+static int take_payload(struct far_session *s, struct far_session_slot *slot,
+                        const struct far_op *op, const void *payload,
+                        const void *source)
+{
+    uint8_t *room;
+    bool all = slot->source == source && slot->incoming == op->sequence &&
+               slot->incoming_bytes == op->payload_bytes;
+
+    if (!op->payload_bytes)
+        return 0;
+    room = room_of(s, op->slot);
+    if (!room)
+        return -ENOMEM;
+    if (!(op->flags & FAR_OP_SENDS))
+        return 0;
+    if (!payload && !all)
+        return slot->source == source ? -EPROTO : -EAGAIN;
+    if (payload)
+        memcpy(room, payload, op->payload_bytes);
+    slot->source = NULL;
+    slot->incoming = 0;
+    slot->incoming_bytes = 0;
+    return 0;
+}
+
+/* One that it has had. True: there is nothing to be done. */
+static bool known(struct far_session *s, struct far_session_slot *slot,
+                  const struct far_op *op)
+{
+    if (op->sequence < slot->sequence) {
+        s->old_ops++;
+        return true;
+    }
+    if (op->sequence != slot->sequence)
+        return false;
+    s->repeated_ops++;
+    if (slot->state != FAR_SLOT_DONE)
+        return true; /* joins it */
+    if (may_do_again(slot)) {
+        s->executed_again++;
+        return false;
+    }
+    if (s->user)
+        s->user->ops->complete(s->user, &slot->op);
+    return true;
+}
+
+int far_session_submit(struct far_session *s, const struct far_op *op,
+                       const void *payload, const void *source)
+{
+    struct far_session_slot *slot;
+    int r;
+
+    if (!can_be(s, op))
+        return -EPROTO;
+    if (need_slots(s))
+        return -ENOMEM;
     slot = &s->slots[op->slot];
     if (slot->state != FAR_SLOT_FREE) {
-        if (op->sequence < slot->sequence) {
-            s->old_ops++;
+        if (known(s, slot, op))
             return 0;
-        }
-        if (op->sequence == slot->sequence) {
-            s->repeated_ops++; /* joins it, or gets the kept answer */
-            if (slot->state == FAR_SLOT_DONE && s->user)
-                s->user->ops->complete(s->user, &slot->op);
-            return 0;
-        }
         if (slot->state != FAR_SLOT_DONE)
             return -EPROTO;
     }
-    slot->sequence = op->sequence;
-    slot->op = *op;
-    slot->op.status = 0;
-    if (op->payload_bytes) { /* no class that has any is served yet */
-        slot->op.status = -EOPNOTSUPP;
-        finish(s, slot, &slot->op);
+    r = take_payload(s, slot, op, payload, source);
+    if (r)
+        return r == -EAGAIN ? 0 : r;
+    if (slot->state == FAR_SLOT_FREE && (op->flags & FAR_OP_REPEAT) &&
+        far_op_repeat(op->opcode) == FAR_AT_MOST_ONCE) {
+        /* Who executed it, if anybody did, is dead: this session is younger
+         * than the op. */
+        struct far_op unknown = *op;
+
+        s->unknown_outcomes++;
+        unknown.status = -EOWNERDEAD;
+        slot->sequence = op->sequence;
+        slot->op = *op;
+        finish(s, slot, &unknown);
         return 0;
     }
-    execute(s, slot);
+    s->ops++;
+    slot->sequence = op->sequence;
+    slot->order = ++s->order;
+    slot->op = *op;
+    slot->op.attachment = s->who.attachment;
+    slot->op.status = 0;
+    slot->op.flags &= FAR_OP_SENDS | FAR_OP_RECEIVES | FAR_OP_REPEAT;
+    slot->state = FAR_SLOT_WAITING;
+    /* Others that wait wait for room: none may be overtaken. */
+    if (!s->waiting++)
+        start(s, slot);
     return 0;
 }
 
@@ -264,6 +513,8 @@ far_session_new(struct far_loop *loop, struct far_device *device,
     snprintf(s->reason, sizeof(s->reason), "%s", device->reason);
     far_timer_init(&s->expiry, loop, on_expiry);
     far_timer_set(&s->expiry, far_now_us() + FAR_SESSION_KEEP_US);
+    far_timer_init(&s->trim, loop, on_trim);
+    s->slot_bytes = far_class_payload_bytes((enum far_class)who->class);
     far_layer_stack(&s->layer, below);
     return s;
 }
@@ -279,8 +530,11 @@ void far_session_free(struct far_session *s, const char *reason)
         user->ops->lost(user, reason);
     }
     far_timer_cancel(&s->expiry);
+    far_timer_cancel(&s->trim);
     below->above = NULL;
     far_layer_close(below);
+    if (s->memory)
+        munmap(s->memory, (size_t)s->slot_bytes * FAR_OP_SLOTS_MAX);
     set_kept(s, NULL, 0);
     free(s->slots);
     free(s);

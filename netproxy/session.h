@@ -5,6 +5,11 @@
  * it was made over: interrupts are numbered here and kept until the guest has
  * them, answers of ops are kept until their slot is used again. Who sits at its
  * upper end (a connection, or this machine's backend) is its user.
+ *
+ * Payloads lie in memory of the session, or of the device (place()), one piece
+ * for each slot: so a device never touches what a user could take away. It is
+ * touched as far as it is used, and given back when nothing was done for a
+ * while.
  */
 #ifndef FARSIDE_NETPROXY_SESSION_H
 #define FARSIDE_NETPROXY_SESSION_H
@@ -16,6 +21,10 @@
 #define FAR_QUOTA_KEPT_BYTES (16u << 20) /* of all of a platform's sessions */
 #define FAR_QUOTA_SESSIONS   1024        /* of a platform */
 #define FAR_SESSION_KEEP_US  120000000   /* without a user */
+/* Of a platform's sessions, together: payloads under way, if all slots are in
+ * use. */
+#define FAR_QUOTA_PAYLOAD_BYTES (1ull << 30)
+#define FAR_SESSION_TRIM_US     10000000 /* payloads' memory is given back */
 
 struct far_session;
 struct far_session_user;
@@ -25,6 +34,7 @@ struct far_quota {
     char platform[FAR_NAME_BYTES];
     unsigned sessions;
     size_t kept_bytes;
+    uint64_t payload_bytes;
     struct far_quota *next;
 };
 
@@ -32,8 +42,10 @@ struct far_session_user_ops {
     /* false: not now; far_session_pump() will be called. op is valid for the
      * call only. */
     bool (*interrupt)(struct far_session_user *user, const struct far_op *op);
-    /* An op is done. If it can't be passed on now it need not be: the other
-     * side repeats it, and gets the kept answer. */
+    /* An op is done: op is slots[op->slot].op, its payload (if it receives and
+     * has not failed) is far_session_payload(). Both stay until
+     * far_session_told(), which says that the answer is on its way. If it is
+     * lost there, the other side repeats the op. Again for a repeat. */
     void (*complete)(struct far_session_user *user, const struct far_op *op);
     /* session->state and news have changed. */
     void (*state)(struct far_session_user *user);
@@ -56,8 +68,14 @@ enum far_slot_state {
 
 struct far_session_slot {
     enum far_slot_state state;
+    bool told; /* DONE: the answer has left */
     uint64_t sequence;
-    struct far_op op; /* WAITING: the request; DONE: the answer */
+    uint64_t order;   /* of arrival, in the session */
+    struct far_op op; /* the request; DONE: the answer */
+    /* A payload that comes in pieces: from where, of which op, how much. */
+    const void *source;
+    uint64_t incoming;
+    uint32_t incoming_bytes;
 };
 
 struct far_session {
@@ -86,10 +104,18 @@ struct far_session {
     uint8_t props[32];
     char reason[FAR_WIRE_TEXT_BYTES];
 
-    struct far_session_slot *slots; /* FAR_WIRE_SLOTS_MAX, at the first op */
+    struct far_session_slot *slots; /* FAR_OP_SLOTS_MAX, at the first op */
+    uint64_t order;                 /* of the last op */
+    unsigned waiting, executing;    /* slots */
+    bool starting;
+    uint32_t slot_bytes; /* longest payload */
+    uint8_t *memory;     /* of payloads: slot_bytes for each slot */
+    struct far_timer trim;
+    uint64_t trim_order; /* the last op when the timer was set */
     struct far_session_user *user;
     struct far_hist queue; /* event's time to the user, input only */
     uint64_t lost_kept, old_ops, repeated_ops, hostile_acks;
+    uint64_t ops, executed_again, unknown_outcomes, stray_pieces;
     struct far_session *next_session;
 };
 
@@ -122,9 +148,27 @@ void far_session_go(struct far_session *session);
 int far_session_ack(struct far_session *session, uint64_t sequence);
 void far_session_grant(struct far_session *session, uint64_t upto);
 void far_session_pump(struct far_session *session);
-/* The answer goes to user->ops->complete, perhaps before this returns. 0 or
- * -EPROTO: a slot is used twice. */
-int far_session_submit(struct far_session *session, const struct far_op *op);
+
+/* ---- ops ----
+ * An op's source is the connection that it came by, or NULL: pieces of one
+ * payload from two of them are not mixed.
+ *
+ * The answer goes to user->ops->complete, perhaps before this returns. payload:
+ * op->payload_bytes that are sent, copied here; NULL: they came before, by
+ * far_session_piece(). An op that the session has had joins the one that
+ * executes, or is told the answer that is kept; it is executed again if that
+ * has left and the class says that it may be. An older one is dropped.
+ * 0, -ENOMEM, -EPROTO: no such op may come (two in one slot, a payload longer
+ * than slot_bytes or than what came, both ways). */
+int far_session_submit(struct far_session *session, const struct far_op *op,
+                       const void *payload, const void *source);
+/* A piece of the payload of an op that will follow. 0, -ENOMEM, -EPROTO. */
+int far_session_piece(struct far_session *session, uint32_t slot,
+                      uint64_t sequence, uint32_t offset_bytes,
+                      const void *bytes, uint32_t count, const void *source);
+const void *far_session_payload(const struct far_session *session,
+                                uint32_t slot);
+void far_session_told(struct far_session *session, uint32_t slot);
 
 static inline uint64_t far_session_kept(const struct far_session *s)
 {

@@ -179,7 +179,7 @@ static json_t *remotes(const struct far_netproxy *n)
                          (json_int_t)r->epoch, "incarnation",
                          (json_int_t)r->incarnation, "received",
                          (json_int_t)r->received, "acked", (json_int_t)r->acked,
-                         "repeats", (json_int_t)r->repeats, "lost",
+                         "repeats", (json_int_t)r->repeated, "lost",
                          (json_int_t)r->lost, "invalid", (json_int_t)r->invalid,
                          "latency", "wire", far_hist_json(&r->wire), "deliver",
                          far_hist_json(&r->deliver)));

@@ -237,6 +237,20 @@ struct far_wire_option {
 #define FAR_WIRE_OPTION_MUST \
     0x8000 /* bit: unknown, it makes its frame refused */
 
+/* Of FAR_WIRE_OPTION_LIMITS. In PREPARE: what the client would like; in
+ * PREPARED: what the server takes. Without it no op has a payload. */
+struct far_wire_limits {
+    uint32_t slots; /* FAR_WIRE_SLOTS_MAX, in version 0 */
+    uint32_t payload_bytes;
+};
+static_assert(sizeof(struct far_wire_limits) == 8, "");
+
+/* An option that goes with a frame. */
+struct far_wire_value {
+    uint16_t type, bytes;
+    const void *value;
+};
+
 /* One frame, taken apart. */
 struct far_wire_frame {
     struct far_wire_header header;

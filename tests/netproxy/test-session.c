@@ -351,17 +351,17 @@ START_TEST(an_op_is_done_once_however_often_it_is_sent)
                          .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
 
     activate(s, 0, 0);
-    ck_assert_int_eq(far_session_submit(s, &op), 0);
-    ck_assert_int_eq(far_session_submit(s, &op), 0);
+    ck_assert_int_eq(far_session_submit(s, &op, NULL, NULL), 0);
+    ck_assert_int_eq(far_session_submit(s, &op, NULL, NULL), 0);
     ck_assert_uint_eq(u.completions, 2);
     ck_assert_uint_eq(s->repeated_ops, 1);
     op.sequence = 8;
-    ck_assert_int_eq(far_session_submit(s, &op), 0);
+    ck_assert_int_eq(far_session_submit(s, &op, NULL, NULL), 0);
     ck_assert_uint_eq(u.completions, 2);
     ck_assert_uint_eq(s->old_ops, 1);
     s->slots[63].state = FAR_SLOT_EXECUTING;
     op.sequence = 10;
-    ck_assert_int_eq(far_session_submit(s, &op), -EPROTO);
+    ck_assert_int_eq(far_session_submit(s, &op, NULL, NULL), -EPROTO);
 }
 END_TEST
 
