@@ -23,10 +23,21 @@
 
 struct far_backend;
 struct far_attachment;
+struct far_notices;
+
+/* How far a guest has got in what senders that it never attached have sent it
+ * (notify.c); each port writes it down with every note. */
+#define FAR_NOTIFY_SOURCES 4u
+struct far_notify_mark {
+    uint64_t source, sequence;
+};
+struct far_notify_marks {
+    struct far_notify_mark of[FAR_NOTIFY_SOURCES];
+};
 
 /* A port. Members are called in the loop, in this order over an attachment's
- * life: mine, (publish, connect or adopt, disconnect)*, detach. None may be
- * NULL. */
+ * life: mine, (publish, connect or adopt, disconnect)*, detach. None but notify
+ * may be NULL. */
 struct far_port_type {
     const char *const *kinds; /* of backend directories; NULL-terminated */
     enum far_class class;
@@ -53,6 +64,12 @@ struct far_port_type {
     /* The configuration was read anew: open again what was not there. */
     void (*reload)(struct far_attachment *attachment);
     bool (*device_ready)(const struct far_attachment *attachment);
+    /* An interrupt from a device that is not behind this port, judged already:
+     * into the ring, with guest->marks into the journal, at once. 0; 1: there
+     * is nothing to be told; -EAGAIN: no room (far_notify_room() is called when
+     * there is); -ENXIO: this one can't take it, another may. May be NULL. */
+    int (*notify)(struct far_attachment *attachment, const struct far_op *op,
+                  struct far_error *error);
     /* Adds address, reason, counters, latency to a device's status. */
     void (*status)(const struct far_attachment *attachment, json_t *to);
 };
@@ -69,7 +86,9 @@ struct far_guest {
     struct far_evtchns *channels; /* opened at the first connect */
     struct far_grant_quota quota;
     struct far_log_bucket bucket; /* for whatever this guest can provoke */
-    unsigned devices;             /* served ones */
+    struct far_notify_marks marks;
+    struct far_notices *notices; /* notify.c's */
+    unsigned devices;            /* served ones */
     unsigned references;
     struct far_xs_watch name_watch;
     struct far_guest *next;

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "backend/backend.h"
+#include "backend/notify.h"
 #include "core/control.h"
 #include "core/status.h"
 #include "core/uuid.h"
@@ -73,17 +74,20 @@ static json_t *guests_json(struct far_backend *backend)
     for (const struct far_guest *g = backend->guests; g; g = g->next) {
         struct guest_list list = { .guest = g, .devices = json_array() };
         char uuid[FAR_UUID_TEXT_BYTES];
+        json_t *one, *notices;
 
         far_hotplug_each(backend, add_device, &list);
         if (!json_array_size(list.devices)) {
             json_decref(list.devices);
             continue;
         }
-        json_array_append_new(
-            guests,
-            json_pack("{s:s s:s s:i s:i s:o}", "name", g->name, "uuid",
-                      far_uuid_format(uuid, g->uuid), "domid", (int)g->domid,
-                      "pages", (int)g->quota.pages, "devices", list.devices));
+        one = json_pack("{s:s s:s s:i s:i s:o}", "name", g->name, "uuid",
+                        far_uuid_format(uuid, g->uuid), "domid", (int)g->domid,
+                        "pages", (int)g->quota.pages, "devices", list.devices);
+        notices = far_notify_json(g);
+        if (one && notices)
+            json_object_set_new(one, "notices", notices);
+        json_array_append_new(guests, one);
     }
     return guests;
 }

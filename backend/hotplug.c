@@ -8,6 +8,7 @@
  * and one on exactly the front's state node tells of the guest. Knows no class.
  */
 #include "backend/backend.h"
+#include "backend/notify.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -176,6 +177,7 @@ static void guest_put(struct far_guest *guest)
     for (at = &guest->backend->guests; *at != guest; at = &(*at)->next)
         ;
     *at = guest->next;
+    far_notify_free(guest);
     far_xs_unwatch(&guest->name_watch);
     far_evtchns_close(guest->channels);
     free(guest);

@@ -62,13 +62,13 @@
 #include "core/local.h"
 
 #define FAR_JOURNAL_MAGIC        0x4a524146u /* "FARJ" */
-#define FAR_JOURNAL_VERSION      2u
+#define FAR_JOURNAL_VERSION      3u
 #define FAR_JOURNAL_RECORD_BYTES 8192u
 #define FAR_JOURNAL_OPS          64u
 #define FAR_JOURNAL_REFS         16u
 #define FAR_JOURNAL_PORTS        8u
 #define FAR_JOURNAL_MODE_BYTES   64u
-#define FAR_JOURNAL_OWN_BYTES    120u
+#define FAR_JOURNAL_OWN_BYTES    184u
 
 /* One of the two copies. stamp and check are the journal's. */
 struct far_journal_state {

@@ -9,6 +9,7 @@ backend_libbackend_a_SOURCES = \
 	backend/control.c \
 	backend/hotplug.c \
 	backend/journal.c backend/journal.h \
+	backend/notify.c backend/notify.h \
 	backend/port-input.c \
 	backend/port-input-checks.c backend/port-input-checks.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h

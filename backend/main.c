@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend/backend.h"
+#include "backend/notify.h"
 #include "core/control.h"
 #include "core/daemon.h"
 #include "devices/starter.h"
@@ -75,6 +76,7 @@ static int reload(struct far_backend *backend, struct far_error *error)
     problems =
         far_devices_load(&backend->devices, conf, ours, report, p->daemon.log);
     far_hotplug_reload(backend);
+    far_notify_configure(backend);
     far_conf_free(old);
     if (problems)
         return far_error(error, -EINVAL,
@@ -179,6 +181,7 @@ static int open_all(struct program *p)
                 strerror(-r));
         return r;
     }
+    far_notify_configure(b);
     if (!far_daemon_path(d, "backend.sock", path, sizeof(path)))
         return -ENAMETOOLONG;
     p->control =
@@ -199,6 +202,7 @@ static void close_all(struct program *p)
 
     far_control_free(p->control);
     far_local_client_free(b->client);
+    b->client = NULL;
     far_hotplug_stop(b);
     if (b->devices.loop)
         far_devices_free(&b->devices);

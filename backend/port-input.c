@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "backend/chain.h"
+#include "backend/notify.h"
 #include "backend/port-input-checks.h"
 #include "core/clock.h"
 #include "core/status.h"
@@ -27,6 +28,7 @@
 /* The journal's state->own. */
 struct own {
     struct far_key_set held;
+    struct far_notify_marks marks;
     struct far_kbd_track track;
 };
 static_assert(sizeof(struct own) <= FAR_JOURNAL_OWN_BYTES, "fits the journal");
@@ -92,6 +94,7 @@ static void note(struct port *port)
                                        .received = port->received,
                                        .ring = port->ring.mine };
     struct own own = { .held = *far_fast_input_held(port->fast),
+                       .marks = port->a->guest->marks,
                        .track = port->track };
 
     memcpy(state.own, &own, sizeof(own));
@@ -236,6 +239,7 @@ static enum far_evtchn_verdict look(struct port *port)
     if (port->blocked && room) {
         port->blocked = false;
         far_layer_resume(port->fast);
+        far_notify_room(port->a->guest);
     }
     return FAR_EVTCHN_WORKED;
 }
@@ -558,6 +562,19 @@ static int read_address(struct port *port, const char *unique_id,
     return far_chain_order(&port->chain, "unique-id", unique_id, error);
 }
 
+/* Which interrupts of others a guest has had does not depend on whether its
+ * ring is adopted. */
+static void adopt_marks(struct port *port)
+{
+    struct far_journal_state state;
+    struct own own;
+
+    if (far_journal_last(port->a->record, &state))
+        return;
+    memcpy(&own, state.own, sizeof(own));
+    far_notify_adopt(port->a->guest, &own.marks);
+}
+
 /* Record and chain, for publish and adopt. */
 static int prepare(struct port *port, struct far_error *error)
 {
@@ -566,6 +583,7 @@ static int prepare(struct port *port, struct far_error *error)
 
     if (r)
         return r;
+    adopt_marks(port);
     if (changed)
         close_chain(port); /* another device was ordered */
     return open_chain(port, error);
@@ -790,6 +808,43 @@ static int input_adopt(struct far_attachment *a, struct far_error *error)
     return 0;
 }
 
+static int input_notify(struct far_attachment *a, const struct far_op *op,
+                        struct far_error *error)
+{
+    struct port *port = port_of(a);
+    struct far_kbd_track track;
+    struct far_input_event event;
+    union xenkbd_in_event entry;
+    int r;
+
+    if (!port || !port->served || !port->fast || !a->record)
+        return -ENXIO;
+    memcpy(&event, op->args, sizeof(event));
+    track = port->track;
+    switch (far_kbd_translate(&port->mode, &track, &event, &entry)) {
+    case FAR_KBD_SEND:
+    case FAR_KBD_NOTHING:
+        break;
+    default:
+        return far_error(error, -ENXIO,
+                         "the devices of %s can't take such an event",
+                         a->guest->name);
+    }
+    r = far_kbd_back_room(&port->ring);
+    if (r < 0) {
+        broken(port);
+        return -ENXIO;
+    }
+    r = r ? far_fast_input_foreign(port->fast, &event) : -EAGAIN;
+    if (r == -EAGAIN) {
+        port->blocked = true;
+        return r;
+    }
+    port->unsettled = true;
+    publish_now(port);
+    return r;
+}
+
 static void input_disconnect(struct far_attachment *a)
 {
     struct port *port = port_of(a);
@@ -894,6 +949,7 @@ static void input_status(const struct far_attachment *a, json_t *to)
     add(counters, "made_releases", fast.made_releases);
     add(counters, "made_presses", fast.made_presses);
     add(counters, "dropped_presses", fast.dropped_presses);
+    add(counters, "foreign", fast.foreign);
     add(counters, "queue_high_water", fast.queue_high_water);
     json_object_set_new(latency, "age", far_hist_json(&port->age));
     json_object_set_new(latency, "inject", far_hist_json(&port->inject));
@@ -914,5 +970,6 @@ const struct far_port_type far_port_input = {
     .detach = input_detach,
     .reload = input_reload,
     .device_ready = input_device_ready,
+    .notify = input_notify,
     .status = input_status,
 };

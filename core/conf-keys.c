@@ -36,6 +36,8 @@ const struct far_conf_key far_conf_keys[] = {
       .required = true, .repeat = true },
     { .section = "server", .key = "psk-file", .kind = FAR_CONF_PATH,
       .required = true },
+    { .section = "server", .key = "may-interrupt", .kind = FAR_CONF_NAMES,
+      .repeat = true },
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
@@ -94,6 +96,8 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_PERCENT },
 
     { .section = "export", .key = "allow", .kind = FAR_CONF_NAMES,
+      .repeat = true },
+    { .section = "export", .key = "may-interrupt", .kind = FAR_CONF_GUESTS,
       .repeat = true },
 
     { .section = "guest", .key = "attach", .kind = FAR_CONF_ATTACH,
@@ -298,6 +302,16 @@ static bool is_name(void *arg, const char *word)
     return far_name_valid(word);
 }
 
+static bool is_guest(void *arg, const char *word)
+{
+    struct far_address address;
+    struct far_error error;
+
+    (void)arg;
+    return strchr(word, '/') && !far_address_parse(&address, word, &error) &&
+           !address.standby[0];
+}
+
 static void judge_attach(struct judge *j, const struct far_conf_entry *e)
 {
     char class[32], address[FAR_NAME_BYTES * 3 + 2];
@@ -363,7 +377,12 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
         break;
     case FAR_CONF_NAMES:
         if (!each_word(e->value, is_name, NULL))
-            wants = "names of platforms with blanks between them";
+            wants = "names with blanks between them";
+        break;
+    case FAR_CONF_GUESTS:
+        if (!each_word(e->value, is_guest, NULL))
+            wants = "guests as PLATFORM/NAME or PLATFORM/UUID, with blanks "
+                    "between them";
         break;
     case FAR_CONF_ADDRESS:
         if (!far_host_port_parse(host, &port, e->value))

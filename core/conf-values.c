@@ -34,6 +34,27 @@ struct far_conf_entry *far_conf_entry(const struct far_conf_section *section,
     return e;
 }
 
+bool far_conf_lists(const struct far_conf_section *section, const char *key,
+                    const char *word)
+{
+    const struct far_conf_entry *e = NULL;
+    size_t length = strlen(word);
+
+    while ((e = far_conf_entry(section, key, e))) {
+        const char *at = e->value;
+
+        while (*at) {
+            size_t n = strcspn(at, " \t");
+
+            if (n == length && n && !memcmp(at, word, n))
+                return true;
+            at += n;
+            at += strspn(at, " \t");
+        }
+    }
+    return false;
+}
+
 const char *far_conf_string(const struct far_conf_section *section,
                             const char *key, const char *fallback)
 {

@@ -70,6 +70,11 @@ uint64_t far_conf_number(const struct far_conf_section *section,
 uint64_t far_conf_time_us(const struct far_conf_section *section,
                           const char *key, uint64_t fallback_us);
 
+/* Is word one of those that stand behind this key, in any of its lines? NULL
+ * section: no. */
+bool far_conf_lists(const struct far_conf_section *section, const char *key,
+                    const char *word);
+
 /* "500ms" and so on; false if that is no time. */
 bool far_time_parse(uint64_t *time_us, const char *text);
 

@@ -59,6 +59,34 @@ bool far_input_event_valid(const struct far_input_event *e)
     }
 }
 
+/* A sum that no single event could hold would not be valid any more. */
+static int32_t add(int32_t a, int32_t b)
+{
+    int64_t sum = (int64_t)a + b;
+
+    return sum > FAR_INPUT_POS_MAX    ? FAR_INPUT_POS_MAX
+           : sum < -FAR_INPUT_POS_MAX ? -FAR_INPUT_POS_MAX
+                                      : (int32_t)sum;
+}
+
+bool far_input_event_merge(struct far_input_event *into,
+                           const struct far_input_event *more)
+{
+    if (into->type != more->type ||
+        (more->type != FAR_INPUT_MOTION && more->type != FAR_INPUT_POS))
+        return false;
+    if (more->type == FAR_INPUT_MOTION) {
+        into->x = add(into->x, more->x);
+        into->y = add(into->y, more->y);
+    } else {
+        into->x = more->x;
+        into->y = more->y;
+    }
+    into->z = add(into->z, more->z);
+    into->time_us = more->time_us;
+    return true;
+}
+
 bool far_input_is_modifier(uint16_t code)
 {
     switch (code) {

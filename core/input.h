@@ -76,6 +76,11 @@ struct far_input_props {
 /* Is this event one that a port may act on? Everything that came from another
  * process or machine goes through here first. Pure. */
 bool far_input_event_valid(const struct far_input_event *e);
+/* Puts a MOTION or POS behind another of the same type into that: steps and
+ * wheels add up, up to what one event can hold; a position takes the earlier
+ * one's place. false: these two can't be one. Pure. */
+bool far_input_event_merge(struct far_input_event *into,
+                           const struct far_input_event *more);
 bool far_input_is_modifier(uint16_t code);
 
 #endif

@@ -351,6 +351,12 @@ static size_t known_bytes(uint32_t type)
         return sizeof(struct far_local_detach);
     case FAR_LOCAL_FEED:
         return offsetof(struct far_local_feed, events);
+    case FAR_LOCAL_GUESTS:
+        return sizeof(struct far_local_guests);
+    case FAR_LOCAL_NOTIFY:
+        return sizeof(struct far_local_notify);
+    case FAR_LOCAL_NOTIFIED:
+        return sizeof(struct far_local_notified);
     default:
         return 0;
     }
@@ -370,6 +376,9 @@ bool far_local_valid(const void *message, size_t bytes)
         struct far_local_activated activated;
         struct far_local_state state;
         struct far_local_detach detach;
+        struct far_local_guests guests;
+        struct far_local_notify notify;
+        struct far_local_notified notified;
         uint8_t feed[offsetof(struct far_local_feed, events)];
     } m;
     size_t known;
@@ -413,6 +422,20 @@ bool far_local_valid(const void *message, size_t bytes)
                              offsetof(struct far_local_feed, device)) &&
                count <= FAR_LOCAL_FEED_EVENTS_MAX &&
                bytes >= known + count * sizeof(struct far_input_event);
+    case FAR_LOCAL_GUESTS:
+        return true;
+    case FAR_LOCAL_NOTIFY:
+        return m.notify.id && m.notify.sequence &&
+               ends(m.notify.platform, FAR_NAME_BYTES) &&
+               far_name_valid(m.notify.platform) &&
+               ends(m.notify.device, FAR_NAME_BYTES) &&
+               far_name_valid(m.notify.device) &&
+               ends(m.notify.guest_name, FAR_NAME_BYTES) &&
+               FAR_OPCODE_IS_INTERRUPT(m.notify.op.opcode) &&
+               !m.notify.op.payload_bytes;
+    case FAR_LOCAL_NOTIFIED:
+        return m.notified.id && m.notified.status <= 0 &&
+               ends(m.notified.reason, sizeof(m.notified.reason));
     default:
         return false;
     }

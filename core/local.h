@@ -37,6 +37,11 @@ enum far_local_type {
     FAR_LOCAL_DETACH = 8,    /* client */
     FAR_LOCAL_FEED = 9,      /* client: events typed by a person (`farside
                                 send`) for a device that lives at the server */
+    FAR_LOCAL_GUESTS = 10,   /* client: it has guests, NOTIFY may come */
+    FAR_LOCAL_NOTIFY = 11,   /* server: an interrupt for a guest, from a device
+                                that it need not have attached; sent again over
+                                a new connection until it is answered */
+    FAR_LOCAL_NOTIFIED = 12, /* client: what became of it */
 };
 
 struct far_local_hello {
@@ -131,6 +136,34 @@ struct far_local_feed {
     char device[FAR_NAME_BYTES];
     uint32_t count, reserved;
     struct far_input_event events[FAR_LOCAL_FEED_EVENTS_MAX];
+};
+
+struct far_local_guests {
+    uint32_t type, bytes;
+};
+
+/* Who sends is told apart by (platform, instance), his interrupts for one
+ * guest by rising sequences: one that is not above the last that the guest had
+ * from him is a repeat. */
+struct far_local_notify {
+    uint32_t type, bytes;
+    uint64_t id;       /* of this question, given by the server, never 0 */
+    uint64_t sequence; /* of the sender, never 0 */
+    uint8_t instance[16];
+    char platform[FAR_NAME_BYTES]; /* of the sender */
+    char device[FAR_NAME_BYTES];
+    uint8_t guest_uuid[16];          /* zeros: the name counts */
+    uint8_t generation[16];          /* zeros: whichever lives now */
+    char guest_name[FAR_NAME_BYTES]; /* printable, or "" */
+    struct far_op op;
+};
+
+struct far_local_notified {
+    uint32_t type, bytes;
+    uint64_t id;
+    int32_t status; /* 0: it is in the guest's ring and in the journal */
+    uint32_t reserved;
+    char reason[232];
 };
 
 #define FAR_LOCAL_BYTES_MAX 4096

@@ -216,11 +216,20 @@ struct far_key_set {
 const struct far_key_set *far_fast_input_held(const struct far_layer *fast);
 void far_fast_input_set_held(struct far_layer *fast,
                              const struct far_key_set *held);
+/* An event that is not of the device behind, but is to reach the guest now, in
+ * order and as one of its own: a valid KEY, MOTION or POS. A key is held apart
+ * from the device's own: nothing that the device says or suffers releases it,
+ * and if its sender says nothing more of it, it is released after once to twice
+ * release_after_us. 0: it is with the port; 1: there was nothing to be told
+ * (the press of a key that is down, the release of one that no foreign press
+ * holds); -EAGAIN: the port has no room, or others wait: nothing was done. */
+int far_fast_input_foreign(struct far_layer *fast,
+                           const struct far_input_event *event);
 /* Why no event comes, or NULL. */
 const char *far_fast_input_reason(const struct far_layer *fast);
 struct far_fast_input_counters {
     uint64_t delivered, coalesced, stale, late_releases, made_releases,
-        made_presses, dropped_presses, queue_high_water;
+        made_presses, dropped_presses, queue_high_water, foreign;
 };
 void far_fast_input_counters(const struct far_layer *fast,
                              struct far_fast_input_counters *counters);
@@ -250,5 +259,23 @@ const char *far_local_client_reason(const struct far_local_client *client);
 int far_local_client_feed(struct far_local_client *client, const char *device,
                           const struct far_input_event *events, unsigned count,
                           struct far_error *error);
+/* Interrupts for any guest of this process (FAR_LOCAL_NOTIFY): from now on the
+ * server is told that there are guests, also while nothing is attached. The
+ * message is checked as far as far_local_valid() goes; what is in it is for the
+ * receiver to judge. Each is answered by far_local_client_notified(), at once
+ * or later; over a new connection the server sends all unanswered ones again,
+ * which `connected` announces: those that wait are to be forgotten. NULL: no
+ * more. */
+struct far_local_client_notices {
+    void (*notify)(void *arg, const struct far_local_notify *message);
+    void (*connected)(void *arg);
+    void *arg;
+};
+void far_local_client_take_notices(
+    struct far_local_client *client,
+    const struct far_local_client_notices *notices);
+/* reason: for a person, if status is not 0; may be NULL. */
+void far_local_client_notified(struct far_local_client *client, uint64_t id,
+                               int status, const char *reason);
 
 #endif

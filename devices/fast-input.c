@@ -13,6 +13,7 @@
  */
 #include "devices/device.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,10 @@ struct fast_input {
     bool lost; /* it was gone, or is another one, since the last statement */
     struct far_key_set stated; /* between STATE_BEGIN and STATE_END */
     struct far_key_set made;   /* released here, original not seen yet */
+    /* Keys that others than the device hold down. The timer runs while there
+     * are any: it releases those of `foreign_old`, and makes `foreign` old. */
+    struct far_key_set foreign, foreign_old;
+    struct far_timer foreign_release;
     struct far_fast_input_counters counters;
     char reason[232];
     struct far_input_queue queue;
@@ -108,8 +113,12 @@ static void put(struct fast_input *f, const struct far_input_event *event)
 
     switch (result) {
     case FAR_INPUT_QUEUED:
-        if (key && event->value)
+        if (key && event->value) {
             far_key_put(&f->made, event->code, false);
+        } else if (key) {
+            far_key_put(&f->foreign, event->code, false);
+            far_key_put(&f->foreign_old, event->code, false);
+        }
         return;
     case FAR_INPUT_MERGED:
         f->counters.coalesced++;
@@ -135,13 +144,16 @@ static void put(struct fast_input *f, const struct far_input_event *event)
         f->trailing = f->seen;
 }
 
-/* Releases what is held but not in keep (NULL: all). */
+/* Releases what the device holds but is not in keep (NULL: all). */
 static void make_releases(struct fast_input *f, const struct far_key_set *keep)
 {
-    struct far_key_set before = f->queue.tail;
+    struct far_key_set before = f->queue.tail, stay;
 
+    for (unsigned i = 0; i < 12; i++)
+        stay.bits[i] = f->foreign.bits[i] | f->foreign_old.bits[i] |
+                       (keep ? keep->bits[i] : 0);
     f->counters.made_releases += far_input_queue_release(
-        &f->queue, keep, far_loop_now_us(f->loop), f->seen);
+        &f->queue, &stay, far_loop_now_us(f->loop), f->seen);
     for (unsigned i = 0; i < 12; i++)
         f->made.bits[i] |= before.bits[i] & ~f->queue.tail.bits[i];
 }
@@ -247,6 +259,56 @@ static void arm_release(struct fast_input *f)
                   far_loop_now_us(f->loop) + f->options.release_after_us);
 }
 
+/* Whoever pressed these has not spoken of them for so long: he is gone, or has
+ * forgotten. */
+static void foreign_due(struct far_timer *timer)
+{
+    struct fast_input *f =
+        (struct fast_input *)((char *)timer -
+                              offsetof(struct fast_input, foreign_release));
+    struct far_key_set keep;
+
+    for (unsigned i = 0; i < 12; i++)
+        keep.bits[i] = f->queue.tail.bits[i] & ~f->foreign_old.bits[i];
+    f->counters.made_releases += far_input_queue_release(
+        &f->queue, &keep, far_loop_now_us(f->loop), f->seen);
+    f->foreign_old = f->foreign;
+    memset(&f->foreign, 0, sizeof(f->foreign));
+    if (!far_key_set_empty(&f->foreign_old))
+        far_timer_set(&f->foreign_release,
+                      far_loop_now_us(f->loop) + f->options.release_after_us);
+    drain(f);
+}
+
+int far_fast_input_foreign(struct far_layer *layer,
+                           const struct far_input_event *event)
+{
+    struct fast_input *f = fast_of(layer);
+    bool held = false;
+
+    if (f->blocked || f->draining || f->queue.used || f->queue.over_any)
+        return -EAGAIN;
+    if (event->type == FAR_INPUT_KEY) {
+        held = far_key_get(&f->foreign, event->code) ||
+               far_key_get(&f->foreign_old, event->code);
+        if (event->value ? far_key_get(&f->queue.tail, event->code) && !held
+                         : !held)
+            return 1;
+        far_key_put(&f->foreign_old, event->code, false);
+        far_key_put(&f->foreign, event->code, event->value != 0);
+        if (event->value && f->options.release_after_us != UINT64_MAX &&
+            !far_timer_armed(&f->foreign_release))
+            far_timer_set(&f->foreign_release, far_loop_now_us(f->loop) +
+                                                   f->options.release_after_us);
+        if (event->value && held)
+            return 1;
+    }
+    put(f, event);
+    f->counters.foreign++;
+    drain(f);
+    return 0;
+}
+
 static void new_incarnation(struct fast_input *f, uint64_t incarnation,
                             uint64_t received)
 {
@@ -336,6 +398,7 @@ static void fast_close(struct far_layer *layer)
     struct far_layer *below = layer->below;
 
     far_timer_cancel(&f->release);
+    far_timer_cancel(&f->foreign_release);
     if (below)
         below->above = NULL;
     far_layer_close(below);
@@ -364,6 +427,7 @@ struct far_layer *far_fast_input_new(struct far_loop *loop,
     f->loop = loop;
     f->options = *o;
     far_timer_init(&f->release, loop, release_due);
+    far_timer_init(&f->foreign_release, loop, foreign_due);
     far_input_queue_init(&f->queue);
     snprintf(f->reason, sizeof(f->reason), "the device has not answered yet");
     return &f->layer;
@@ -381,6 +445,9 @@ void far_fast_input_set_held(struct far_layer *fast,
 
     far_input_queue_reset(&f->queue, held);
     memset(&f->made, 0, sizeof(f->made));
+    memset(&f->foreign, 0, sizeof(f->foreign));
+    memset(&f->foreign_old, 0, sizeof(f->foreign_old));
+    far_timer_cancel(&f->foreign_release);
     f->stating = f->blocked = false;
     if (f->seen > f->trailing) /* what waited is dropped */
         f->trailing = f->seen;

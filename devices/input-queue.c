@@ -85,16 +85,6 @@ static enum far_input_put append(struct far_input_queue *q,
     return FAR_INPUT_QUEUED;
 }
 
-/* A sum that no single event could hold would not be valid any more. */
-static int32_t add(int32_t a, int32_t b)
-{
-    int64_t sum = (int64_t)a + b;
-
-    return sum > FAR_INPUT_POS_MAX    ? FAR_INPUT_POS_MAX
-           : sum < -FAR_INPUT_POS_MAX ? -FAR_INPUT_POS_MAX
-                                      : (int32_t)sum;
-}
-
 static enum far_input_put put_key(struct far_input_queue *q,
                                   const struct far_input_event *event,
                                   uint64_t sequence)
@@ -120,18 +110,8 @@ static enum far_input_put put_motion(struct far_input_queue *q,
 {
     struct far_input_queue_entry *last = last_entry(q);
 
-    if (last && last->event.type == event->type) {
-        if (event->type == FAR_INPUT_MOTION) {
-            last->event.x = add(last->event.x, event->x);
-            last->event.y = add(last->event.y, event->y);
-        } else {
-            last->event.x = event->x;
-            last->event.y = event->y;
-        }
-        last->event.z = add(last->event.z, event->z);
-        last->event.time_us = event->time_us;
+    if (last && far_input_event_merge(&last->event, event))
         return FAR_INPUT_MERGED;
-    }
     if (!fits(q, owed(q->keys_tail, q->contacts_tail, q->frame_tail)))
         return FAR_INPUT_NO_PLACE;
     return append(q, event, sequence);

@@ -106,6 +106,8 @@ struct far_local_client {
     char reason[232];
     struct use *uses, *hot, *flushes;
     struct far_poller poller;
+    struct far_local_client_notices notices; /* notify NULL: not wanted */
+    bool guests_sent;
 };
 
 static void sync_later(struct far_local_client *c);
@@ -494,7 +496,7 @@ static void free_use(struct use *u)
 
 static void schedule(struct far_local_client *c)
 {
-    if (!c->uses)
+    if (!c->uses && !c->notices.notify)
         return;
     far_timer_set(&c->timer, far_loop_now_us(c->loop) + c->backoff_us);
 }
@@ -515,7 +517,7 @@ static void lost(struct far_local_client *c)
     close(c->fd);
     c->fd = -1;
     c->connection = DOWN;
-    c->doomed = false;
+    c->doomed = c->guests_sent = false;
     for (struct use **at = &c->uses; *at;) {
         struct use *u = *at;
 
@@ -641,6 +643,7 @@ union message {
     struct far_local_prepared prepared;
     struct far_local_activated activated;
     struct far_local_state state;
+    struct far_local_notify notify;
     char raw[FAR_LOCAL_BYTES_MAX];
 };
 
@@ -664,6 +667,11 @@ static void take(struct far_local_client *c, const union message *m)
         snprintf(c->reason, sizeof(c->reason), "connected");
         far_timer_cancel(&c->timer);
         sync_later(c);
+        return;
+    }
+    if (m->head.type == FAR_LOCAL_NOTIFY && c->guests_sent &&
+        c->notices.notify) {
+        c->notices.notify(c->notices.arg, &m->notify);
         return;
     }
     if (m->head.type != FAR_LOCAL_PREPARED &&
@@ -917,6 +925,22 @@ static int send_detach(struct use *u)
     return far_local_send(u->client->fd, &m, NULL, 0);
 }
 
+static int send_guests(struct far_local_client *c)
+{
+    struct far_local_guests m = { .type = FAR_LOCAL_GUESTS,
+                                  .bytes = sizeof(m) };
+    int r;
+
+    if (c->connection != UP || !c->notices.notify || c->guests_sent)
+        return 0;
+    r = far_local_send(c->fd, &m, NULL, 0);
+    if (r)
+        return r;
+    c->guests_sent = true;
+    c->notices.connected(c->notices.arg);
+    return 0;
+}
+
 static int sync_one(struct use *u)
 {
     int r = 0;
@@ -935,8 +959,10 @@ static void sync_run(struct far_defer *defer)
     struct far_local_client *c =
         container(defer, struct far_local_client, sync);
     uint32_t events = EPOLLIN;
-    int r = 0;
+    int r = send_guests(c);
 
+    if (r == -EAGAIN)
+        events |= EPOLLOUT;
     for (struct use **at = &c->uses; *at && r != -EAGAIN && !c->doomed;) {
         struct use *u = *at;
 
@@ -1217,6 +1243,35 @@ void far_local_client_hurry(struct far_local_client *c)
     c->refused_since_us = c->backoff_us = 0;
     back_off(c, BACKOFF_FIRST_US);
     schedule(c);
+}
+
+void far_local_client_take_notices(
+    struct far_local_client *c, const struct far_local_client_notices *notices)
+{
+    c->notices = notices ? *notices : (struct far_local_client_notices){ 0 };
+    if (!notices)
+        return;
+    if (c->connection == DOWN && !far_timer_armed(&c->timer))
+        try_connect(c);
+    else
+        sync_later(c);
+}
+
+void far_local_client_notified(struct far_local_client *c, uint64_t id,
+                               int status, const char *reason)
+{
+    struct far_local_notified m = { .type = FAR_LOCAL_NOTIFIED,
+                                    .bytes = sizeof(m),
+                                    .id = id,
+                                    .status = status };
+
+    if (c->connection != UP || c->doomed)
+        return;
+    if (status)
+        snprintf(m.reason, sizeof(m.reason), "%s", reason ? reason : "");
+    /* It is asked again over the next connection, and answered the same. */
+    if (far_local_send(c->fd, &m, NULL, 0))
+        doom(c, "the server does not read the answers to its interrupts");
 }
 
 const char *far_local_client_reason(const struct far_local_client *c)

@@ -76,6 +76,7 @@ struct client {
     int fd;
     pid_t pid;
     bool greeted, doomed;
+    bool guests_wait; /* interrupts for its guests found no room */
     unsigned attachments;
     char reason[160];
     struct client *next;
@@ -91,7 +92,7 @@ struct far_local_server {
     struct far_io io;
     int fd;
     unsigned clients_used;
-    struct client *clients;
+    struct client *clients, *guests; /* who has guests */
     struct attachment *attachments, *hot, *flushes;
     struct far_defer flush, reap, retry;
     struct far_timer ack_timer;
@@ -760,6 +761,7 @@ union message {
     struct far_local_activate activate;
     struct far_local_detach detach;
     struct far_local_feed feed;
+    struct far_local_notified notified;
     char raw[FAR_LOCAL_BYTES_MAX];
 };
 
@@ -866,9 +868,39 @@ static void take(struct client *c, const union message *m, const int *fds,
             far_log_limited(s->log, &s->bucket, FAR_LOG_WARNING, "%s",
                             error.text);
         break;
+    case FAR_LOCAL_GUESTS:
+        s->guests = c;
+        if (s->ops.guests)
+            s->ops.guests(s->ops.arg, true);
+        break;
+    case FAR_LOCAL_NOTIFIED:
+        if (s->guests == c && s->ops.notified)
+            s->ops.notified(s->ops.arg, &m->notified);
+        break;
     default: /* unknown: skipped */
         break;
     }
+}
+
+int far_local_server_notify(struct far_local_server *s,
+                            const struct far_local_notify *message)
+{
+    struct client *c = s->guests;
+    int r;
+
+    if (!c || c->doomed)
+        return -ENOTCONN;
+    if (c->guests_wait)
+        return -EAGAIN; /* one at a time: they keep their order */
+    r = far_local_send(c->fd, message, NULL, 0);
+    if (r == -EAGAIN) {
+        c->guests_wait = true;
+        far_io_set(&c->io, EPOLLIN | EPOLLOUT);
+    } else if (r) {
+        doom(c, "takes no interrupts (%s)", strerror(-r));
+        r = -ENOTCONN;
+    }
+    return r;
 }
 
 static void client_ready(struct far_io *io, uint32_t events)
@@ -881,6 +913,11 @@ static void client_ready(struct far_io *io, uint32_t events)
         for (struct attachment *a = c->server->attachments; a; a = a->next)
             if (a->client == c && owes_message(a))
                 flush_later(a);
+        if (c->guests_wait) {
+            c->guests_wait = false;
+            if (c->server->ops.guests)
+                c->server->ops.guests(c->server->ops.arg, false);
+        }
     }
     for (int i = 0; i < MESSAGES_A_TURN && !c->doomed; i++) {
         int fds[3];
@@ -911,6 +948,8 @@ static void client_end(struct client *c)
     while (*at != c)
         at = &(*at)->next;
     *at = c->next;
+    if (s->guests == c)
+        s->guests = NULL;
     s->clients_used--;
     far_io_del(&c->io);
     close(c->fd);

@@ -33,6 +33,11 @@ struct far_local_server_ops {
     /* Whoever the socket's mode lets connect may attach, not only root and this
      * program's own user. */
     bool any_peer;
+    /* A client said that it has guests, or has room again: what is not answered
+     * is to be sent again (far_local_server_notify). May be NULL. */
+    void (*guests)(void *arg, bool anew);
+    /* What became of an interrupt. May be NULL if there are none. */
+    void (*notified)(void *arg, const struct far_local_notified *message);
     void *arg;
 };
 
@@ -62,6 +67,11 @@ void far_local_server_each(struct far_local_server *server,
                            void (*each)(void *arg,
                                         const struct far_local_server_use *use),
                            void *arg);
+/* An interrupt for a guest, to the client that has them (the last one that said
+ * so). 0, -ENOTCONN: there is none, guests() will be called; -EAGAIN: it does
+ * not read as fast, guests() will be called. */
+int far_local_server_notify(struct far_local_server *server,
+                            const struct far_local_notify *message);
 unsigned far_local_server_clients(const struct far_local_server *server);
 
 #endif

@@ -9,13 +9,15 @@
 #include "core/loop.h"
 #include "netproxy/wire.h"
 
+struct far_notifier;
 struct far_resolver;
 
 struct far_context {
     struct far_loop *loop;
     struct far_log *log;
     struct far_resolver *resolver; /* NULL: numeric addresses only */
-    struct far_wire_hello me;      /* role and link are set per connection */
+    struct far_notifier *notifier;
+    struct far_wire_hello me; /* role and link are set per connection */
 };
 
 #endif

@@ -9,28 +9,11 @@
 #include <time.h>
 #include "netproxy/controller.h"
 
-/* Is name one of the words of list (blanks or commas between them)? */
-static bool listed(const char *list, const char *name)
-{
-    size_t length = strlen(name);
-
-    while (*list) {
-        size_t n = strcspn(list, " \t,");
-
-        if (n == length && !memcmp(list, name, n))
-            return true;
-        list += n;
-        list += strspn(list, " \t,");
-    }
-    return false;
-}
-
 int far_controller_may(const struct far_controller *c, const char *platform,
                        const char *device, struct far_error *error)
 {
     const struct far_conf_section *export =
         far_conf_section(c->conf, "export", device);
-    const struct far_conf_entry *allow = NULL;
 
     if (!device[0])
         return far_error(error, -EOPNOTSUPP,
@@ -42,10 +25,8 @@ int far_controller_may(const struct far_controller *c, const char *platform,
                          device, c->platform, device);
     if (!strcmp(platform, c->platform))
         return 0;
-    while ((allow = far_conf_entry(export, "allow", allow))) {
-        if (listed(allow->value, platform))
-            return 0;
-    }
+    if (far_conf_lists(export, "allow", platform))
+        return 0;
     return far_error(error, -EACCES,
                      "[export %s] of %s does not allow the platform %s", device,
                      c->platform, platform);

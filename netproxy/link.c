@@ -11,6 +11,7 @@
 #include "core/clock.h"
 #include "core/uuid.h"
 #include "netproxy/link.h"
+#include "netproxy/notify.h"
 #include "netproxy/remote.h"
 
 static struct far_link *of_conn(struct far_conn *conn)
@@ -98,6 +99,10 @@ static int on_frame(struct far_conn *conn, const struct far_wire_frame *frame,
     struct far_link *l = of_conn(conn);
     uint32_t handle = frame->header.handle;
 
+    if (frame->header.type == FAR_WIRE_NOTIFY) {
+        far_notify_take(l->context->notifier, l, frame);
+        return 0;
+    }
     if (handle && handle < l->remotes_room && l->remotes[handle])
         return far_remote_frame(l->remotes[handle], frame, error);
     return 0; /* of an attachment that was given up meanwhile */
@@ -113,6 +118,7 @@ static void on_down(struct far_conn *conn, int code, const char *reason)
     struct far_link *l = of_conn(conn);
 
     l->conn = NULL;
+    far_notify_link_down(l->context->notifier, l);
     enter(l, FAR_LINK_DOWN, reason);
     far_conn_free(conn, NULL);
     retry_later(l, code);
@@ -251,6 +257,7 @@ static void hang_up(struct far_link *l, const char *reason)
         far_resolver_cancel(l->context->resolver, &l->query);
     far_conn_free(l->conn, reason);
     l->conn = NULL;
+    far_notify_link_down(l->context->notifier, l);
 }
 
 void far_link_free(struct far_link *l)

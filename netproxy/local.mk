@@ -13,6 +13,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/link.c netproxy/link.h \
 	netproxy/local.c netproxy/local.h \
 	netproxy/netproxy.c netproxy/netproxy.h \
+	netproxy/notify.c netproxy/notify.h \
 	netproxy/remote.c netproxy/remote.h \
 	netproxy/resolver.c netproxy/resolver.h \
 	netproxy/sandbox.c netproxy/sandbox.h \
@@ -57,7 +58,7 @@ if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
 	tests/netproxy/test-session tests/netproxy/test-cuts \
-	tests/netproxy/test-versions \
+	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-credential
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
@@ -75,6 +76,10 @@ tests_netproxy_test_link_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_hostile_SOURCES = tests/netproxy/test-hostile.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_hostile_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_notify_SOURCES = tests/netproxy/test-notify.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_notify_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

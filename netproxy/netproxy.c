@@ -127,6 +127,16 @@ int far_netproxy_feed(struct far_netproxy *n, const char *device,
     return d->type->feed(d, events, count, error);
 }
 
+static void guests(void *arg, bool anew)
+{
+    far_notify_guests(&((struct far_netproxy *)arg)->notifier, anew);
+}
+
+static void notified(void *arg, const struct far_local_notified *message)
+{
+    far_notify_notified(&((struct far_netproxy *)arg)->notifier, message);
+}
+
 static int feed(void *arg, const char *device,
                 const struct far_input_event *events, unsigned count,
                 struct far_error *error)
@@ -238,7 +248,12 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
 {
     struct far_netproxy *n = calloc(1, sizeof(*n));
     struct far_local_server_ops ops = {
-        .open = open_for_guest, .feed = feed, .leaving = guest_leaving, .arg = n
+        .open = open_for_guest,
+        .feed = feed,
+        .leaving = guest_leaving,
+        .guests = guests,
+        .notified = notified,
+        .arg = n,
     };
     struct far_wire_hello *me;
     struct problems p = { .log = log };
@@ -256,6 +271,8 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     n->controller.log = log;
     n->controller.devices = &n->devices;
     n->controller.platform = n->context.me.platform;
+    n->context.notifier = &n->notifier;
+    far_notifier_init(&n->notifier, &n->context, &n->controller, &n->server);
     far_server_init(&n->server, &n->context, &n->controller);
     n->conf_file = strdup(o->conf_file);
     n->run_dir = strdup(o->run_dir);
@@ -295,6 +312,7 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
         far_conf_free(conf);
         goto fail;
     }
+    n->notifier.local = n->local;
     n->control = far_control_new(
         loop, log, path_of(n, "netproxy.sock", path, sizeof(path)),
         far_netproxy_request, n, error);
@@ -316,6 +334,7 @@ void far_netproxy_free(struct far_netproxy *n)
         return;
     far_defer_cancel(n->context.loop, &n->reload);
     far_control_free(n->control);
+    n->notifier.local = NULL;
     far_local_server_free(n->local);
     far_server_free(&n->server);
     far_controller_free(&n->controller);
@@ -329,6 +348,7 @@ void far_netproxy_free(struct far_netproxy *n)
     far_netproxy_captures_free(n);
     far_devices_free(&n->devices);
     far_starter_free(n->starter);
+    far_notifier_free(&n->notifier);
     far_resolver_free(n->resolver);
     far_conf_free(n->conf);
     free(n->conf_file);

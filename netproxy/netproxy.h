@@ -11,6 +11,7 @@
 #include "devices/local-server.h"
 #include "devices/starter.h"
 #include "netproxy/link.h"
+#include "netproxy/notify.h"
 #include "netproxy/server.h"
 
 struct far_netproxy {
@@ -21,6 +22,7 @@ struct far_netproxy {
     struct far_devices devices;
     struct far_controller controller;
     struct far_server server;
+    struct far_notifier notifier;
     struct far_link *links;
     struct far_local_server *local;
     struct far_control *control;

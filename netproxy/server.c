@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "core/clock.h"
+#include "netproxy/notify.h"
 #include "netproxy/server.h"
 
 #define LISTEN_RETRY_US 1000000
@@ -345,6 +346,9 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
     switch (f->header.type) {
     case FAR_WIRE_PREPARE:
         return on_prepare(peer, f, error);
+    case FAR_WIRE_NOTIFIED:
+        return far_notify_answered(peer->server->context->notifier,
+                                   peer->platform, f, error);
     case FAR_WIRE_ERROR:
         return 0; /* about something that it did not know */
     case FAR_WIRE_ACTIVATE:
@@ -424,6 +428,7 @@ static void peer_room(struct far_conn *conn)
 static void peer_gone(struct far_peer *peer, const char *reason)
 {
     peer->conn = NULL;
+    far_notify_peer(peer->server->context->notifier, peer->platform, NULL);
     peer->since_us = far_now_us();
     snprintf(peer->reason, sizeof(peer->reason), "%s", reason);
     drop_attachments(peer);
@@ -531,6 +536,7 @@ static int arrival_up(struct far_conn *conn, struct far_error *error)
     far_log_limited(server->context->log, &peer->bucket, FAR_LOG_INFO,
                     "platform %s: connected from %s", peer->platform,
                     peer->address);
+    far_notify_peer(server->context->notifier, peer->platform, conn);
     return 0;
 }
 
@@ -869,6 +875,18 @@ void far_server_retry(struct far_server *server)
                 prepare(a, true);
         }
     }
+}
+
+struct far_conn *far_server_conn(const struct far_server *server,
+                                 const char *platform)
+{
+    const struct far_peer *p;
+
+    for (p = server->peers; p; p = p->next) {
+        if (!strcmp(p->platform, platform))
+            return p->conn;
+    }
+    return NULL;
 }
 
 void far_server_free(struct far_server *server)

@@ -74,6 +74,9 @@ void far_server_configure(struct far_server *server,
 /* What was refused is asked again, and the answer sent if it is a new one:
  * devices or permissions may have come. */
 void far_server_retry(struct far_server *server);
+/* The connection of a platform that is here now, or NULL. */
+struct far_conn *far_server_conn(const struct far_server *server,
+                                 const char *platform);
 void far_server_free(struct far_server *server);
 
 #endif

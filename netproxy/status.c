@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+#include "core/clock.h"
 #include "core/status.h"
 #include "core/uuid.h"
 #include "devices/feed-json.h"
@@ -192,7 +193,7 @@ static json_t *status(const struct far_netproxy *n)
 {
     return json_pack(
         "{s:s, s:s, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:{s:I, "
-        "s:I, s:i}, s:i, s:o}",
+        "s:I, s:i}, s:i, s:o, s:o}",
         "program", "farside-netproxy", "platform", n->context.me.platform,
         "pid", (int)getpid(), "sandbox", n->sandboxed, "user",
         text_or_null(n->user), "loop", far_loop_json(n->context.loop), "listen",
@@ -201,7 +202,77 @@ static json_t *status(const struct far_netproxy *n)
         (int)far_local_server_clients(n->local), "arrivals", "turned_away",
         (json_int_t)n->server.turned_away, "rejected",
         (json_int_t)n->server.rejected, "waiting", (int)n->server.arrival_count,
-        "problems", (int)n->problems, "captures", far_netproxy_captures(n));
+        "problems", (int)n->problems, "captures", far_netproxy_captures(n),
+        "notices", far_notify_status(&n->notifier));
+}
+
+static int notify_events(struct far_netproxy *n, const char *device,
+                         const char *to, const struct far_input_event *events,
+                         unsigned count, uint64_t *last,
+                         struct far_error *error)
+{
+    struct far_device *d = far_device_find(&n->devices, device);
+    struct far_address address;
+    int rc;
+
+    if (far_address_parse(&address, to, error) || !address.platform[0] ||
+        address.standby[0])
+        return far_error(error, -EINVAL,
+                         "\"%s\" names no guest: PLATFORM/GUEST does, by its "
+                         "name or uuid",
+                         to);
+    if (d && !d->type->feed)
+        return far_error(error, -EOPNOTSUPP,
+                         "%s is of type %s: only virtual devices can be sent "
+                         "events",
+                         device, d->type->name);
+    for (unsigned i = 0; i < count; i++) {
+        struct far_op op = { .opcode = FAR_INPUT_EVENT };
+        struct far_input_event e = events[i];
+
+        if (!e.time_us)
+            e.time_us = far_now_us();
+        memcpy(op.args, &e, sizeof(e));
+        rc = far_controller_notify(&n->notifier, device, address.platform,
+                                   address.device, &op, last, error);
+        if (rc)
+            return rc;
+    }
+    return 0;
+}
+
+/* "sequence": of the last one, for `notified`. */
+static json_t *send_to(struct far_netproxy *n, const char *device,
+                       const char *to, const struct far_input_event *events,
+                       unsigned count)
+{
+    struct far_error error = { 0 };
+    uint64_t last = 0;
+    int rc = notify_events(n, device, to, events, count, &last, &error);
+
+    if (rc)
+        return far_control_error(rc, "%s", error.text);
+    return json_pack("{s:b, s:I}", "ok", 1, "sequence", (json_int_t)last);
+}
+
+static json_t *notified(const struct far_netproxy *n, const json_t *request)
+{
+    const char *platform =
+        json_string_value(json_object_get(request, "platform"));
+    json_int_t sequence =
+        json_integer_value(json_object_get(request, "sequence"));
+    struct far_error error = { 0 };
+    int rc;
+
+    if (!platform || sequence <= 0)
+        return far_control_error(-EINVAL,
+                                 "notified: \"platform\" and \"sequence\" say "
+                                 "of what");
+    rc = far_notify_result(&n->notifier, platform, (uint64_t)sequence, &error);
+    if (rc && rc != -EINPROGRESS)
+        return far_control_error(rc, "%s", error.text);
+    return json_pack("{s:b, s:b, s:o}", "ok", 1, "done", !rc, "reason",
+                     text_or_null(rc ? error.text : ""));
 }
 
 static json_t *send_events(struct far_netproxy *n, const json_t *request)
@@ -209,6 +280,8 @@ static json_t *send_events(struct far_netproxy *n, const json_t *request)
     struct far_input_event *events;
     struct far_error error = { 0 };
     const char *device = json_string_value(json_object_get(request, "device"));
+    const char *to = json_string_value(json_object_get(request, "to"));
+    json_t *answer = NULL;
     int count;
 
     if (!device)
@@ -218,9 +291,13 @@ static json_t *send_events(struct far_netproxy *n, const json_t *request)
         return far_control_error(-ENOMEM, "out of memory");
     count = far_feed_events_from_json(json_object_get(request, "events"),
                                       events, EVENTS_MAX, &error);
-    if (count > 0)
+    if (count > 0 && to)
+        answer = send_to(n, device, to, events, (unsigned)count);
+    else if (count > 0)
         count = far_netproxy_feed(n, device, events, (unsigned)count, &error);
     free(events);
+    if (answer)
+        return answer;
     if (count < 0)
         return far_control_error(count, "%s", error.text);
     return json_pack("{s:b}", "ok", 1);
@@ -256,6 +333,8 @@ json_t *far_netproxy_request(json_t *request, void *arg)
         return status(n);
     if (!strcmp(what, "send"))
         return send_events(n, request);
+    if (!strcmp(what, "notified"))
+        return notified(n, request);
     if (!strcmp(what, "reload")) {
         if (far_netproxy_reload(n, &error))
             return far_control_error(error.code, "%s", error.text);

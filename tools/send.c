@@ -14,18 +14,59 @@
 
 /* As many as one message of the local protocol holds. */
 #define EVENTS_MAX 64
+/* How long a guest's platform may take to say that it has them. */
+#define TAKEN_WITHIN_MS 10000u
+#define LOOK_MS         20u
 
 struct sender {
     struct far_tool *tool;
     const char *device;
     const char *daemon; /* where the device lives */
+    const char *to;     /* PLATFORM/GUEST; NULL: to who attached it */
     json_t *events;     /* not sent yet */
     struct far_error error;
 };
 
+static void nap_us(uint64_t us)
+{
+    struct timespec pause = { .tv_sec = (time_t)(us / 1000000),
+                              .tv_nsec = (long)(us % 1000000) * 1000 };
+
+    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, &pause) == EINTR)
+        ;
+}
+
+/* Until that one, and so all before it, are in the guest. */
+static int wait_taken(struct sender *s, int64_t sequence)
+{
+    json_t *request = json_pack(
+        "{s:s, s:s#, s:I}", "request", "notified", "platform", s->to,
+        (int)(strchr(s->to, '/') - s->to), "sequence", (json_int_t)sequence);
+    bool done = false;
+    int r = 0;
+
+    if (!request)
+        return far_error(&s->error, -ENOMEM, "out of memory");
+    for (unsigned ms = 0; !done && !r; ms += LOOK_MS) {
+        json_t *answer;
+
+        r = far_ask(s->tool, s->daemon, request, &answer, &s->error);
+        done = !r && json_is_true(json_object_get(answer, "done"));
+        if (!r && !done && ms >= TAKEN_WITHIN_MS)
+            r = far_error(&s->error, -EREMOTEIO, "%s",
+                          far_json_text(answer, "reason"));
+        json_decref(answer);
+        if (!done && !r)
+            nap_us(LOOK_MS * 1000);
+    }
+    json_decref(request);
+    return r;
+}
+
 static int flush(struct sender *s)
 {
     json_t *request, *answer;
+    int64_t sequence;
     int r;
 
     if (!json_array_size(s->events))
@@ -34,11 +75,14 @@ static int flush(struct sender *s)
                         s->device, "events", s->events);
     if (!request)
         return far_error(&s->error, -ENOMEM, "out of memory");
+    if (s->to)
+        json_object_set_new(request, "to", json_string(s->to));
     r = far_ask(s->tool, s->daemon, request, &answer, &s->error);
+    sequence = far_json_number(answer, "sequence");
     json_decref(request);
     json_decref(answer);
     json_array_clear(s->events);
-    return r;
+    return r || !s->to ? r : wait_taken(s, sequence);
 }
 
 static int take_event(void *arg, const struct far_input_event *event)
@@ -53,15 +97,11 @@ static int take_event(void *arg, const struct far_input_event *event)
 
 static int take_sleep(void *arg, uint64_t us)
 {
-    struct timespec pause = { .tv_sec = (time_t)(us / 1000000),
-                              .tv_nsec = (long)(us % 1000000) * 1000 };
     int r = flush(arg);
 
-    if (r)
-        return r;
-    while (clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, &pause) == EINTR)
-        ;
-    return 0;
+    if (!r)
+        nap_us(us);
+    return r;
 }
 
 static int ignore_event(void *arg, const struct far_input_event *event)
@@ -93,6 +133,15 @@ static const char *home_of(const struct far_tool *tool, const char *device)
     return daemon;
 }
 
+/* A guest: PLATFORM/GUEST. */
+static bool is_guest(const char *text)
+{
+    struct far_address address;
+
+    return !far_address_parse(&address, text, NULL) && address.platform[0] &&
+           !address.standby[0];
+}
+
 int far_send_command(struct far_tool *tool, int argc, char **argv)
 {
     struct far_words_sink judge = { ignore_event, ignore_sleep, NULL };
@@ -118,12 +167,26 @@ int far_send_command(struct far_tool *tool, int argc, char **argv)
                                "run this on it"
                              : "%s: no name of a device",
                          s.device);
+    if (!strcmp(argv[1], "--to")) {
+        if (argc < 4)
+            return far_usage("send", "--to wants PLATFORM/GUEST, and words "
+                                     "behind it");
+        s.to = argv[2];
+        if (!is_guest(s.to))
+            return far_usage("send",
+                             "%s: no guest; PLATFORM/GUEST is one, by "
+                             "its name or uuid",
+                             s.to);
+        argc -= 2;
+        argv += 2;
+    }
     rest = (const char *const *)argv + 1;
     count = (unsigned)argc - 1;
     if (far_words_parse(&words, rest, count, &judge, &s.error))
         return far_usage("send", "%s", s.error.text);
 
-    s.daemon = home_of(tool, s.device);
+    /* Only a device that is exported has leave to interrupt anybody. */
+    s.daemon = s.to ? "netproxy" : home_of(tool, s.device);
     s.events = json_array();
     if (!s.events)
         return far_fail("send", FAR_EXIT_FAILED, "out of memory");

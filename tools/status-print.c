@@ -215,6 +215,31 @@ static void print_guests(const struct screen *s, const json_t *status)
             reason_line(s, device, "        ");
             print_counters(s, json_object_get(device, "counters"), "        ");
         }
+        if (json_object_get(guest, "notices")) {
+            fputs("    interrupts of devices that it did not attach:\n",
+                  s->out);
+            print_counters(s, json_object_get(guest, "notices"), "        ");
+        }
+    }
+}
+
+/* What devices of this platform sent to guests that did not attach them. */
+static void print_notices(const struct screen *s, const json_t *status)
+{
+    const json_t *sent = json_object_get(
+        json_object_get(json_object_get(status, "netproxy"), "notices"),
+        "sent");
+    size_t i;
+    json_t *one;
+
+    if (!json_array_size(sent))
+        return;
+    fputc('\n', s->out);
+    heading(s, "Interrupts to guests elsewhere");
+    json_array_foreach (sent, i, one) {
+        fprintf(s->out, "  %s\n", far_json_text(one, "platform"));
+        reason_line(s, one, "    ");
+        print_counters(s, one, "    ");
     }
 }
 
@@ -415,6 +440,7 @@ void far_status_print(FILE *out, const json_t *status, bool colour)
     print_guests(&s, status);
     print_latencies(&s, status);
     print_devices(&s, status);
+    print_notices(&s, status);
     fputc('\n', out);
     heading(&s, "Daemons");
     print_daemon(&s, status, "backend");

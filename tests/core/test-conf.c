@@ -246,8 +246,10 @@ START_TEST(wrong_values_say_what_is_wanted_in_their_column)
     judged("[device t]\ntype = replay\nfile = /t\nloop = maybe\n",
            "f:6:8: loop = maybe: wants on or off\n");
     judged("[device t]\ntype = virtual\n[export t]\nallow = a b/c\n",
-           "f:6:9: allow = a b/c: wants names of platforms with blanks between "
-           "them\n");
+           "f:6:9: allow = a b/c: wants names with blanks between them\n");
+    judged("[device t]\ntype = virtual\n[export t]\nmay-interrupt = a/b c\n",
+           "f:6:17: may-interrupt = a/b c: wants guests as PLATFORM/NAME or "
+           "PLATFORM/UUID, with blanks between them\n");
     judged("[guest g]\nattach = inptu kbd0\nattach = input a:b\nattach = x\n",
            "f:4:10: attach = inptu kbd0: there is no class \"inptu\"; known "
            "are: input, sound, display, block, timer, doorbell\n"
