@@ -55,6 +55,14 @@ static struct far_conf *read_conf(struct program *p, unsigned *problems,
     return conf;
 }
 
+static void sample(struct far_backend *backend)
+{
+    far_local_client_sample(backend->client,
+                            (uint32_t)far_conf_number(
+                                far_conf_section(backend->conf, "platform", ""),
+                                "times", FAR_TIMES_EVERY));
+}
+
 static int reload(struct far_backend *backend, struct far_error *error)
 {
     struct program *p = program_of(backend);
@@ -75,6 +83,7 @@ static int reload(struct far_backend *backend, struct far_error *error)
     backend->conf = conf;
     problems =
         far_devices_load(&backend->devices, conf, ours, report, p->daemon.log);
+    sample(backend);
     far_hotplug_reload(backend);
     far_notify_configure(backend);
     far_conf_free(old);
@@ -171,6 +180,7 @@ static int open_all(struct program *p)
     b->client = far_local_client_new(d->loop, d->log, path, b->platform);
     if (!b->client)
         return -ENOMEM;
+    sample(b);
     far_devices_init(&b->devices, d->loop, d->log);
     b->devices.starter = p->starter;
     far_devices_load(&b->devices, b->conf, ours, report, d->log);

@@ -954,6 +954,7 @@ static void input_status(const struct far_attachment *a, json_t *to)
     json_object_set_new(latency, "age", far_hist_json(&port->age));
     json_object_set_new(latency, "inject", far_hist_json(&port->inject));
     json_object_set_new(latency, "guest", far_hist_json(&port->guest));
+    far_stages_json(latency, far_layer_stages(port->layer.below));
 }
 
 static const char *const input_kinds[] = { "vinput", "vkbd", NULL };

@@ -26,6 +26,8 @@ const struct far_conf_key far_conf_keys[] = {
       .required = true },
     { .section = "platform", .key = "release-after", .kind = FAR_CONF_TIME },
     { .section = "platform", .key = "stale", .kind = FAR_CONF_TIME },
+    { .section = "platform", .key = "times", .kind = FAR_CONF_NUMBER,
+      .min = 0, .max = 65536 },
 
     { .section = "listen", .key = "address", .kind = FAR_CONF_ADDRESS,
       .required = true, .repeat = true },

@@ -43,6 +43,16 @@ void far_hist_add(struct far_hist *hist, uint64_t ns)
     hist->buckets[bucket]++;
 }
 
+uint64_t far_hist_below(const struct far_hist *hist, unsigned i)
+{
+    unsigned end = bucket_of((uint64_t)1 << (2 * (5 + i)));
+    uint64_t n = 0;
+
+    for (unsigned b = 0; b < end; b++)
+        n += hist->buckets[b];
+    return n;
+}
+
 uint64_t far_hist_quantile_ns(const struct far_hist *hist, double fraction)
 {
     uint64_t total = 0, wanted, seen = 0;

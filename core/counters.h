@@ -20,6 +20,10 @@ struct far_hist {
 };
 
 void far_hist_add(struct far_hist *hist, uint64_t ns);
+/* How many were below 4^(5 + i) ns, for i below FAR_HIST_STEPS: from 1.024 us
+ * to 1.07 s. */
+#define FAR_HIST_STEPS 11
+uint64_t far_hist_below(const struct far_hist *hist, unsigned i);
 /* Upper bound of the bucket that holds the given fraction (0..1); 0 if empty.
  */
 uint64_t far_hist_quantile_ns(const struct far_hist *hist, double fraction);

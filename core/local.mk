@@ -19,6 +19,7 @@ core_libcore_a_SOURCES = \
 	core/doorbell.h core/timer.c core/timer.h \
 	core/shring.c core/shring.h \
 	core/status.c core/status.h \
+	core/times.c core/times.h \
 	core/uuid.c core/uuid.h
 
 if HAVE_CHECK

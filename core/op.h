@@ -45,6 +45,9 @@ enum far_class {
  * repeats; an executor that knows nothing of it fails it with -EOWNERDEAD
  * ("the outcome is not known") if it may be done at most once. */
 #define FAR_OP_REPEAT 0x0004
+/* Sampled: its stages are measured (core/times.h). Set by whoever makes the op;
+ * who knows nothing of it ignores it. */
+#define FAR_OP_TIMED 0x0008
 /* Slots are below this. There is one op in a slot at a time. */
 #define FAR_OP_SLOTS_MAX 64
 

@@ -5,6 +5,7 @@
  * ring for good; every entry is copied out once.
  */
 #include "core/shring.h"
+#include "core/clock.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -12,6 +13,8 @@
 
 /* An index that will not be passed for the next 2^31 entries. */
 #define FAR_AWAY 0x80000000u
+/* Nothing lies that long. */
+#define FAR_TIMED_MAX_NS 60000000000u
 
 size_t far_shring_bytes(uint32_t entries)
 {
@@ -93,6 +96,11 @@ int far_shring_put(struct far_shring *ring, const struct far_op *op)
         }
     }
     memcpy(&page->entries[ring->mine & (ring->entries - 1)], op, sizeof(*op));
+    if (__builtin_expect(op->flags & FAR_OP_TIMED, 0)) {
+        atomic_store_explicit(&page->timed, ring->mine, memory_order_relaxed);
+        atomic_store_explicit(&page->timed_ns, far_now_ns(),
+                              memory_order_relaxed);
+    }
     ring->mine++;
     /* The entry is there before the index that covers it. */
     atomic_store_explicit(&page->produced, ring->mine, memory_order_release);
@@ -134,6 +142,24 @@ void far_shring_producer_sleeps(struct far_shring *ring)
     atomic_store_explicit(&ring->page->producer_cpu, 0, memory_order_relaxed);
 }
 
+/* Figures for people, from memory that the other side writes, too: a wild one
+ * is not believed, and nothing hangs on the others. */
+static void note_waited(struct far_shring *ring)
+{
+    struct far_shring_page *page = ring->page;
+    uint64_t now_ns = far_now_ns(), then_ns;
+
+    if (atomic_load_explicit(&page->timed, memory_order_relaxed) != ring->mine)
+        return; /* a later one was timed meanwhile */
+    then_ns = atomic_load_explicit(&page->timed_ns, memory_order_relaxed);
+    if (then_ns > now_ns || now_ns - then_ns > FAR_TIMED_MAX_NS)
+        return;
+    ring->waited_ns = now_ns - then_ns + (now_ns == then_ns);
+    atomic_store_explicit(&page->waited_ns, ring->waited_ns,
+                          memory_order_relaxed);
+    atomic_store_explicit(&page->waited, ring->mine, memory_order_relaxed);
+}
+
 int far_shring_get(struct far_shring *ring, struct far_op *op)
 {
     struct far_shring_page *page = ring->page;
@@ -156,9 +182,24 @@ int far_shring_get(struct far_shring *ring, struct far_op *op)
     /* From here on only the copy counts: nothing may be read again. */
     atomic_signal_fence(memory_order_seq_cst);
     __asm__ volatile("" ::: "memory");
+    ring->waited_ns = 0;
+    if (__builtin_expect(op->flags & FAR_OP_TIMED, 0))
+        note_waited(ring);
     ring->mine++;
     atomic_store_explicit(&page->consumed, ring->mine, memory_order_release);
     return 1;
+}
+
+uint64_t far_shring_waited_ns(const struct far_shring *ring, uint32_t index)
+{
+    const struct far_shring_page *page = ring->page;
+
+    uint64_t ns = atomic_load_explicit(&page->waited_ns, memory_order_relaxed);
+
+    if (atomic_load_explicit(&page->waited, memory_order_relaxed) != index ||
+        ns > FAR_TIMED_MAX_NS)
+        return 0;
+    return ns;
 }
 
 bool far_shring_arm(struct far_shring *ring)

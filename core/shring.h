@@ -21,10 +21,14 @@ struct far_shring_page {
     /* written by the producer */
     _Alignas(64) _Atomic uint32_t produced;
     _Atomic uint32_t producer_cpu; /* where it last ran, +1; 0: it sleeps */
+    _Atomic uint32_t timed;        /* index of the last timed op, and when it */
+    _Atomic uint64_t timed_ns;     /* was put; both clocks are this machine's */
     /* written by the consumer */
     _Alignas(64) _Atomic uint32_t consumed;
     _Atomic uint32_t wake_at; /* "wake me when produced passes this" */
     _Atomic uint32_t consumer_cpu;
+    _Atomic uint32_t waited;    /* index of the last timed op that was taken, */
+    _Atomic uint64_t waited_ns; /* and how long it had lain */
     /* written by the producer: "wake me when consumed passes this": a producer
      * that found the ring full */
     _Alignas(64) _Atomic uint32_t room_wake_at;
@@ -39,6 +43,8 @@ struct far_shring {
     uint32_t theirs;   /* the other's, as last read and found sound */
     uint32_t notified; /* what the last wake-up check covered */
     bool broken;
+    uint64_t waited_ns; /* consumer: how long the op that was got last had lain,
+                           if it is a timed one; 0: not known */
 };
 
 /* 0 if entries is no power of two from 2 to FAR_SHRING_ENTRIES_MAX. */
@@ -62,6 +68,10 @@ uint32_t far_shring_room(struct far_shring *ring);
 void far_shring_producer_sleeps(struct far_shring *ring);
 /* before sleeping: a consumer need not spin for us (see peer_elsewhere). The
  * next far_shring_wake_needed() takes it back. */
+
+uint64_t far_shring_waited_ns(const struct far_shring *ring, uint32_t index);
+/* how long the timed op with this index (ring->mine before its put) lay in the
+ * ring, as the consumer says; 0: it does not */
 
 /* Consumer. */
 int far_shring_get(struct far_shring *ring, struct far_op *op);

@@ -9,9 +9,13 @@
 #include <jansson.h>
 #include "core/counters.h"
 #include "core/loop.h"
+#include "core/times.h"
 
-/* {"count", "p50_ns", "p99_ns", "max_ns"}; NULL if memory is out. */
+/* {"count", "sum_ns", "p50_ns", "p99_ns", "max_ns", "below"}, the last an array
+ * of far_hist_below() if count is not 0; NULL if memory is out. */
 json_t *far_hist_json(const struct far_hist *hist);
+/* Adds what was measured to {STAGE: histogram, …}. stages may be NULL. */
+void far_stages_json(json_t *to, const struct far_stages *stages);
 /* {"turns", "sleeps", "spins", "fruitless_spins", "longest_turn_us"} */
 json_t *far_loop_json(const struct far_loop *loop);
 

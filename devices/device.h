@@ -20,6 +20,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "core/op.h"
+#include "core/times.h"
 
 struct far_layer;
 struct far_layer_news;
@@ -62,6 +63,9 @@ struct far_layer_ops {
     void (*taken)(struct far_layer *layer);
     /* After interrupt() had said false: there is room again. */
     void (*resume)(struct far_layer *layer);
+    /* What was measured of this chain's ops and interrupts, or NULL. For
+     * status; NULL member: ask the layer below. */
+    const struct far_stages *(*stages)(const struct far_layer *layer);
     /* The user is gone. Releases the layer's memory, and calls far_layer_close
      * of the one below. No call goes up any more from when it begins, and no
      * payload is touched any more when it returns. */
@@ -109,6 +113,8 @@ void far_layer_ack(struct far_layer *layer, uint64_t sequence);
 void far_layer_taken(struct far_layer *layer);
 void far_layer_resume(struct far_layer *layer);
 void far_layer_close(struct far_layer *layer); /* NULL is fine */
+/* Of the first layer from here down that measures; NULL if none does. */
+const struct far_stages *far_layer_stages(const struct far_layer *layer);
 void far_layer_complete(struct far_layer *to, const struct far_op *op);
 bool far_layer_interrupt(struct far_layer *to, const struct far_op *op);
 void far_layer_state(struct far_layer *to, enum far_device_state state,
@@ -245,6 +251,9 @@ struct far_local_client *far_local_client_new(struct far_loop *loop,
                                               const char *socket_path,
                                               const char *platform);
 void far_local_client_free(struct far_local_client *client);
+/* One op in `every` is timed (core/times.h), of those that nobody above has
+ * chosen already; FAR_TIMES_EVERY unless told otherwise; 0: none. */
+void far_local_client_sample(struct far_local_client *client, uint32_t every);
 int far_local_client_open(struct far_local_client *client,
                           const struct far_local_who *who,
                           struct far_layer **layer, struct far_error *error);

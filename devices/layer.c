@@ -77,6 +77,14 @@ void far_layer_resume(struct far_layer *layer)
         }
 }
 
+const struct far_stages *far_layer_stages(const struct far_layer *layer)
+{
+    for (; layer; layer = layer->below)
+        if (layer->ops->stages)
+            return layer->ops->stages(layer);
+    return NULL;
+}
+
 void far_layer_close(struct far_layer *layer)
 {
     for (; layer; layer = layer->below)

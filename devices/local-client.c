@@ -16,6 +16,7 @@
  * server could have scribbled there; it could as well have executed something
  * else in the first place, so this trusts it with nothing more.
  */
+#include "core/clock.h"
 #include "devices/device.h"
 
 #include <errno.h>
@@ -50,6 +51,8 @@
 struct pending {
     struct far_op op;
     void *payload;
+    uint64_t given_ns;   /* if it is timed */
+    uint32_t ring_index; /* of it in the ring down */
 };
 
 struct use {
@@ -67,7 +70,8 @@ struct use {
     uint32_t turn;             /* of the last message */
     uint32_t incarnation_turn; /* of the one that told the incarnation */
     bool has_held;
-    struct far_op held; /* copied out of the ring, not taken yet */
+    struct far_op held;      /* copied out of the ring, not taken yet */
+    uint64_t held_waited_ns; /* there, if it is a timed one */
     uint8_t props[32];
     char reason[232];
     struct pending *inflight; /* in the order in which they were submitted */
@@ -80,6 +84,8 @@ struct use {
     uint32_t arena_bytes, slot_bytes;
     uint64_t device_incarnation;
     bool room_wanted;
+    struct far_sampler sampler;
+    struct far_stages stages;
     struct use *next;
     struct use *hot_next, **hot_prev;
     struct use *flush_next;
@@ -106,6 +112,7 @@ struct far_local_client {
     char reason[232];
     struct use *uses, *hot, *flushes;
     struct far_poller poller;
+    uint32_t sample_every;
     struct far_local_client_notices notices; /* notify NULL: not wanted */
     bool guests_sent;
 };
@@ -247,12 +254,39 @@ static void *slot_place(const struct use *u, uint32_t slot)
     return u->arena + (size_t)slot * u->slot_bytes;
 }
 
+/* A timed op goes out. One that is sent again has a stage of its own, the loss;
+ * it says nothing of the others. */
+static void timed_out(struct use *u, struct pending *p, uint16_t flags)
+{
+    if (flags & FAR_OP_REPEAT) {
+        p->given_ns = 0;
+        return;
+    }
+    p->ring_index = u->shm.down.mine;
+    far_stage_add(&u->stages, FAR_STAGE_OP_WAIT, far_now_ns() - p->given_ns);
+}
+
+static void timed_home(struct use *u, const struct pending *p)
+{
+    uint64_t local_ns = far_shring_waited_ns(&u->shm.down, p->ring_index);
+
+    if (!p->given_ns)
+        return;
+    if (local_ns)
+        far_stage_add(&u->stages, FAR_STAGE_OP_LOCAL, local_ns);
+    if (u->held_waited_ns)
+        far_stage_add(&u->stages, FAR_STAGE_OP_HOME, u->held_waited_ns);
+    far_stage_add(&u->stages, FAR_STAGE_OP_TOTAL, far_now_ns() - p->given_ns);
+}
+
 /* Into the ring down; first the payload, unless it lies there. */
-static void send_op(struct use *u, const struct pending *p, uint16_t flags)
+static void send_op(struct use *u, struct pending *p, uint16_t flags)
 {
     struct far_op op = p->op;
 
     op.flags |= flags;
+    if (op.flags & FAR_OP_TIMED)
+        timed_out(u, p, flags);
     if ((op.flags & FAR_OP_SENDS) && op.payload_bytes) {
         void *place = slot_place(u, op.slot);
 
@@ -313,6 +347,8 @@ static void complete_up(struct use *u, struct far_op *op)
         return;
     }
     op->flags = p.op.flags;
+    if (op->flags & FAR_OP_TIMED)
+        timed_home(u, &p);
     room = op->flags & FAR_OP_RECEIVES ? p.op.payload_bytes : 0;
     if (op->status > 0 || op->payload_bytes > room) {
         op->status = -EPROTO;
@@ -358,6 +394,10 @@ static bool interrupt_up(struct use *u)
         return true;
     }
     op.slot = 0;
+    if (u->held_waited_ns) { /* not again, if it is refused now */
+        far_stage_add(&u->stages, FAR_STAGE_RING, u->held_waited_ns);
+        u->held_waited_ns = 0;
+    }
     op.flags = 0;
     op.status = 0;
     op.payload_bytes = 0;
@@ -392,6 +432,7 @@ static unsigned drain(struct use *u)
                 nonsense(u, "a ring index out of range");
                 break;
             }
+            u->held_waited_ns = u->shm.up.waited_ns;
             if (u->held.attachment != u->who.attachment ||
                 FAR_OPCODE_CLASS(u->held.opcode) != u->who.class) {
                 nonsense(u, "an entry of another attachment or class");
@@ -491,6 +532,7 @@ static void free_use(struct use *u)
     if (u->arena)
         munmap(u->arena, u->arena_bytes);
     free(u->inflight);
+    far_stages_free(&u->stages);
     free(u);
 }
 
@@ -1035,9 +1077,18 @@ static enum far_verdict use_submit(struct far_layer *layer, struct far_op *op,
     p->op = *op;
     p->op.attachment = u->who.attachment;
     p->payload = payload;
+    if (p->op.flags & FAR_OP_TIMED || far_sample(&u->sampler)) {
+        p->op.flags |= FAR_OP_TIMED;
+        p->given_ns = far_now_ns();
+    }
     u->slots |= (uint64_t)1 << op->slot;
     send_new(u);
     return FAR_LATER;
+}
+
+static const struct far_stages *use_stages(const struct far_layer *layer)
+{
+    return &((const struct use *)layer)->stages;
 }
 
 static void *use_place(struct far_layer *layer, uint32_t slot, uint32_t bytes)
@@ -1124,6 +1175,7 @@ static const struct far_layer_ops use_ops = {
     .activate = use_activate,
     .ack = use_ack,
     .resume = use_resume,
+    .stages = use_stages,
     .close = use_close,
 };
 
@@ -1169,6 +1221,7 @@ int far_local_client_open(struct far_local_client *c,
     }
     u->layer.ops = &use_ops;
     u->client = c;
+    u->sampler.every = c->sample_every;
     u->next = c->uses;
     c->uses = u;
     *layer = &u->layer;
@@ -1193,6 +1246,7 @@ struct far_local_client *far_local_client_new(struct far_loop *loop,
     if (!c)
         return NULL;
     c->loop = loop;
+    c->sample_every = FAR_TIMES_EVERY;
     c->log = log;
     c->fd = -1;
     c->io.fd = -1;
@@ -1206,6 +1260,13 @@ struct far_local_client *far_local_client_new(struct far_loop *loop,
     c->poller.arm = hot_arm;
     far_poller_add(loop, &c->poller);
     return c;
+}
+
+void far_local_client_sample(struct far_local_client *c, uint32_t every)
+{
+    c->sample_every = every;
+    for (struct use *u = c->uses; u; u = u->next)
+        u->sampler = (struct far_sampler){ .every = every };
 }
 
 void far_local_client_free(struct far_local_client *c)

@@ -63,7 +63,8 @@ struct attachment {
     uint64_t device_incarnation;
     struct far_op *answers; /* down_entries of them */
     bool has_held;
-    struct far_op held; /* the layer below had no room */
+    struct far_op held;         /* the layer below had no room */
+    struct far_sampler sampler; /* of interrupts */
     struct attachment *next, **prev;
     struct attachment *hot_next, **hot_prev;
     struct attachment *flush_next, **flush_prev;
@@ -432,7 +433,8 @@ static unsigned drain(struct attachment *a)
                 break;
             }
             a->held.status = 0;
-            a->held.flags &= FAR_OP_SENDS | FAR_OP_RECEIVES | FAR_OP_REPEAT;
+            a->held.flags &=
+                FAR_OP_SENDS | FAR_OP_RECEIVES | FAR_OP_REPEAT | FAR_OP_TIMED;
             n++;
         }
         a->has_held = false;
@@ -570,7 +572,7 @@ static bool att_interrupt(struct far_layer *layer, const struct far_op *op)
     }
     copy.attachment = a->who.attachment;
     copy.slot = a->turn;
-    copy.flags = 0;
+    copy.flags = far_sample(&a->sampler) ? FAR_OP_TIMED : 0;
     r = far_shring_put(&a->shm.up, &copy);
     if (r == -ENOSPC) {
         /* put() has asked to be woken; what is in the ring already must be
@@ -737,6 +739,7 @@ static int att_new(struct client *c, const struct far_local_prepare *m,
     a->layer.ops = &att_ops;
     a->server = s;
     a->client = c;
+    a->sampler.every = FAR_TIMES_EVERY;
     a->who = m->who;
     a->slot_bytes = m->slot_bytes;
     a->arena_slots = (uint32_t)far_local_slots(m->arena_bytes, m->slot_bytes);

@@ -84,6 +84,14 @@ uint64_t far_conn_wire_ns(const struct far_conn *c, uint64_t their_ns)
     return (above > 0 ? (uint64_t)above : 0) + rtt / 2;
 }
 
+uint64_t far_conn_way_ns(const struct far_conn *c, uint64_t our_ns,
+                         uint64_t their_ns)
+{
+    int64_t way = (int64_t)(their_ns - our_ns) + far_conn_offset_ns(c);
+
+    return way > 0 ? (uint64_t)way : 0;
+}
+
 uint64_t far_conn_rtt_ns(const struct far_conn *c)
 {
     int64_t least;
@@ -195,6 +203,30 @@ static void want_flush(struct far_conn *c)
         far_defer(c->loop, &c->flush, run_flush);
 }
 
+void far_conn_with_option(struct far_conn *c, uint16_t type, const void *value,
+                          size_t bytes)
+{
+    c->option_type = type;
+    c->option_bytes = (uint16_t)bytes;
+    memcpy(c->option, value, bytes);
+}
+
+/* Room that it takes in the next frame. */
+static size_t option_room(const struct far_conn *c)
+{
+    return c->option_bytes ? FAR_WIRE_OPTION_ROOM(c->option_bytes) : 0;
+}
+
+/* Behind the frame at `frame`, for which there is room; its new length. */
+static size_t add_option(struct far_conn *c, uint8_t *frame, size_t bytes)
+{
+    if (c->option_bytes)
+        bytes = far_wire_add_option(frame, bytes + option_room(c),
+                                    c->option_type, c->option, c->option_bytes);
+    c->option_bytes = 0;
+    return bytes;
+}
+
 void far_conn_send(struct far_conn *c, struct far_wire_header *header,
                    const void *fixed, size_t fixed_bytes, const char *text)
 {
@@ -234,17 +266,20 @@ int far_conn_send_op(struct far_conn *c, struct far_wire_header *header,
                      const struct far_op *op, const void *payload)
 {
     size_t bytes = far_wire_op_bytes(header, op);
+    size_t whole = bytes + option_room(c);
     uint8_t *room;
 
     if (c->state != FAR_CONN_UP)
         return -ENOTCONN;
-    if (far_buf_used(&c->out) + bytes > OUT_BYTES_MAX ||
-        !(room = far_buf_reserve(&c->out, bytes))) {
+    if (far_buf_used(&c->out) + whole > OUT_BYTES_MAX ||
+        !(room = far_buf_reserve(&c->out, whole))) {
         c->wants_room = true;
+        c->option_bytes = 0;
         return -EAGAIN;
     }
     header->time_ns = far_now_ns();
     far_wire_encode_op(room, bytes, header, op, payload);
+    bytes = add_option(c, room, bytes);
     captured(c, true, room, bytes);
     far_buf_commit(&c->out, bytes);
     c->traffic->frames_out++;

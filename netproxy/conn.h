@@ -75,6 +75,8 @@ struct far_conn {
     struct far_tls tls;
     struct far_buf in, out; /* plain text */
     bool wants_room, out_blocked;
+    uint16_t option_type, option_bytes; /* with the next frame; bytes 0: none */
+    uint8_t option[24];
     uint64_t stalled_since_us;
     int code; /* why it ended */
     struct far_error why;
@@ -129,12 +131,22 @@ void far_conn_send_options(struct far_conn *conn,
 int far_conn_send_op(struct far_conn *conn, struct far_wire_header *header,
                      const struct far_op *op, const void *payload);
 
+/* Goes with the next frame that is sent, whatever becomes of it: an option of
+ * at most FAR_CONN_OPTION_BYTES. */
+#define FAR_CONN_OPTION_BYTES 24
+void far_conn_with_option(struct far_conn *conn, uint16_t type,
+                          const void *value, size_t bytes);
+
 /* The other's clock: its nanoseconds plus this are ours (an estimate, good to
  * half the difference of the two ways' least delays). */
 int64_t far_conn_offset_ns(const struct far_conn *conn);
 /* How long a frame that was made at their_ns was under way until now: above
  * the least of late, plus half the least round trip. */
 uint64_t far_conn_wire_ns(const struct far_conn *conn, uint64_t their_ns);
+/* The same for one of ours, from our clock's time to theirs of its receipt; 0
+ * if the clocks are not known yet. */
+uint64_t far_conn_way_ns(const struct far_conn *conn, uint64_t our_ns,
+                         uint64_t their_ns);
 /* Least round trip of late, 0 if unknown. */
 uint64_t far_conn_rtt_ns(const struct far_conn *conn);
 

@@ -17,6 +17,7 @@ struct far_context {
     struct far_log *log;
     struct far_resolver *resolver; /* NULL: numeric addresses only */
     struct far_notifier *notifier;
+    uint32_t times_every;     /* [platform] times */
     struct far_wire_hello me; /* role and link are set per connection */
 };
 

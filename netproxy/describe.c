@@ -246,6 +246,8 @@ static void put_op(json_t *to, const struct far_op *op)
 {
     static const struct bit flags[] = { { FAR_OP_SENDS, "sends" },
                                         { FAR_OP_RECEIVES, "receives" },
+                                        { FAR_OP_REPEAT, "repeat" },
+                                        { FAR_OP_TIMED, "timed" },
                                         { 0, NULL } };
 
     put_id(to, "attachment", op->attachment);
@@ -469,6 +471,23 @@ static const char *option_name(uint16_t type, char room[24])
     return room;
 }
 
+static json_t *times(const uint8_t *value, size_t bytes)
+{
+    struct far_wire_times t;
+    json_t *to;
+
+    if (bytes != 8 && bytes != sizeof(t))
+        return hex(value, bytes);
+    memcpy(&t, value, bytes);
+    to = json_object();
+    put(to, bytes == 8 ? "raised_ns" : "received_ns", t.received_ns);
+    if (bytes == sizeof(t)) {
+        put(to, "submitted_ns", t.submitted_ns);
+        put(to, "done_ns", t.done_ns);
+    }
+    return to;
+}
+
 static json_t *option_value(const struct far_wire_frame *f, uint16_t type,
                             const uint8_t *value, size_t bytes)
 {
@@ -486,6 +505,8 @@ static json_t *option_value(const struct far_wire_frame *f, uint16_t type,
                              "payload_bytes", (json_int_t)limits[1]);
         }
         return hex(value, bytes);
+    case FAR_WIRE_OPTION_TIMES:
+        return times(value, bytes);
     case FAR_WIRE_OPTION_VISITED:
     case FAR_WIRE_OPTION_ORIGIN:
     case FAR_WIRE_OPTION_DEVICE:

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/clock.h"
 #include "netproxy/local.h"
 
 /* An op that is not answered. */
@@ -136,6 +137,8 @@ static enum far_verdict layer_submit(struct far_layer *layer, struct far_op *op,
     }
     mine = &u->ops[op->slot];
     *mine = (struct local_op){ *op, payload, ++u->order };
+    if (u->user.session && (op->flags & FAR_OP_TIMED))
+        u->user.session->received_ns = far_now_ns();
     if (u->user.session &&
         far_session_submit(u->user.session, op, payload, NULL)) {
         mine->order = 0;

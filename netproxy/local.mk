@@ -20,6 +20,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/server.c netproxy/server.h \
 	netproxy/session.c netproxy/session.h \
 	netproxy/status.c \
+	netproxy/times.c netproxy/times.h \
 	netproxy/tls.c netproxy/tls.h \
 	netproxy/wire.c netproxy/wire.h
 
@@ -59,6 +60,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
 	tests/netproxy/test-session tests/netproxy/test-cuts \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
+	tests/netproxy/test-times \
 	tests/netproxy/test-credential
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
@@ -84,6 +86,10 @@ tests_netproxy_test_notify_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_cuts_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_times_SOURCES = tests/netproxy/test-times.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_times_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_versions_SOURCES = tests/netproxy/test-versions.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

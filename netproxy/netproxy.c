@@ -209,6 +209,8 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
 
     n->conf = conf;
     n->controller.conf = conf;
+    n->context.times_every = (uint32_t)far_conf_number(
+        far_conf_section(conf, "platform", ""), "times", FAR_TIMES_EVERY);
     far_devices_load(&n->devices, conf, mine, report, p);
     far_controller_review(&n->controller);
     far_server_configure(&n->server, far_conf_section(conf, "listen", ""));

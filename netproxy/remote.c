@@ -223,6 +223,7 @@ static int interrupt(struct far_remote *r, const struct far_wire_frame *f,
     }
     op.attachment = r->who.attachment;
     op.payload_bytes = 0;
+    far_times_interrupt(&r->times, f);
     far_hist_add(&r->wire, far_conn_wire_ns(r->link->conn, f->header.time_ns));
     if (r->blocked || r->waiting_count || r->draining ||
         !far_layer_interrupt(r->layer.above, &op)) {
@@ -291,6 +292,7 @@ static int send_op(struct far_remote *r, struct far_conn *conn, unsigned slot)
 
     if (rc)
         return rc;
+    far_times_sent(r->times, &r->ops[slot], header.time_ns);
     r->unsent &= ~bit;
     r->sent |= bit;
     return 0;
@@ -404,6 +406,7 @@ static int feedback(struct far_remote *r, const struct far_conn *conn,
         return far_error(error, -EPROTO,
                          "an answer of %s without all of its payload",
                          r->who.device);
+    far_times_answered(r->times, conn, f);
     done.attachment = r->who.attachment;
     done.flags = asked->flags;
     complete(r, &done);
@@ -447,6 +450,7 @@ static void bury(struct far_remote *r)
         r->link->gone--;
     far_link_remove(r->link, r->handle);
     free(r->ops);
+    far_times_free(r->times);
     free(r->slots);
     free(r);
 }
@@ -600,6 +604,7 @@ static enum far_verdict remote_submit(struct far_layer *layer,
         (struct far_remote_slot){ .payload = payload, .order = ++r->order };
     r->busy |= bit;
     r->unsent |= bit;
+    far_times_given(&r->times, op);
     far_remote_room(r);
     return FAR_LATER;
 }
@@ -682,12 +687,18 @@ static void remote_close(struct far_layer *layer)
     far_timer_set(&r->expiry, far_now_us() + FAR_REMOTE_KEEP_US);
 }
 
+static const struct far_stages *remote_stages(const struct far_layer *layer)
+{
+    return far_times_stages(((const struct far_remote *)layer)->times);
+}
+
 static const struct far_layer_ops remote_ops = {
     .name = "remote",
     .submit = remote_submit,
     .activate = remote_activate,
     .ack = remote_ack,
     .resume = remote_resume,
+    .stages = remote_stages,
     .close = remote_close,
 };
 
@@ -762,6 +773,7 @@ void far_remote_free_all(struct far_link *link)
             /* The session stays there: a successor of this process may come. */
             far_timer_cancel(&link->remotes[i]->expiry);
             free(link->remotes[i]->ops);
+            far_times_free(link->remotes[i]->times);
             free(link->remotes[i]->slots);
             free(link->remotes[i]);
             link->remotes[i] = NULL;

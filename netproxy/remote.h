@@ -9,6 +9,7 @@
 
 #include "devices/device.h"
 #include "netproxy/link.h"
+#include "netproxy/times.h"
 
 #define FAR_REMOTE_WINDOW   128       /* interrupts on their way at most */
 #define FAR_REMOTE_KEEP_US  120000000 /* without a user; as the owner does */
@@ -75,6 +76,7 @@ struct far_remote {
     char told_reason[FAR_WIRE_TEXT_BYTES];
 
     struct far_hist wire, deliver;
+    struct far_times *times; /* NULL: none of its ops was timed yet */
     uint64_t repeated, lost, invalid, stray_feedbacks;
 };
 

@@ -88,7 +88,17 @@ static bool user_interrupt(struct far_session_user *user,
                                       .hops = FAR_WIRE_HOPS,
                                       .handle = a->handle };
 
-    return a->peer->conn && !far_conn_send_op(a->peer->conn, &header, op, NULL);
+    if (!a->peer->conn)
+        return false;
+    if (op->sequence == user->session->timed)
+        far_conn_with_option(a->peer->conn, FAR_WIRE_OPTION_TIMES,
+                             &user->session->timed_ns,
+                             sizeof(user->session->timed_ns));
+    if (far_conn_send_op(a->peer->conn, &header, op, NULL))
+        return false;
+    if (op->sequence == user->session->timed)
+        user->session->timed = 0;
+    return true;
 }
 
 /* False: no room; peer_room() goes on. */
@@ -104,6 +114,10 @@ static bool send_answer(struct far_attachment *a, unsigned slot)
         op->payload_bytes ? far_session_payload(s, slot) : NULL;
 
     if (s->slots[slot].state == FAR_SLOT_DONE) {
+        if (op->flags & FAR_OP_TIMED)
+            far_conn_with_option(a->peer->conn, FAR_WIRE_OPTION_TIMES,
+                                 &s->slots[slot].times,
+                                 sizeof(s->slots[slot].times));
         if (far_conn_send_op(a->peer->conn, &header, op, payload))
             return false;
         far_session_told(s, slot);
@@ -191,6 +205,7 @@ static void prepare(struct far_attachment *a, bool again)
         return;
     }
     a->refused = a->ended = false;
+    s->sampler.every = peer->server->context->times_every;
     far_session_sit(s, &a->user, &a->who, "another attachment has taken it");
     answer(a, 0, NULL);
 }
@@ -374,6 +389,7 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
         rc = take_credit(a, f, error);
         if (rc || !a->user.session || !a->user.session->activated)
             return rc;
+        a->user.session->received_ns = conn->received_ns;
         rc = far_session_submit(a->user.session, &f->op, f->payload, conn);
         if (rc)
             return far_error(error, rc,

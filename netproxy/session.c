@@ -104,6 +104,10 @@ static bool session_interrupt(struct far_layer *layer, const struct far_op *op)
     keep->sequence = s->next;
     keep->slot = 0;
     s->shift = s->next - op->sequence;
+    if (far_sample(&s->sampler)) {
+        s->timed = s->next;
+        s->timed_ns = far_now_ns();
+    }
     s->next++;
     far_session_pump(s);
     return true;
@@ -198,11 +202,27 @@ static void on_trim(struct far_timer *timer)
     far_timer_set(&s->trim, far_now_us() + FAR_SESSION_TRIM_US);
 }
 
+static void note_done(struct far_session *s, struct far_session_slot *slot)
+{
+    struct far_wire_times *t = &slot->times;
+
+    t->done_ns = far_now_ns();
+    if (!t->submitted_ns)
+        t->submitted_ns = t->done_ns; /* no device has seen it */
+    if (!t->received_ns)
+        t->received_ns = t->submitted_ns;
+    far_stage_add(&s->stages, FAR_STAGE_OP_SERVER,
+                  t->submitted_ns - t->received_ns);
+    far_stage_add(&s->stages, FAR_STAGE_OP_DEVICE,
+                  t->done_ns - t->submitted_ns);
+}
+
 /* The slot holds its request; op is the answer. */
 static void finish(struct far_session *s, struct far_session_slot *slot,
                    const struct far_op *op)
 {
-    uint16_t way = slot->op.flags & (FAR_OP_SENDS | FAR_OP_RECEIVES);
+    uint16_t way =
+        slot->op.flags & (FAR_OP_SENDS | FAR_OP_RECEIVES | FAR_OP_TIMED);
     uint32_t room = way & FAR_OP_RECEIVES ? slot->op.payload_bytes : 0;
     uint32_t number = slot->op.slot;
 
@@ -218,6 +238,8 @@ static void finish(struct far_session *s, struct far_session_slot *slot,
     }
     slot->state = FAR_SLOT_DONE;
     slot->told = false;
+    if (way & FAR_OP_TIMED)
+        note_done(s, slot);
     if (s->user)
         s->user->ops->complete(s->user, &slot->op);
 }
@@ -245,6 +267,8 @@ static void execute(struct far_session *s, struct far_session_slot *slot)
     struct far_op op = slot->op;
     void *payload = op.payload_bytes ? room_of(s, op.slot) : NULL;
 
+    if (op.flags & FAR_OP_TIMED)
+        slot->times.submitted_ns = far_now_ns();
     slot->state = FAR_SLOT_EXECUTING;
     s->executing++;
     switch (far_layer_submit(s->layer.below, &op, payload)) {
@@ -465,7 +489,9 @@ int far_session_submit(struct far_session *s, const struct far_op *op,
     slot->op = *op;
     slot->op.attachment = s->who.attachment;
     slot->op.status = 0;
-    slot->op.flags &= FAR_OP_SENDS | FAR_OP_RECEIVES | FAR_OP_REPEAT;
+    slot->op.flags &=
+        FAR_OP_SENDS | FAR_OP_RECEIVES | FAR_OP_REPEAT | FAR_OP_TIMED;
+    slot->times = (struct far_wire_times){ .received_ns = s->received_ns };
     slot->state = FAR_SLOT_WAITING;
     /* Others that wait wait for room: none may be overtaken. */
     if (!s->waiting++)
@@ -537,6 +563,7 @@ void far_session_free(struct far_session *s, const char *reason)
         munmap(s->memory, (size_t)s->slot_bytes * FAR_OP_SLOTS_MAX);
     set_kept(s, NULL, 0);
     free(s->slots);
+    far_stages_free(&s->stages);
     free(s);
 }
 

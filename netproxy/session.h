@@ -70,8 +70,9 @@ struct far_session_slot {
     enum far_slot_state state;
     bool told; /* DONE: the answer has left */
     uint64_t sequence;
-    uint64_t order;   /* of arrival, in the session */
-    struct far_op op; /* the request; DONE: the answer */
+    uint64_t order;              /* of arrival, in the session */
+    struct far_wire_times times; /* if it is a timed op */
+    struct far_op op;            /* the request; DONE: the answer */
     /* A payload that comes in pieces: from where, of which op, how much. */
     const void *source;
     uint64_t incoming;
@@ -114,6 +115,11 @@ struct far_session {
     uint64_t trim_order; /* the last op when the timer was set */
     struct far_session_user *user;
     struct far_hist queue; /* event's time to the user, input only */
+    uint64_t received_ns;  /* set by the user: when what it submits came */
+    struct far_stages stages;
+    struct far_sampler sampler; /* of interrupts; by the user */
+    uint64_t timed, timed_ns;   /* the interrupt that is timed, and when it was
+                                   raised; until it is sent */
     uint64_t lost_kept, old_ops, repeated_ops, hostile_acks;
     uint64_t ops, executed_again, unknown_outcomes, stray_pieces;
     struct far_session *next_session;

@@ -130,25 +130,25 @@ static json_t *sessions(const struct far_netproxy *n)
     const struct far_session *s;
     char room[FAR_UUID_TEXT_BYTES];
 
-    for (s = n->controller.sessions; s; s = s->next_session)
-        json_array_append_new(
-            all,
-            json_pack("{s:s, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, "
-                      "s:I, s:I, s:{s:o}}",
-                      "platform", s->platform, "guest",
-                      guest_text(&s->who, room), "devid",
-                      (int)s->who.guest_devid, "device", s->who.device, "state",
-                      s->activated ? "active"
-                      : s->user    ? "prepared"
-                                   : "waiting for its platform",
-                      "connected", s->user != NULL, "epoch",
-                      (json_int_t)s->epoch, "incarnation",
-                      (json_int_t)s->incarnation, "sent", (json_int_t)s->sent,
-                      "acked", (json_int_t)s->acked, "kept",
-                      (json_int_t)far_session_kept(s), "lost",
-                      (json_int_t)s->lost_kept, "repeated_ops",
-                      (json_int_t)s->repeated_ops, "latency", "queue",
-                      far_hist_json(&s->queue)));
+    for (s = n->controller.sessions; s; s = s->next_session) {
+        json_t *one = json_pack(
+            "{s:s, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, "
+            "s:I, s:I, s:{s:o}}",
+            "platform", s->platform, "guest", guest_text(&s->who, room),
+            "devid", (int)s->who.guest_devid, "device", s->who.device, "state",
+            s->activated ? "active"
+            : s->user    ? "prepared"
+                         : "waiting for its platform",
+            "connected", s->user != NULL, "epoch", (json_int_t)s->epoch,
+            "incarnation", (json_int_t)s->incarnation, "sent",
+            (json_int_t)s->sent, "acked", (json_int_t)s->acked, "kept",
+            (json_int_t)far_session_kept(s), "lost", (json_int_t)s->lost_kept,
+            "repeated_ops", (json_int_t)s->repeated_ops, "latency", "queue",
+            far_hist_json(&s->queue));
+
+        far_stages_json(json_object_get(one, "latency"), &s->stages);
+        json_array_append_new(all, one);
+    }
     return all;
 }
 
@@ -162,28 +162,29 @@ static json_t *remotes(const struct far_netproxy *n)
     for (l = n->links; l; l = l->next) {
         for (i = 1; i < l->remotes_room; i++) {
             const struct far_remote *r = l->remotes[i];
+            json_t *one;
 
             if (!r)
                 continue;
-            json_array_append_new(
-                all, json_pack(
-                         "{s:s, s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, "
-                         "s:I, s:I, s:I, s:{s:o, s:o}}",
-                         "guest", guest_text(&r->who, room), "devid",
-                         (int)r->who.guest_devid, "platform", l->name, "device",
-                         r->who.device, "state",
-                         !r->parked ? far_remote_state_name(r)
-                         : r->detached
-                             ? "detached, which its owner is still to be told"
-                             : "waiting for its backend",
-                         "reason", text_or_null(far_remote_reason(r)), "epoch",
-                         (json_int_t)r->epoch, "incarnation",
-                         (json_int_t)r->incarnation, "received",
-                         (json_int_t)r->received, "acked", (json_int_t)r->acked,
-                         "repeats", (json_int_t)r->repeated, "lost",
-                         (json_int_t)r->lost, "invalid", (json_int_t)r->invalid,
-                         "latency", "wire", far_hist_json(&r->wire), "deliver",
-                         far_hist_json(&r->deliver)));
+            one = json_pack(
+                "{s:s, s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, "
+                "s:I, s:I, s:I, s:{s:o, s:o}}",
+                "guest", guest_text(&r->who, room), "devid",
+                (int)r->who.guest_devid, "platform", l->name, "device",
+                r->who.device, "state",
+                !r->parked    ? far_remote_state_name(r)
+                : r->detached ? "detached, which its owner is still to be told"
+                              : "waiting for its backend",
+                "reason", text_or_null(far_remote_reason(r)), "epoch",
+                (json_int_t)r->epoch, "incarnation", (json_int_t)r->incarnation,
+                "received", (json_int_t)r->received, "acked",
+                (json_int_t)r->acked, "repeats", (json_int_t)r->repeated,
+                "lost", (json_int_t)r->lost, "invalid", (json_int_t)r->invalid,
+                "latency", "wire", far_hist_json(&r->wire), "deliver",
+                far_hist_json(&r->deliver));
+            far_stages_json(json_object_get(one, "latency"),
+                            far_times_stages(r->times));
+            json_array_append_new(all, one);
         }
     }
     return all;

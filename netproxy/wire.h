@@ -217,6 +217,13 @@ struct far_wire_notified {
 };
 static_assert(sizeof(struct far_wire_notified) == 16, "");
 
+/* Option `times` of a FEEDBACK whose op was timed (FAR_OP_TIMED), all by the
+ * sender's clock. That of an INTERRUPT is a uint64_t: when it was raised. */
+struct far_wire_times {
+    uint64_t received_ns, submitted_ns, done_ns;
+};
+static_assert(sizeof(struct far_wire_times) == 24, "");
+
 /* Behind a body's fixed part: options, each padded to 8 bytes. */
 struct far_wire_option {
     uint16_t type;  /* FAR_WIRE_OPTION_… */

@@ -243,16 +243,30 @@ static void print_notices(const struct screen *s, const json_t *status)
     }
 }
 
-/* Stages in the order in which an event passes them. */
+/* Stages in the order in which an event passes them, then those of an op
+ * (core/times.h). */
 static const struct {
     const char *key, *text;
 } stages[] = {
     { "queue", "device to network" },
+    { "raised", "device to network" },
     { "wire", "network, one way" },
-    { "deliver", "netproxy to backend" },
+    { "deliver", "through the netproxy" },
+    { "ring", "netproxy to backend" },
     { "inject", "backend to guest's ring" },
     { "guest", "guest takes it" },
     { "age", "in all, to guest's ring" },
+    { "op_ring", "op: guest's ring" },
+    { "op_wait", "op: in the backend" },
+    { "op_local", "op: backend to netproxy" },
+    { "op_queue", "op: in the netproxy" },
+    { "op_wire", "op: network, one way" },
+    { "op_server", "op: server, to device" },
+    { "op_device", "op: device" },
+    { "op_return", "op: network, back" },
+    { "op_home", "op: netproxy to backend" },
+    { "op_inject", "op: to guest's ring" },
+    { "op_total", "op: in all" },
 };
 
 #define STAGES (sizeof(stages) / sizeof(stages[0]))
@@ -320,7 +334,7 @@ static void print_latency_of(const struct screen *s, const char *what,
         if (!*headed) {
             fputc('\n', s->out);
             put(s, BOLD, "Latency", 46);
-            put_right(s, "events", 7);
+            put_right(s, "count", 7);
             put_right(s, "median", 9);
             put_right(s, "99 %", 9);
             put_right(s, "worst", 9);
