@@ -44,12 +44,12 @@ bool far_conf_lists(const struct far_conf_section *section, const char *key,
         const char *at = e->value;
 
         while (*at) {
-            size_t n = strcspn(at, " \t");
+            size_t n = strcspn(at, " \t,");
 
             if (n == length && n && !memcmp(at, word, n))
                 return true;
             at += n;
-            at += strspn(at, " \t");
+            at += strspn(at, " \t,");
         }
     }
     return false;
