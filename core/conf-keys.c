@@ -40,6 +40,8 @@ const struct far_conf_key far_conf_keys[] = {
       .required = true },
     { .section = "server", .key = "may-interrupt", .kind = FAR_CONF_NAMES,
       .repeat = true },
+    { .section = "server", .key = "lanes", .kind = FAR_CONF_NUMBER,
+      .min = 1, .max = 3 },
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,

@@ -9,6 +9,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/describe.c netproxy/describe.h \
 	netproxy/controller.c netproxy/controller.h \
 	netproxy/credential.c netproxy/credential.h \
+	netproxy/fair.c netproxy/fair.h \
 	netproxy/keys.c netproxy/keys.h \
 	netproxy/link.c netproxy/link.h \
 	netproxy/local.c netproxy/local.h \

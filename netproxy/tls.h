@@ -13,6 +13,8 @@
 #include "netproxy/keys.h"
 
 #define FAR_TLS_RECORD_BYTES 16384
+#define FAR_TLS_REKEY_US     UINT64_C(3600000000)
+#define FAR_TLS_REKEY_BYTES  (UINT64_C(16) << 30)
 
 struct far_tls {
     gnutls_session_t session;
@@ -22,7 +24,9 @@ struct far_tls {
     struct far_buf in, out;      /* ciphertext */
     bool in_ended;               /* the peer has closed its side */
     bool up;
-    char identity[FAR_NAME_BYTES]; /* of the client: proved once up */
+    uint64_t keyed_us, keyed_bytes; /* since when, and for how much, the keys
+                                       of our direction have been in use */
+    char identity[FAR_NAME_BYTES];  /* of the client: proved once up */
 };
 
 /* Both: 0 or a negative errno with error; a failed one leaves nothing. */
@@ -43,6 +47,11 @@ ssize_t far_tls_read(struct far_tls *tls, void *data, size_t bytes,
  * -ENOBUFS if out has no room. */
 int far_tls_write(struct far_tls *tls, const void *data, size_t bytes,
                   struct far_error *error);
+/* New keys for both directions, of what was not written yet (GnuTLS sends a
+ * KeyUpdate that asks for the other's). 0, -ENOBUFS, or a negative errno. */
+int far_tls_rekey(struct far_tls *tls, struct far_error *error);
+/* Have these keys been in use for long enough? */
+bool far_tls_wants_rekey(const struct far_tls *tls, uint64_t now_us);
 /* Says goodbye in `out`. */
 void far_tls_bye(struct far_tls *tls);
 /* "TLS1.3 AES-128-GCM", for status; valid until the next call. */
