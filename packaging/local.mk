@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 PACKAGING_IN = packaging/farside-backend.service.in \
-	packaging/farside-netproxy.service.in
+	packaging/farside-netproxy.service.in \
+	packaging/farside-metrics.service.in
 PACKAGING_UNITS = packaging/farside-backend.service \
-	packaging/farside-netproxy.service
+	packaging/farside-netproxy.service packaging/farside-metrics.service
 
 EXTRA_DIST += $(PACKAGING_IN) packaging/deps packaging/install-deps \
 	packaging/xen-parts packaging/cross-arm64 \
@@ -13,11 +14,15 @@ EXTRA_DIST += $(PACKAGING_IN) packaging/deps packaging/install-deps \
 CLEANFILES += $(PACKAGING_UNITS)
 
 make_unit = $(AM_V_GEN)$(MKDIR_P) packaging && \
-	$(SED) -e 's|@sbindir[@]|$(sbindir)|g' $(srcdir)/$@.in >$@.tmp && \
+	$(SED) -e 's|@sbindir[@]|$(sbindir)|g' \
+	-e 's|@bindir[@]|$(bindir)|g' $(srcdir)/$@.in >$@.tmp && \
 	mv $@.tmp $@
 packaging/farside-backend.service: packaging/farside-backend.service.in Makefile
 	$(make_unit)
 packaging/farside-netproxy.service: packaging/farside-netproxy.service.in Makefile
+	$(make_unit)
+
+packaging/farside-metrics.service: packaging/farside-metrics.service.in Makefile
 	$(make_unit)
 
 farsideconfdir = $(sysconfdir)/farside

@@ -20,6 +20,8 @@ const struct far_command far_commands[] = {
       "types and points on a virtual device", far_send_command },
     { "check", "[FILE...]", "judges farside.conf and xl guest configs",
       far_check_command },
+    { "metrics", "[--listen [ADDRESS:]PORT]",
+      "counters and latencies as OpenMetrics", far_metrics_command },
     { "link", "[-s BYTES] stop|start|capture PLATFORM [FILE|off]",
       "a link by hand, and what goes over it", far_link_command },
     { "decode", "[--json] [-x] [FILE...]", "captured frames of a link in words",

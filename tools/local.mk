@@ -13,6 +13,8 @@ tools_libtools_a_SOURCES = \
 	tools/decode.c \
 	tools/decode.h \
 	tools/link.c \
+	tools/metrics.c \
+	tools/metrics.h \
 	tools/reload.c \
 	tools/send.c \
 	tools/status.c \
@@ -22,9 +24,14 @@ tools_libtools_a_SOURCES = \
 	tools/vkb.c \
 	tools/vkb.h
 
+if HAVE_LIBMICROHTTPD
+tools_libtools_a_SOURCES += tools/metrics-listen.c
+endif
+EXTRA_DIST += tools/metrics-listen.c
+
 # Of the netproxy's library: what frames are (wire.c, describe.c).
 TOOLS_LIBS = tools/libtools.a netproxy/libnetproxy.a devices/libdevices.a \
-	core/libcore.a $(JANSSON_LIBS) $(DEVICES_LIBS)
+	core/libcore.a $(JANSSON_LIBS) $(DEVICES_LIBS) $(MICROHTTPD_LIBS)
 
 farside_SOURCES = tools/main.c
 farside_LDADD = $(TOOLS_LIBS)
@@ -38,6 +45,7 @@ EXTRA_DIST += tests/memcheck/run tests/memcheck/skip \
 
 if HAVE_CHECK
 TOOLS_TESTS = tests/tools/test-attach tests/tools/test-check \
+	tests/tools/test-metrics \
 	tests/tools/test-decode \
 	tests/tools/test-man tests/tools/test-status
 check_PROGRAMS += $(TOOLS_TESTS)
@@ -53,6 +61,9 @@ tests_tools_test_decode_SOURCES = tests/tools/test-decode.c \
 tests_tools_test_decode_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DFARSIDE_SOURCE_DIR='"$(abs_top_srcdir)"'
 tests_tools_test_decode_LDADD = $(TOOLS_TEST_LIBS)
+tests_tools_test_metrics_SOURCES = tests/tools/test-metrics.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_tools_test_metrics_LDADD = $(TOOLS_TEST_LIBS)
 tests_tools_test_man_SOURCES = tests/tools/test-man.c
 tests_tools_test_man_LDADD = $(TOOLS_TEST_LIBS)
 tests_tools_test_status_SOURCES = tests/tools/test-status.c
