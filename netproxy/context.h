@@ -11,6 +11,7 @@
 
 struct far_notifier;
 struct far_resolver;
+struct far_trust;
 
 struct far_context {
     struct far_loop *loop;
@@ -19,6 +20,7 @@ struct far_context {
     struct far_notifier *notifier;
     uint32_t times_every;     /* [platform] times */
     struct far_wire_hello me; /* role and link are set per connection */
+    struct far_trust *trust;  /* netproxy.c's; a reload brings another */
 };
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * The reader of psk-file (netproxy/keys.h).
+ * The readers of keys, and of all files of trust (netproxy/keys.h).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,7 +32,7 @@ static int parse_line(struct far_key *key, char *line, const char *file,
     if (!colon)
         return far_error(error, -EINVAL,
                          "%s:%u: no colon; a line is IDENTITY:HEXKEY, as "
-                         "psktool writes it",
+                         "farside trust writes it",
                          file, number);
     *colon = 0;
     if (!far_name_valid(line))
@@ -108,31 +108,36 @@ int far_keys_parse(struct far_keys *keys, const char *file, char *text,
 }
 
 /* Who reads it can be us; who writes it decides who is let in. */
-static int check_file(int fd, const char *file, struct far_error *error)
+static int check_file(int fd, const char *file, bool secret,
+                      struct far_error *error)
 {
     struct stat st;
 
     if (fstat(fd, &st))
-        return far_error(error, -errno, "psk-file %s: %s", file,
-                         strerror(errno));
+        return far_error(error, -errno, "%s: %s", file, strerror(errno));
     if (!S_ISREG(st.st_mode))
-        return far_error(error, -EINVAL, "psk-file %s is no file", file);
-    if (st.st_mode & (S_IROTH | S_IWOTH))
+        return far_error(error, -EINVAL, "%s is no file", file);
+    if (secret && (st.st_mode & (S_IROTH | S_IWOTH)))
         return far_error(error, -EPERM,
-                         "psk-file %s can be %s by everybody on this machine: "
-                         "its keys are not used. Take that right away (chmod "
-                         "o= %s), and make new keys if others may have looked",
+                         "%s can be %s by everybody on this machine: it is not "
+                         "used. Take that right away (chmod o= %s), and make "
+                         "new keys if others may have looked",
                          file, st.st_mode & S_IWOTH ? "written" : "read", file);
+    if (st.st_mode & S_IWOTH)
+        return far_error(error, -EPERM,
+                         "%s can be written by everybody on this machine: it "
+                         "is not used (chmod o-w %s)",
+                         file, file);
     if ((st.st_mode & S_IWGRP) && st.st_gid != 0)
         return far_error(error, -EPERM,
-                         "psk-file %s can be written by its group: its keys "
-                         "are not used (chmod g-w %s)",
+                         "%s can be written by its group: it is not used "
+                         "(chmod g-w %s)",
                          file, file);
     return 0;
 }
 
-int far_keys_read(struct far_keys *keys, const char *file,
-                  struct far_error *error)
+int far_file_read(const char *file, bool secret, size_t bytes_max, char **out,
+                  size_t *bytes, struct far_error *error)
 {
     char *text;
     size_t used = 0;
@@ -141,36 +146,53 @@ int far_keys_read(struct far_keys *keys, const char *file,
     int rc, fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 
     if (fd < 0)
-        return far_error(error, -errno, "psk-file %s: %s%s", file,
-                         strerror(errno),
+        return far_error(error, -errno, "%s: %s%s", file, strerror(errno),
                          errno == EACCES ? " (give the group that the netproxy "
                                            "runs as the right to read it)"
                                          : "");
-    rc = check_file(fd, file, error);
+    rc = check_file(fd, file, secret, error);
     if (rc) {
         close(fd);
         return rc;
     }
-    text = malloc(FILE_BYTES_MAX + 1);
+    text = malloc(bytes_max + 1);
     if (!text) {
         close(fd);
-        return far_error(error, -ENOMEM, "psk-file %s: out of memory", file);
+        return far_error(error, -ENOMEM, "%s: out of memory", file);
     }
     do {
-        n = read(fd, text + used, FILE_BYTES_MAX - used);
+        n = read(fd, text + used, bytes_max - used);
         if (n > 0)
             used += (size_t)n;
-    } while (n > 0 || (n < 0 && errno == EINTR));
+    } while ((n > 0 && used < bytes_max) || (n < 0 && errno == EINTR));
     text[used] = 0;
     if (n < 0)
-        rc = far_error(error, -errno, "psk-file %s: %s", file, strerror(errno));
-    else if (used == FILE_BYTES_MAX || strlen(text) != used)
-        rc = far_error(error, -EINVAL, "psk-file %s is no list of keys", file);
-    else
-        rc = far_keys_parse(keys, file, text, error);
-    explicit_bzero(text, FILE_BYTES_MAX + 1);
-    free(text);
+        rc = far_error(error, -errno, "%s: %s", file, strerror(errno));
+    else if (used == bytes_max || strlen(text) != used)
+        rc = far_error(error, -EINVAL, "%s: too long, or no text", file);
     close(fd);
+    if (rc) {
+        explicit_bzero(text, bytes_max + 1);
+        free(text);
+        return rc;
+    }
+    *out = text;
+    *bytes = used;
+    return 0;
+}
+
+int far_keys_read(struct far_keys *keys, const char *file,
+                  struct far_error *error)
+{
+    size_t bytes;
+    char *text;
+    int rc = far_file_read(file, true, FILE_BYTES_MAX, &text, &bytes, error);
+
+    if (rc)
+        return rc;
+    rc = far_keys_parse(keys, file, text, error);
+    explicit_bzero(text, bytes);
+    free(text);
     return rc;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Pre-shared keys: a file with lines IDENTITY:HEXKEY, as GnuTLS's psktool
- * writes them; identity is a platform's name. Read whole, at start and reload.
+ * Pre-shared keys: a file with lines IDENTITY:HEXKEY, as `farside trust psk`
+ * (and GnuTLS's psktool) writes them; identity is a platform's name. Read
+ * whole, at start and reload. Also how all files of trust are read.
  */
 #ifndef FARSIDE_NETPROXY_KEYS_H
 #define FARSIDE_NETPROXY_KEYS_H
@@ -32,5 +33,12 @@ int far_keys_parse(struct far_keys *keys, const char *file, char *text,
 const struct far_key *far_keys_find(const struct far_keys *keys,
                                     const char *identity);
 void far_keys_free(struct far_keys *keys); /* wipes; idempotent */
+
+/* A small file that decides who is let in: refused (-EPERM) if others than its
+ * owner and root's group could write it, and, if it is secret, if everybody
+ * could read it. 0 and a text with a zero behind it, the caller's to wipe and
+ * free; or a negative errno with error. */
+int far_file_read(const char *file, bool secret, size_t bytes_max, char **text,
+                  size_t *bytes, struct far_error *error);
 
 #endif

@@ -4,12 +4,12 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/address.c netproxy/address.h \
 	netproxy/buf.h \
 	netproxy/capture.c netproxy/capture.h netproxy/capture-link.c \
+	netproxy/certs.c netproxy/certs.h \
 	netproxy/conn.c netproxy/conn.h \
 	netproxy/context.h \
 	netproxy/describe.c netproxy/describe.h \
 	netproxy/controller.c netproxy/controller.h \
 	netproxy/credential.c netproxy/credential.h \
-	netproxy/fair.c netproxy/fair.h \
 	netproxy/keys.c netproxy/keys.h \
 	netproxy/link.c netproxy/link.h \
 	netproxy/local.c netproxy/local.h \
@@ -17,12 +17,14 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/notify.c netproxy/notify.h \
 	netproxy/remote.c netproxy/remote.h \
 	netproxy/resolver.c netproxy/resolver.h \
+	netproxy/review.c \
 	netproxy/sandbox.c netproxy/sandbox.h \
 	netproxy/server.c netproxy/server.h \
 	netproxy/session.c netproxy/session.h \
 	netproxy/status.c \
 	netproxy/times.c netproxy/times.h \
 	netproxy/tls.c netproxy/tls.h \
+	netproxy/trust.c netproxy/trust.h \
 	netproxy/wire.c netproxy/wire.h
 
 NETPROXY_LIBS = netproxy/libnetproxy.a devices/libdevices.a core/libcore.a \
@@ -59,11 +61,10 @@ EXTRA_DIST += $(NETPROXY_GOLDEN) tests/netproxy/old/README.md \
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
-	tests/netproxy/test-session tests/netproxy/test-ops \
-	tests/netproxy/test-cuts \
+	tests/netproxy/test-session tests/netproxy/test-cuts \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-times \
-	tests/netproxy/test-credential
+	tests/netproxy/test-credential tests/netproxy/test-trust
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -102,11 +103,12 @@ tests_netproxy_test_versions_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_sandbox_SOURCES = tests/netproxy/test-sandbox.c
 tests_netproxy_test_sandbox_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
-tests_netproxy_test_ops_SOURCES = tests/netproxy/test-ops.c
-tests_netproxy_test_ops_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
-
 tests_netproxy_test_session_SOURCES = tests/netproxy/test-session.c
 tests_netproxy_test_session_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_trust_SOURCES = tests/netproxy/test-trust.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_trust_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_credential_SOURCES = tests/netproxy/test-credential.c
 tests_netproxy_test_credential_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)

@@ -202,10 +202,22 @@ static void configure_links(struct far_netproxy *n)
     }
 }
 
+static void report_trust(void *arg, const char *text)
+{
+    struct problems *p = arg;
+
+    far_log(p->log, FAR_LOG_ERROR, "%s", text);
+    if (!p->count++)
+        snprintf(p->first, sizeof(p->first), "%s", text);
+}
+
+/* The trust that it needs stands in n->context already. */
 static void configure(struct far_netproxy *n, struct far_conf *conf,
                       struct problems *p)
 {
     struct far_conf *old = n->conf;
+
+    n->problems = p->count;
 
     n->conf = conf;
     n->controller.conf = conf;
@@ -215,6 +227,7 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
     far_controller_review(&n->controller);
     far_server_configure(&n->server, far_conf_section(conf, "listen", ""));
     configure_links(n);
+    far_netproxy_review_trust(n);
     far_conf_free(old);
     far_server_retry(&n->server);
     far_local_use_retry(&n->controller);
@@ -228,6 +241,7 @@ int far_netproxy_reload(struct far_netproxy *n, struct far_error *error)
 
     if (!conf)
         return error->code;
+    far_netproxy_read_trust(n, conf, report_trust, &p);
     configure(n, conf, &p);
     far_log(n->context.log, FAR_LOG_INFO, "%s: read again%s", n->conf_file,
             p.count ? ", with problems" : "");
@@ -268,6 +282,7 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     }
     n->context.loop = loop;
     n->context.log = log;
+    far_timer_init(&n->trust_timer, loop, far_netproxy_on_trust_timer);
     far_devices_init(&n->devices, loop, log);
     n->controller.loop = loop;
     n->controller.log = log;
@@ -300,7 +315,7 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     me->version_min = FAR_WIRE_VERSION_MIN;
     me->version_max = FAR_WIRE_VERSION_MAX;
     me->frame_max = FAR_CONN_FRAME_MAX;
-    me->lanes = FAR_WIRE_LANES;
+    me->lanes = 1;
     me->handles_max = FAR_CONN_HANDLES_MAX;
     far_random_bytes(me->instance, sizeof(me->instance));
     snprintf(
@@ -319,6 +334,11 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
         loop, log, path_of(n, "netproxy.sock", path, sizeof(path)),
         far_netproxy_request, n, error);
     if (!n->control) {
+        far_conf_free(conf);
+        goto fail;
+    }
+    if (far_netproxy_read_trust(n, conf, report_trust, &p)) {
+        far_error(error, -ENOMEM, "out of memory");
         far_conf_free(conf);
         goto fail;
     }
@@ -352,6 +372,8 @@ void far_netproxy_free(struct far_netproxy *n)
     far_starter_free(n->starter);
     far_notifier_free(&n->notifier);
     far_resolver_free(n->resolver);
+    far_timer_cancel(&n->trust_timer);
+    far_trust_drop(n->context.trust);
     far_conf_free(n->conf);
     free(n->conf_file);
     free(n->run_dir);

@@ -31,6 +31,8 @@ struct far_netproxy {
     struct far_starter *starter;
     bool sandboxed;
     const char *user; /* that it became, or NULL */
+    struct far_timer trust_timer;
+    int64_t trust_warned_s; /* when its terms were last warned of */
     struct far_defer reload;
 };
 
@@ -50,6 +52,16 @@ void far_netproxy_free(struct far_netproxy *netproxy); /* NULL is fine */
 /* Reads the configuration again; nothing that stayed the same is disturbed.
  * 0, or a negative errno with error: the old one stays. */
 int far_netproxy_reload(struct far_netproxy *netproxy, struct far_error *error);
+
+/* netproxy/review.c: reads the folder of trust again (a fault in the list of
+ * the revoked leaves what was in force, and is reported; 0 or -ENOMEM), and
+ * ends what is no longer trusted; the latter again every hour, as terms end. */
+int far_netproxy_read_trust(struct far_netproxy *netproxy,
+                            const struct far_conf *conf,
+                            far_trust_report *report, void *arg);
+void far_netproxy_review_trust(struct far_netproxy *netproxy);
+void far_netproxy_on_trust_timer(struct far_timer *timer);
+json_t *far_netproxy_trust_json(const struct far_netproxy *netproxy);
 
 /* netproxy/status.c: the answer to a control request. */
 json_t *far_netproxy_request(json_t *request, void *netproxy);

@@ -10,22 +10,17 @@
 #include "netproxy/conn.h"
 #include "netproxy/context.h"
 #include "netproxy/controller.h"
-#include "netproxy/fair.h"
 
 #define FAR_ARRIVALS_MAX         64 /* connections that nobody vouches for yet */
 #define FAR_ARRIVALS_ADDRESS_MAX 32 /* of one address */
 
 struct far_server;
 
-/* One of the platforms that were here; kept when its link is lost. */
+/* One of the platforms that were here; kept when its connection is lost. */
 struct far_peer {
     struct far_server *server;
     char platform[FAR_NAME_BYTES];
-    uint8_t link[16];                       /* of its lanes' hellos */
-    struct far_conn *lanes[FAR_WIRE_LANES]; /* that are up */
-    struct far_conn *control;               /* as others were told */
-    struct far_fair fair[FAR_WIRE_LANES];   /* attachments that have answers */
-    uint64_t stray_ops;                     /* of nobody who is active */
+    struct far_conn *conn;
     char address[64];
     char reason[FAR_WIRE_TEXT_BYTES]; /* why it is not connected */
     uint64_t since_us, reconnects;
@@ -66,8 +61,9 @@ struct far_server {
     struct far_arrival *arrivals;
     unsigned arrival_count;
     struct far_peer *peers;
-    struct far_traffic traffic;     /* of arrivals */
-    uint64_t turned_away, rejected; /* turned away: to make room */
+    struct far_traffic traffic;         /* of arrivals */
+    uint64_t turned_away, rejected;     /* turned away: to make room */
+    uint64_t distrusted[FAR_DISTRUSTS]; /* of the rejected, by reason */
     struct far_log_bucket bucket;
 };
 
@@ -76,8 +72,9 @@ void far_server_init(struct far_server *server, struct far_context *context,
 /* Takes [listen] (NULL: none). Connections that are there stay. */
 void far_server_configure(struct far_server *server,
                           const struct far_conf_section *section);
-/* Its lowest lane that is up, or NULL: it is not connected. */
-struct far_conn *far_peer_control(const struct far_peer *peer);
+/* Another trust is in force, or time has passed: ends connections whose
+ * certificate is no longer to be trusted. */
+void far_server_review(struct far_server *server, int64_t now_s);
 /* What was refused is asked again, and the answer sent if it is a new one:
  * devices or permissions may have come. */
 void far_server_retry(struct far_server *server);

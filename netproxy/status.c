@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What netproxy.sock answers: status, send, reload, link stop, start, rekey.
+ * What netproxy.sock answers: status, send, reload, link stop, link start.
  * Nothing of the data path.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "core/clock.h"
@@ -32,67 +31,27 @@ static json_t *counters(const struct far_traffic *t, uint64_t reconnects)
         "receives", (json_int_t)t->receives, "heartbeats",
         (json_int_t)t->heartbeats, "unknown_frames",
         (json_int_t)t->unknown_frames, "connects", (json_int_t)t->connects,
-        "failures", (json_int_t)t->failures, "rekeys", (json_int_t)t->rekeys,
-        "reconnects", (json_int_t)reconnects);
+        "failures", (json_int_t)t->failures, "distrusted",
+        (json_int_t)t->distrusted, "reconnects", (json_int_t)reconnects);
 }
 
 static void add_tls(json_t *link, const struct far_conn *conn)
 {
-    char text[64];
+    char text[64], print[FAR_FINGERPRINT_TEXT_BYTES];
 
     if (!conn || conn->state != FAR_CONN_UP)
         return;
-    if (conn->clear)
-        snprintf(text, sizeof(text), "NONE: clear text");
-    else
-        far_tls_describe(&conn->tls, text, sizeof(text));
+    far_tls_describe(&conn->tls, text, sizeof(text));
     json_object_set_new(link, "tls", json_string(text));
+    json_object_set_new(
+        link, "proof",
+        json_string(conn->tls.by_certificate ? "certificate" : "key"));
+    json_object_set_new(
+        link, "fingerprint",
+        json_string(far_fingerprint_format(print, conn->tls.fingerprint)));
     json_object_set_new(link, "version", json_integer(conn->version));
     json_object_set_new(link, "least_rtt_ns",
                         json_integer((json_int_t)far_conn_rtt_ns(conn)));
-}
-
-static json_t *client_lanes(const struct far_link *l)
-{
-    json_t *all = json_array();
-    unsigned i;
-
-    for (i = 0; i < FAR_WIRE_LANES; i++) {
-        const struct far_lane *lane = &l->lanes[i];
-
-        if (lane->wanted)
-            json_array_append_new(
-                all,
-                json_pack(
-                    "{s:i, s:s, s:b, s:o, s:o, s:I, s:o}", "lane", (int)i,
-                    "state",
-                    far_lane_is_up(lane) ? "up"
-                    : lane->conn         ? "connecting"
-                                         : "down",
-                    "control", lane->conn != NULL && lane->conn == l->control,
-                    "address", text_or_null(lane->address), "reason",
-                    text_or_null(lane->reason), "moved_ops",
-                    (json_int_t)lane->moved, "counters",
-                    counters(&lane->traffic,
-                             lane->reconnects ? lane->reconnects - 1 : 0)));
-    }
-    return all;
-}
-
-static json_t *server_lanes(const struct far_peer *p)
-{
-    const struct far_conn *control = far_peer_control(p);
-    json_t *all = json_array();
-    unsigned i;
-
-    for (i = 0; i < FAR_WIRE_LANES; i++) {
-        if (p->lanes[i])
-            json_array_append_new(
-                all, json_pack("{s:i, s:s, s:b, s:s}", "lane", (int)i, "state",
-                               "up", "control", p->lanes[i] == control,
-                               "address", p->lanes[i]->address));
-    }
-    return all;
 }
 
 static json_t *links(const struct far_netproxy *n)
@@ -106,33 +65,27 @@ static json_t *links(const struct far_netproxy *n)
     json_t *all = json_array(), *one;
     const struct far_link *l;
     const struct far_peer *p;
-    struct far_traffic sum;
 
     for (l = n->links; l; l = l->next) {
-        far_link_traffic(l, &sum);
         one = json_pack(
-            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "platform",
-            l->name, "role", "client", "state", states[l->state], "reason",
-            text_or_null(l->reason), "address",
-            text_or_null(l->control ? l->control->address
-                                    : l->lanes[0].address),
-            "since_us", (json_int_t)l->since_us, "rtt", far_hist_json(&sum.rtt),
-            "counters", counters(&sum, l->reconnects ? l->reconnects - 1 : 0),
-            "lanes", client_lanes(l));
-        add_tls(one, l->control);
+            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "platform", l->name,
+            "role", "client", "state", states[l->state], "reason",
+            text_or_null(l->reason), "address", text_or_null(l->address),
+            "since_us", (json_int_t)l->since_us, "rtt",
+            far_hist_json(&l->traffic.rtt), "counters",
+            counters(&l->traffic, l->reconnects ? l->reconnects - 1 : 0));
+        add_tls(one, l->conn);
         json_array_append_new(all, one);
     }
     for (p = n->server.peers; p; p = p->next) {
         one = json_pack(
-            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:I, s:o}", "platform",
-            p->platform, "role", "server", "state",
-            far_peer_control(p) ? "up" : "down", "reason",
+            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "platform", p->platform,
+            "role", "server", "state", p->conn ? "up" : "down", "reason",
             text_or_null(p->reason), "address", text_or_null(p->address),
             "since_us", (json_int_t)p->since_us, "rtt",
             far_hist_json(&p->traffic.rtt), "counters",
-            counters(&p->traffic, p->reconnects ? p->reconnects - 1 : 0),
-            "stray_ops", (json_int_t)p->stray_ops, "lanes", server_lanes(p));
-        add_tls(one, far_peer_control(p));
+            counters(&p->traffic, p->reconnects ? p->reconnects - 1 : 0));
+        add_tls(one, p->conn);
         json_array_append_new(all, one);
     }
     return all;
@@ -244,11 +197,22 @@ static json_t *remotes(const struct far_netproxy *n)
     return all;
 }
 
+static json_t *distrusted(const struct far_server *server)
+{
+    json_t *all = json_object();
+    enum far_distrust i;
+
+    for (i = FAR_DISTRUST_NONE + 1; i < FAR_DISTRUSTS; i++)
+        json_object_set_new(all, far_distrust_name(i),
+                            json_integer((json_int_t)server->distrusted[i]));
+    return all;
+}
+
 static json_t *status(const struct far_netproxy *n)
 {
     return json_pack(
         "{s:s, s:s, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:{s:I, "
-        "s:I, s:i}, s:i, s:o, s:o}",
+        "s:I, s:i, s:o}, s:o, s:i, s:o, s:o}",
         "program", "farside-netproxy", "platform", n->context.me.platform,
         "pid", (int)getpid(), "sandbox", n->sandboxed, "user",
         text_or_null(n->user), "loop", far_loop_json(n->context.loop), "listen",
@@ -257,8 +221,9 @@ static json_t *status(const struct far_netproxy *n)
         (int)far_local_server_clients(n->local), "arrivals", "turned_away",
         (json_int_t)n->server.turned_away, "rejected",
         (json_int_t)n->server.rejected, "waiting", (int)n->server.arrival_count,
-        "problems", (int)n->problems, "captures", far_netproxy_captures(n),
-        "notices", far_notify_status(&n->notifier));
+        "distrusted", distrusted(&n->server), "trust",
+        far_netproxy_trust_json(n), "problems", (int)n->problems, "captures",
+        far_netproxy_captures(n), "notices", far_notify_status(&n->notifier));
 }
 
 static int notify_events(struct far_netproxy *n, const char *device,
@@ -358,25 +323,20 @@ static json_t *send_events(struct far_netproxy *n, const json_t *request)
     return json_pack("{s:b}", "ok", 1);
 }
 
-enum link_command { LINK_STOP, LINK_START, LINK_REKEY };
-
 static json_t *link_command(struct far_netproxy *n, const json_t *request,
-                            enum link_command command)
+                            bool stop)
 {
     const char *name = json_string_value(json_object_get(request, "platform"));
     struct far_link *l = name ? far_netproxy_link(n, name) : NULL;
-    struct far_error error = { 0 };
 
     if (!l)
         return far_control_error(-ENOENT,
                                  "there is no link to \"%s\" ([server %s] in "
                                  "farside.conf)",
                                  name ? name : "", name ? name : "NAME");
-    if (command == LINK_REKEY && far_link_rekey(l, &error))
-        return far_control_error(error.code, "%s", error.text);
-    if (command == LINK_STOP)
+    if (stop)
         far_link_stop(l);
-    if (command == LINK_START)
+    else
         far_link_start(l);
     return json_pack("{s:b}", "ok", 1);
 }
@@ -401,11 +361,9 @@ json_t *far_netproxy_request(json_t *request, void *arg)
         return json_pack("{s:b}", "ok", 1);
     }
     if (!strcmp(what, "link stop"))
-        return link_command(n, request, LINK_STOP);
+        return link_command(n, request, true);
     if (!strcmp(what, "link start"))
-        return link_command(n, request, LINK_START);
-    if (!strcmp(what, "link rekey"))
-        return link_command(n, request, LINK_REKEY);
+        return link_command(n, request, false);
     if (!strcmp(what, "link capture"))
         return far_netproxy_capture(n, request);
     return far_control_error(-EOPNOTSUPP,

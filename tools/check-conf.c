@@ -53,9 +53,8 @@ static void judge_keys(struct judge *j, const struct far_conf_section *section,
     file = fopen(e->value, "re");
     if (!file) {
         problem(j, e->line, e->column,
-                "%s can't be read: %s; make a key with: psktool -u %s -p %s",
-                e->value, strerror(errno), identity ? identity : "PLATFORM",
-                e->value);
+                "%s can't be read: %s (farside trust psk makes keys)", e->value,
+                strerror(errno));
         return;
     }
     if (!fstat(fileno(file), &st) && (st.st_mode & 0007))
@@ -95,8 +94,8 @@ static void judge_keys(struct judge *j, const struct far_conf_section *section,
     if (identity && !found)
         problem(j, e->line, e->column,
                 "%s has no key of '%s', which is what this platform calls "
-                "itself; make one with: psktool -u %s -p %s",
-                e->value, identity, identity, e->value);
+                "itself; the other side makes one: farside trust psk %s",
+                e->value, identity, identity);
     else if (!identity && !other)
         problem(j, e->line, e->column, "%s holds no key: nobody can connect",
                 e->value);

@@ -143,7 +143,8 @@ static int enter(const char *identity, const char *key)
         m.key.key[m.key.bytes] = (uint8_t)byte;
     }
     m.fd = tcp();
-    ck_assert_int_eq(far_tls_client(&m.tls, &m.key, &error), 0);
+    ck_assert_int_eq(far_tls_client(&m.tls, &m.key, NULL, "borealis", &error),
+                     0);
     while ((rc = far_tls_handshake(&m.tls, &error)) == -EAGAIN) {
         pour();
         if (draw() <= 0)
@@ -640,7 +641,7 @@ static void serve(void)
             break;
     }
     ck_assert_int_ge(m.fd, 0);
-    ck_assert_int_eq(far_tls_server(&m.tls, &keys, &error), 0);
+    ck_assert_int_eq(far_tls_server(&m.tls, &keys, NULL, &error), 0);
     while ((rc = far_tls_handshake(&m.tls, &error)) == -EAGAIN) {
         pour();
         ck_assert_int_gt(draw(), 0);

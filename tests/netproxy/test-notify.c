@@ -382,7 +382,7 @@ START_TEST(a_server_that_floods_is_refused_beyond_its_window_and_no_more)
     fd = accept4(socket_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     ck_assert_int_ge(fd, 0);
     forger.conn = far_conn_accept(rig.loop, &forger_ops, NULL, &forger.traffic,
-                                  &me, &keys, fd, &error);
+                                  &me, &keys, NULL, fd, &error);
     ck_assert_ptr_nonnull(forger.conn);
     ck_assert(rig_until(&rig, forger_is_up, NULL, 5000));
     for (unsigned i = 1; i <= 200; i++) {
