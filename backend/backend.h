@@ -135,6 +135,8 @@ struct far_attachment {
 };
 
 struct far_hotplug;
+struct far_clock;
+struct far_own_nodes;
 
 struct far_backend {
     struct far_loop *loop;
@@ -148,6 +150,8 @@ struct far_backend {
     struct far_journal *journal;
     const struct far_port_type *const *ports; /* NULL-terminated */
     struct far_hotplug *hotplug;
+    struct far_own_nodes *own_nodes;
+    struct far_clock *clock; /* NULL: this machine has no counter for it */
     struct far_guest *guests;
     /* Reads the configuration file again; 0, or the reason in error. */
     int (*reload)(struct far_backend *backend, struct far_error *error);
@@ -183,6 +187,7 @@ int far_attachment_record(struct far_attachment *attachment,
 
 /* --- ports --- */
 extern const struct far_port_type far_port_input;
+extern const struct far_port_type far_port_timer;
 
 /* --- control.c --- */
 /* Answers a request of the control socket; arg is the struct far_backend. */

@@ -10,6 +10,7 @@
 #include <unistd.h>
 #include "backend/backend.h"
 #include "backend/notify.h"
+#include "backend/own.h"
 #include "core/control.h"
 #include "core/status.h"
 #include "core/uuid.h"
@@ -169,6 +170,35 @@ static json_t *send_events(struct far_backend *backend, const json_t *request)
              : json_pack("{s:b s:i}", "ok", 1, "events", (int)count);
 }
 
+/* Devices of our own kinds: libxl has no command for them. */
+static json_t *attach(struct far_backend *backend, const json_t *request,
+                      bool detach)
+{
+    const char *domain = json_string_value(json_object_get(request, "domain"));
+    const char *class = json_string_value(json_object_get(request, "class"));
+    const char *address =
+        json_string_value(json_object_get(request, "address"));
+    const json_t *devid = json_object_get(request, "devid");
+    struct far_error error = { 0 };
+    unsigned domid;
+    int r;
+
+    if (!domain || !class || (detach ? !json_is_integer(devid) : !address))
+        return far_control_error(-EINVAL,
+                                 "\"domain\", \"class\" and \"%s\" "
+                                 "are needed",
+                                 detach ? "devid" : "address");
+    r = far_own_find_domain(backend, domain, &domid, &error);
+    if (!r && detach)
+        r = far_own_detach(backend, domid, far_class_from_name(class),
+                           (unsigned)json_integer_value(devid), &error);
+    else if (!r)
+        r = far_own_attach(backend, domid, far_class_from_name(class), address,
+                           &error);
+    return r < 0 ? far_control_error(r, "%s", error.text)
+                 : json_pack("{s:b s:i}", "ok", 1, "devid", r);
+}
+
 json_t *far_backend_control(json_t *request, void *arg)
 {
     struct far_backend *backend = arg;
@@ -181,6 +211,8 @@ json_t *far_backend_control(json_t *request, void *arg)
         return status(backend);
     if (!strcmp(what, "send"))
         return send_events(backend, request);
+    if (!strcmp(what, "attach") || !strcmp(what, "detach"))
+        return attach(backend, request, what[0] == 'd');
     if (!strcmp(what, "reload")) {
         int r = backend->reload(backend, &error);
 
@@ -189,6 +221,6 @@ json_t *far_backend_control(json_t *request, void *arg)
     }
     return far_control_error(-EOPNOTSUPP,
                              "farside-backend knows no request \"%s\"; it "
-                             "knows status, send, reload",
+                             "knows status, send, attach, detach, reload",
                              what);
 }

@@ -17,6 +17,7 @@
 #include <string.h>
 #include "core/clock.h"
 #include "core/uuid.h"
+#include "backend/own.h"
 
 #define CONTAINER(type, member, pointer) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -748,6 +749,7 @@ static void step(struct far_attachment *a)
             break;
         case FAR_HS_FORGET:
             detach(a);
+            far_own_remove(a); /* as libxl does with its kinds */
             return;
         }
     }

@@ -6,13 +6,20 @@ noinst_LIBRARIES += backend/libbackend.a
 backend_libbackend_a_SOURCES = \
 	backend/backend.h \
 	backend/chain.c backend/chain.h \
+	backend/clock.c backend/clock.h \
 	backend/control.c \
 	backend/hotplug.c \
 	backend/journal.c backend/journal.h \
 	backend/notify.c backend/notify.h \
+	backend/own.h backend/own-nodes.c backend/own-port.c \
 	backend/port-input.c \
+	backend/port-timer.c \
+	backend/port-timer-checks.c backend/port-timer-checks.h \
 	backend/port-input-checks.c backend/port-input-checks.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
+backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
+backend/port-timer.$(OBJEXT) backend/hotplug.$(OBJEXT): xenstore-schema/schema.h
+backend/main.$(OBJEXT) backend/control.$(OBJEXT): xenstore-schema/schema.h
 
 farside_backend_SOURCES = backend/main.c
 farside_backend_LDADD = backend/libbackend.a devices/libdevices.a \
@@ -23,7 +30,9 @@ if HAVE_CHECK
 backend_tests = tests/backend/test-handshake \
 	tests/backend/test-input-checks \
 	tests/backend/test-journal \
-	tests/backend/test-backend
+	tests/backend/test-backend \
+	tests/backend/test-own \
+	tests/backend/test-timer-checks
 check_PROGRAMS += $(backend_tests) tests/backend/front
 TESTS += $(backend_tests)
 endif
@@ -40,8 +49,14 @@ tests_backend_test_journal_SOURCES = tests/backend/test-journal.c \
 	tests/core/suite.h
 tests_backend_test_journal_LDADD = $(backend_test_libs)
 tests_backend_test_backend_SOURCES = tests/backend/test-backend.c \
-	tests/core/suite.h
+	tests/backend/rig.h tests/core/suite.h
 tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_own_SOURCES = tests/backend/test-own.c \
+	tests/backend/rig.h tests/core/suite.h
+tests_backend_test_own_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_timer_checks_SOURCES = \
+	tests/backend/test-timer-checks.c tests/core/suite.h
+tests_backend_test_timer_checks_LDADD = $(backend_test_libs)
 tests_backend_front_SOURCES = tests/backend/front.c
 tests_backend_front_LDADD = $(XEN_LIBS)
 

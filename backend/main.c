@@ -10,11 +10,14 @@
 #include <string.h>
 #include "backend/backend.h"
 #include "backend/notify.h"
+#include "backend/clock.h"
+#include "backend/own.h"
 #include "core/control.h"
 #include "core/daemon.h"
 #include "devices/starter.h"
 
-static const struct far_port_type *const ports[] = { &far_port_input, NULL };
+static const struct far_port_type *const ports[] = { &far_port_input,
+                                                     &far_port_timer, NULL };
 
 struct program {
     struct far_daemon daemon;
@@ -86,6 +89,7 @@ static int reload(struct far_backend *backend, struct far_error *error)
     sample(backend);
     far_hotplug_reload(backend);
     far_notify_configure(backend);
+    far_own_nodes_reload(backend->own_nodes);
     far_conf_free(old);
     if (problems)
         return far_error(error, -EINVAL,
@@ -185,7 +189,10 @@ static int open_all(struct program *p)
     b->devices.starter = p->starter;
     far_devices_load(&b->devices, b->conf, ours, report, d->log);
 
+    b->clock = far_clock_new(d->loop);
     r = far_hotplug_start(b);
+    if (!r)
+        r = far_own_nodes_start(b, &b->own_nodes);
     if (r) {
         far_log(d->log, FAR_LOG_ERROR, "xenstore can't be watched: %s",
                 strerror(-r));
@@ -213,7 +220,9 @@ static void close_all(struct program *p)
     far_control_free(p->control);
     far_local_client_free(b->client);
     b->client = NULL;
+    far_own_nodes_stop(b->own_nodes);
     far_hotplug_stop(b);
+    far_clock_free(b->clock);
     if (b->devices.loop)
         far_devices_free(&b->devices);
     far_starter_free(p->starter);

@@ -912,6 +912,7 @@ static void input_status(const struct far_attachment *a, json_t *to)
     struct far_fast_input_counters fast = { 0 };
     json_t *counters = json_object(), *latency = json_object();
     char text[FAR_CHAIN_ADDRESS_BYTES];
+    const char *reason;
 
     json_object_set_new(to, "counters", counters);
     json_object_set_new(to, "latency", latency);
@@ -922,7 +923,9 @@ static void input_status(const struct far_attachment *a, json_t *to)
         json_object_set_new(to, "address", json_string(text));
     }
     if (port->fast) {
-        const char *reason = far_fast_input_reason(port->fast);
+        json_object_set_new(to, "ops",
+                            far_layer_ops_json(port->fast, FAR_CLASS_INPUT));
+        reason = far_fast_input_reason(port->fast);
 
         far_fast_input_counters(port->fast, &fast);
         if (reason && port->chain.binding == FAR_CHAIN_ABSENT)

@@ -5,9 +5,11 @@
  */
 #include "core/op.h"
 #include "core/block.h"
+#include "core/doorbell.h"
 #include "core/timer.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 static const char *const names[] = {
@@ -41,6 +43,32 @@ enum far_class far_class_from_name(const char *name)
         if (strcmp(name, names[i]) == 0)
             return (enum far_class)i;
     return FAR_CLASS_NONE;
+}
+
+const char *far_op_name(uint16_t opcode, char *text, unsigned bytes)
+{
+    static const struct {
+        uint16_t opcode;
+        const char *name;
+    } known[] = {
+        { FAR_BLOCK_READ, "read" },   { FAR_BLOCK_WRITE, "write" },
+        { FAR_BLOCK_FLUSH, "flush" }, { FAR_BLOCK_DISCARD, "discard" },
+        { FAR_TIMER_ARM, "arm" },     { FAR_TIMER_CANCEL, "cancel" },
+        { FAR_TIMER_NOW, "now" },     { FAR_DOORBELL_RING, "ring" },
+    };
+    const char *class =
+        far_class_name((enum far_class)FAR_OPCODE_CLASS(opcode));
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+        if (known[i].opcode == opcode) {
+            snprintf(text, bytes, "%s.%s", class, known[i].name);
+            return text;
+        }
+    if ((opcode & 0xff) == 0)
+        snprintf(text, bytes, "%s.nop", class);
+    else
+        snprintf(text, bytes, "%s.%u", class, (unsigned)(opcode & 0xff));
+    return text;
 }
 
 enum far_repeat far_op_repeat(uint16_t opcode)

@@ -81,6 +81,9 @@ enum far_repeat far_op_repeat(uint16_t opcode);
 /* The longest payload of an op of that class; 0: its ops have none. */
 uint32_t far_class_payload_bytes(enum far_class class);
 
+/* "timer.arm"; "timer.9" for one that has no name; in text. */
+const char *far_op_name(uint16_t opcode, char *text, unsigned bytes);
+
 const char *far_class_name(enum far_class class);
 /* FAR_CLASS_NONE if there is no such class. */
 enum far_class far_class_from_name(const char *name);

@@ -89,8 +89,15 @@ struct far_layer_news {
     const char *reason;          /* why it is gone, for a person; may be NULL */
 };
 
+/* Per opcode, by its lower byte; opcodes from FAR_LAYER_OPS - 1 on together. */
+#define FAR_LAYER_OPS 16u
+struct far_layer_op {
+    uint64_t answered, passed;
+};
+
 struct far_layer_counters {
     uint64_t answered, passed, interrupts, dropped, coalesced, held;
+    struct far_layer_op ops[FAR_LAYER_OPS];
 };
 
 /* Embedded first in each layer's own struct. */
@@ -120,6 +127,11 @@ bool far_layer_interrupt(struct far_layer *to, const struct far_op *op);
 void far_layer_state(struct far_layer *to, enum far_device_state state,
                      const struct far_layer_news *news);
 void far_layer_room(struct far_layer *to);
+/* What became of the ops that were given to top, for status: {"timer.arm":
+ * {"fast-timer": 12, "local-client": 1}, …}: who answered how many. */
+struct json_t;
+struct json_t *far_layer_ops_json(const struct far_layer *top,
+                                  enum far_class class);
 /* Puts upper on top of lower. */
 void far_layer_stack(struct far_layer *upper, struct far_layer *lower);
 

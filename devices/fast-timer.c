@@ -30,6 +30,7 @@ struct timer_layer {
     uint8_t *outside; /* armed in the device behind */
     uint32_t head, used;
     bool blocked;
+    void (*before)(struct far_layer *above);
     struct far_fast_timer_counters counters;
 };
 
@@ -94,11 +95,14 @@ static void set_look(struct timer_layer *t)
 
 static void look(struct timer_layer *t)
 {
-    uint64_t now_ns = far_now_ns();
     struct far_timer_expired e;
+    uint64_t now_ns;
 
     if (!t->layer.above)
         return;
+    if (t->before)
+        t->before(t->layer.above);
+    now_ns = far_now_ns();
     while (far_timers_expire(&t->timers, now_ns, &e)) {
         t->counters.expiries++;
         far_hist_add(&t->counters.late, now_ns - e.deadline_ns);
@@ -285,6 +289,25 @@ struct far_layer *far_fast_timer_new(struct far_loop *loop, uint32_t timers)
     struct timer_layer *t = make(loop, timers, false);
 
     return t ? &t->layer : NULL;
+}
+
+void far_fast_timer_before(struct far_layer *fast,
+                           void (*before)(struct far_layer *above))
+{
+    timer_of(fast)->before = before;
+}
+
+void far_fast_timer_reset(struct far_layer *fast)
+{
+    struct timer_layer *t = timer_of(fast);
+
+    for (uint32_t i = 0; i < t->timers.count; i++) {
+        (void)far_timers_cancel(&t->timers, i);
+        forget(t, i);
+    }
+    memset(t->outside, 0, t->timers.count);
+    t->blocked = false;
+    far_timer_cancel(&t->look);
 }
 
 uint64_t far_fast_timer_next(const struct far_layer *fast)

@@ -13,6 +13,11 @@
 
 /* NULL: memory is out. */
 struct far_layer *far_fast_timer_new(struct far_loop *loop, uint32_t timers);
+/* Called with the layer above before anything is let expire. */
+void far_fast_timer_before(struct far_layer *fast,
+                           void (*before)(struct far_layer *above));
+/* Another user's: nothing is armed any more, and nobody told. */
+void far_fast_timer_reset(struct far_layer *fast);
 /* When it will look by itself (ns); FAR_TIMERS_NEVER. For one who keeps the
  * loop awake anyway. */
 uint64_t far_fast_timer_next(const struct far_layer *fast);

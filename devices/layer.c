@@ -12,7 +12,12 @@
 enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
                                   void *payload)
 {
+    unsigned nth = op->opcode & 0xff;
+
+    if (nth >= FAR_LAYER_OPS)
+        nth = FAR_LAYER_OPS - 1;
     for (struct far_layer *l = top; l; l = l->below) {
+        struct far_layer_op *counter = &l->counters.ops[nth];
         enum far_verdict verdict;
 
         if (!l->ops->submit)
@@ -20,12 +25,15 @@ enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
         verdict = l->ops->submit(l, op, payload);
         if (verdict == FAR_PASS) {
             l->counters.passed++;
+            counter->passed++;
             continue;
         }
-        if (verdict == FAR_FULL)
+        if (verdict == FAR_FULL) {
             l->counters.held++;
-        else
+        } else {
             l->counters.answered++;
+            counter->answered++;
+        }
         return verdict;
     }
     op->status = -EOPNOTSUPP;

@@ -21,6 +21,7 @@ devices_libdevices_a_SOURCES = \
 	devices/local-client.c \
 	devices/local-server.c devices/local-server.h \
 	devices/outside.c devices/outside.h \
+	devices/ops-json.c \
 	devices/probe.c \
 	devices/replay.c \
 	devices/timers.c devices/timers.h \

@@ -4,7 +4,8 @@
  * whole interface; everything in it begins with far_frontend_. It prints
  * nothing. One thread at a time for all that belongs to one far_frontend.
  *
- * So far: keyboards and pointers (xen/io/kbdif.h). A program opens the guest's
+ * Keyboards and pointers (xen/io/kbdif.h), and Farside's own timers and clock
+ * (farside/io). A program opens the guest's
  * xenstore, is told which devices there are, opens some, and turns the loop;
  * events come by callback. Saves, restores, migrations and restarts of the
  * backend are survived: a callback tells of them, nothing needs to be done.
@@ -108,6 +109,76 @@ struct far_frontend_input_counters {
 };
 const struct far_frontend_input_counters *
 far_frontend_input_counters(const struct far_frontend_input *input);
+
+/* --- event timers and a clock (farside/io/fartimer.h, docs/TIMER.md) --- */
+
+struct far_frontend_timers;
+
+/* What becomes of periods that went by while nobody could look. */
+enum far_frontend_catch_up {
+    FAR_FRONTEND_SKIP,  /* one call, its count says how many */
+    FAR_FRONTEND_BURST, /* a call for each */
+    FAR_FRONTEND_SLEW,  /* one, and periods begin anew from it */
+};
+
+struct far_frontend_timers_hooks {
+    /* This timer has expired so often since the last call. It may be armed
+     * anew from inside. Not NULL. */
+    void (*expired)(void *arg, unsigned timer, uint64_t count);
+    /* A change of state; may be NULL. Timers that are armed stay so whatever
+     * the state; they expire when it is CONNECTED again. */
+    void (*state)(void *arg, enum far_frontend_state state, const char *why);
+    /* What far_frontend_timers_request() led to: 0 or a negative errno; value
+     * as fartimer.h says. -ECONNRESET: the backend went away before it
+     * answered. May be NULL. */
+    void (*answered)(void *arg, unsigned tag, int status, uint64_t value);
+};
+
+/* xenstore's device/fartimer/DEVID, with so many timers (1 to 8192; numbered
+ * from 0). Flags: FAR_FRONTEND_NO_POLL. Hooks as far_frontend_input_open().
+ * NULL and errno. */
+struct far_frontend_timers *far_frontend_timers_open(
+    struct far_frontend *frontend, unsigned devid, unsigned timers,
+    uint32_t flags, const struct far_frontend_timers_hooks *hooks, void *arg);
+void far_frontend_timers_close(struct far_frontend_timers *timers);
+enum far_frontend_state
+far_frontend_timers_state(const struct far_frontend_timers *timers);
+
+/* The clock, in ns: the host's CLOCK_MONOTONIC, read without leaving the guest;
+ * after a migration or restore it goes on where it was, and it never goes
+ * back. 0 as long as there is none. error_ns (may be NULL): the bound of what
+ * it may be off. */
+uint64_t far_frontend_timers_now_ns(struct far_frontend_timers *timers,
+                                    uint64_t *error_ns);
+/* Arms for a time of that clock, by a store: a deadline in the past expires at
+ * once. period_ns: 0, or at least 1000. 0, or -EINVAL. */
+int far_frontend_timers_arm(struct far_frontend_timers *timers, unsigned timer,
+                            uint64_t deadline_ns, uint64_t period_ns,
+                            enum far_frontend_catch_up catch_up);
+/* The same after a distance; also when there is no clock yet, which then begins
+ * with the connection. */
+int far_frontend_timers_arm_in(struct far_frontend_timers *timers,
+                               unsigned timer, uint64_t distance_ns,
+                               uint64_t period_ns,
+                               enum far_frontend_catch_up catch_up);
+/* It may have expired already: then the hook is not called any more. */
+int far_frontend_timers_cancel(struct far_frontend_timers *timers,
+                               unsigned timer);
+
+/* Arms a timer in the device behind, which may be in another process or machine
+ * and counts by a clock of its own; its expiry comes by the same hook. Answered
+ * by hook, with tag. 0, -EINVAL, -ENOTCONN, -EAGAIN (too many at once). */
+int far_frontend_timers_arm_outside(struct far_frontend_timers *timers,
+                                    unsigned timer, uint64_t distance_ns,
+                                    uint64_t period_ns, unsigned tag);
+/* An operation of nothing, through the ring: for measuring. */
+int far_frontend_timers_nop(struct far_frontend_timers *timers, unsigned tag);
+
+struct far_frontend_timers_counters {
+    uint64_t expired, arms, notifies, wakeups, connections, clock_rounds;
+};
+const struct far_frontend_timers_counters *
+far_frontend_timers_counters(const struct far_frontend_timers *timers);
 
 #ifdef __cplusplus
 }

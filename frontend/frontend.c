@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "frontend/kbd.h"
+#include "frontend/own.h"
 
 #define CONTAINER(type, member, pointer) \
     ((type *)((char *)(pointer)-offsetof(type, member)))
@@ -32,6 +32,8 @@ static void domid_changed(struct far_xs_watch *watch, const char *path)
     for (struct far_frontend_input *input = frontend->inputs; input;
          input = far_front_input_next(input))
         far_front_input_look(input);
+    for (struct far_front_own *own = frontend->owns; own; own = own->next)
+        far_front_own_look(own);
 }
 
 static void devices_changed(struct far_xs_watch *watch, const char *path)
@@ -101,6 +103,8 @@ void far_frontend_free(struct far_frontend *frontend)
         return;
     while (frontend->inputs)
         far_frontend_input_close(frontend->inputs);
+    while (frontend->owns)
+        far_front_own_close(frontend->owns);
     far_xs_close(frontend->xs);
     far_loop_free(frontend->loop);
     free(frontend);

@@ -10,6 +10,8 @@
 #include "frontend/farside-frontend.h"
 #include "xenbus/xs.h"
 
+struct far_front_own;
+
 struct far_frontend {
     struct far_loop *loop;
     struct far_xs *xs;
@@ -22,6 +24,7 @@ struct far_frontend {
     /* What was found and not gone since. */
     uint8_t known[128]; /* a bit for each devid */
     struct far_frontend_input *inputs;
+    struct far_front_own *owns; /* devices of Farside's own kinds */
 };
 
 #define FAR_FRONT_DEVID_MAX 1023u

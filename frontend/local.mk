@@ -9,11 +9,13 @@ frontend_libfront_la_SOURCES = \
 	frontend/farside-frontend.h \
 	frontend/frontend.c \
 	frontend/kbd.c frontend/kbd.h \
+	frontend/own.c frontend/own.h \
 	frontend/step.c frontend/step.h \
+	frontend/timer.c \
 	xenbus/evtchn.c xenbus/evtchn.h \
 	xenbus/grant.c xenbus/grant.h \
 	xenbus/handshake.c xenbus/handshake.h \
-	xenbus/kbd-ring.c xenbus/kbd-ring.h \
+	xenbus/kbd-ring.c xenbus/kbd-ring.h xenbus/ring.h \
 	xenbus/xs.c xenbus/xs.h \
 	xenstore-schema/schema-read.c xenstore-schema/schema-read.h
 nodist_frontend_libfront_la_SOURCES = \
@@ -47,7 +49,9 @@ tests_frontend_test_step_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(CHECK_LIBS)
 
 # In dom0 of a simulated host, as the backend of farside-frontend in a guest.
-check_PROGRAMS += tests/frontend/cycle tests/frontend/test-sim-frontend
+check_PROGRAMS += tests/frontend/timers tests/frontend/cycle tests/frontend/test-sim-frontend
+tests_frontend_timers_SOURCES = tests/frontend/timers.c
+tests_frontend_timers_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_frontend_cycle_SOURCES = tests/frontend/cycle.c
 tests_frontend_cycle_LDADD = frontend/libfront.la $(XEN_LIBS)
 TESTS += tests/frontend/sim-frontend.test

@@ -4,7 +4,7 @@ xenbus_libxenbus_a_SOURCES = \
 	xenbus/evtchn.c xenbus/evtchn.h \
 	xenbus/grant.c xenbus/grant.h \
 	xenbus/handshake.c xenbus/handshake.h \
-	xenbus/kbd-ring.c xenbus/kbd-ring.h \
+	xenbus/kbd-ring.c xenbus/kbd-ring.h xenbus/ring.h \
 	xenbus/xs.c xenbus/xs.h
 
 if HAVE_CHECK

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * What the tests of farside-backend on the simulator share: a host, the
+ * daemon, guests in which a program does what lines tell it, and a main().
+ */
+#ifndef FARSIDE_TESTS_BACKEND_RIG_H
+#define FARSIDE_TESTS_BACKEND_RIG_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+#include "core/clock.h"
+#include "core/control.h"
+#include "tests/core/suite.h"
+
+static char build[512], sim[600], dir[64], host[128], sock[160];
+static pid_t backend;
+/* what runs in a guest: answers lines with lines */
+static const char *front = "tests/backend/front";
+static bool quiet; /* a control call may fail */
+/* Things that take long are long only with FARSIDE_TEST_FULL set. */
+static __attribute__((unused)) unsigned full(unsigned in_full, unsigned usually)
+{
+    return getenv("FARSIDE_TEST_FULL") ? in_full : usually;
+}
+
+/* --- helpers
+ * ----------------------------------------------------------------*/
+
+static __attribute__((unused)) void nap_ms(unsigned ms)
+{
+    struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000L };
+
+    nanosleep(&t, NULL);
+}
+
+/* Runs farside-sim with these words; exit status, output in out. */
+__attribute__((unused, format(printf, 3, 4))) static int
+host_do(char *out, size_t room, const char *format, ...)
+{
+    char command[8192], text[4096];
+    int n = snprintf(command, sizeof(command), "%s ", sim), status;
+    size_t got;
+    va_list args;
+    FILE *f;
+
+    va_start(args, format);
+    vsnprintf(command + n, sizeof(command) - (size_t)n, format, args);
+    va_end(args);
+    f = popen(command, "re");
+    if (!f)
+        return -1;
+    got = fread(text, 1, sizeof(text) - 1, f);
+    text[got] = '\0';
+    while (got && text[got - 1] == '\n')
+        text[--got] = '\0';
+    if (out) {
+        ck_assert_uint_lt(got, room);
+        memcpy(out, text, got + 1);
+    }
+    status = pclose(f);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static __attribute__((unused)) pid_t
+spawn(const char *where, const char *program, int in, int out, int err)
+{
+    pid_t pid = fork();
+
+    if (pid)
+        return pid;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (in >= 0)
+        dup2(in, 0);
+    if (out >= 0)
+        dup2(out, 1);
+    if (err >= 0)
+        dup2(err, 2);
+    execl(sim, sim, "run", where, "--", program, (char *)NULL);
+    _exit(127);
+}
+
+static __attribute__((unused)) json_t *ask(const char *format, ...)
+    __attribute__((format(printf, 1, 2)));
+
+static __attribute__((unused)) json_t *ask(const char *format, ...)
+{
+    struct far_error error = { 0 };
+    json_t *request, *answer = NULL;
+    char text[60000];
+    va_list args;
+    int r;
+
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    request = json_loads(text, 0, NULL);
+    ck_assert_msg(request != NULL, "%s", text);
+    r = far_control_call(sock, request, &answer, 5000000, &error);
+    json_decref(request);
+    if (r && !quiet)
+        fprintf(stderr, "%s: %s\n", text, error.text);
+    return r ? NULL : answer;
+}
+
+static __attribute__((unused)) void start_backend(void)
+{
+    char program[600], log[200];
+    uint64_t until = far_now_us() + 10000000;
+    int fd;
+
+    snprintf(program, sizeof(program), "%s/farside-backend", build);
+    snprintf(log, sizeof(log), "%s/backend.log", host);
+    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    unlink(sock);
+    backend = spawn("atlas", program, -1, -1, fd);
+    close(fd);
+    for (;;) { /* until it answers, if only that it doesn't understand */
+        json_t *request = json_pack("{s:s}", "request", "none");
+        json_t *answer = NULL;
+        int r = far_control_call(sock, request, &answer, 1000000, NULL);
+
+        json_decref(request);
+        if (r == -EOPNOTSUPP)
+            return;
+        ck_assert_msg(far_now_us() < until, "the backend does not start");
+        ck_assert_int_eq(waitpid(backend, NULL, WNOHANG), 0);
+        nap_ms(5);
+    }
+}
+
+static __attribute__((unused)) void kill_backend(int signal)
+{
+    int status;
+
+    kill(backend, signal);
+    ck_assert_int_eq(waitpid(backend, &status, 0), backend);
+    backend = 0;
+    if (signal == SIGKILL)
+        return;
+    if (!WIFEXITED(status) || WEXITSTATUS(status)) {
+        char log[200], line[512]; /* a sanitizer's complaint, maybe */
+        FILE *f;
+
+        snprintf(log, sizeof(log), "%s/backend.log", host);
+        f = fopen(log, "r");
+        while (f && fgets(line, sizeof(line), f))
+            fputs(line, stderr);
+        ck_abort_msg("the backend ended with %x", (unsigned)status);
+    }
+}
+
+static __attribute__((unused)) off_t log_bytes(void)
+{
+    char log[200];
+    struct stat st;
+
+    snprintf(log, sizeof(log), "%s/backend.log", host);
+    return stat(log, &st) ? 0 : st.st_size;
+}
+
+/* A guest with its front program. */
+struct guest {
+    char name[32];
+    unsigned domid;
+    pid_t pid;
+    FILE *in, *out;
+    unsigned gref[8], port[8];
+};
+
+__attribute__((unused, format(printf, 2, 3))) static const char *
+say(struct guest *g, const char *format, ...)
+{
+    static char answers[4][65536];
+    static unsigned next;
+    char *answer = answers[next++ % 4];
+    va_list args;
+
+    va_start(args, format);
+    vfprintf(g->in, format, args);
+    va_end(args);
+    fputc('\n', g->in);
+    fflush(g->in);
+    if (!fgets(answer, 65536, g->out))
+        return "dead";
+    answer[strcspn(answer, "\n")] = '\0';
+    return answer;
+}
+
+#define OK(guest, ...)                                    \
+    do {                                                  \
+        const char *ok_ = say(guest, __VA_ARGS__);        \
+        ck_assert_msg(!strncmp(ok_, "ok", 2), "%s", ok_); \
+    } while (0)
+
+static __attribute__((unused)) void run_front(struct guest *g)
+{
+    char program[600], where[64], line[16];
+    int to[2], from[2];
+
+    snprintf(program, sizeof(program), "%s/%s", build, front);
+    snprintf(where, sizeof(where), "atlas/%s", g->name);
+    ck_assert(!pipe2(to, O_CLOEXEC) && !pipe2(from, O_CLOEXEC));
+    g->pid = spawn(where, program, to[0], from[1], -1);
+    close(to[0]);
+    close(from[1]);
+    g->in = fdopen(to[1], "w");
+    g->out = fdopen(from[0], "r");
+    ck_assert_msg(fgets(line, sizeof(line), g->out) != NULL, "no front in %s",
+                  where);
+}
+
+/* lines: each "vkb=…" in quotes, for farside-sim create. */
+static __attribute__((unused)) struct guest guest(const char *name,
+                                                  const char *lines)
+{
+    struct guest g = { 0 };
+    char out[256];
+
+    snprintf(g.name, sizeof(g.name), "%s", name);
+    ck_assert_int_eq(
+        host_do(out, sizeof(out), "create atlas %s %s", name, lines), 0);
+    g.domid = (unsigned)strtoul(out, NULL, 10);
+    run_front(&g);
+    return g;
+}
+
+static __attribute__((unused)) void stop_front(struct guest *g)
+{
+    if (!g->in)
+        return;
+    fclose(g->in);
+    fclose(g->out);
+    g->in = g->out = NULL;
+    kill(g->pid, SIGKILL);
+    waitpid(g->pid, NULL, 0);
+}
+
+static __attribute__((unused)) void destroy(struct guest *g)
+{
+    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas %s", g->name), 0);
+    stop_front(g);
+}
+
+static __attribute__((unused)) int
+rig_main(const char *name, const TTest *const *tests, size_t count,
+         void (*set_up)(void), void (*tear_down)(void), int argc, char **argv)
+{
+    ssize_t n = readlink("/proc/self/exe", build, sizeof(build) - 1);
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    SRunner *runner;
+    int failed;
+    char *cut;
+
+    if (n <= 0)
+        return 1;
+    build[n] = '\0';
+    cut = strstr(build, "/tests/backend/");
+    if (!cut)
+        return 1;
+    *cut = '\0';
+    snprintf(sim, sizeof(sim), "%s/sim/farside-sim", build);
+    snprintf(dir, sizeof(dir), "/tmp/fsb-%d", (int)getpid());
+    setenv("FARSIDE_SIM_DIR", dir, 1);
+    /* A host of its own for each test: none spoils another. */
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    for (size_t i = 0; i < count; i++) {
+        /* words on the command line: only tests whose name has one of them */
+        bool wanted = argc < 2;
+
+        for (int k = 1; k < argc; k++)
+            wanted |= strstr(tests[i]->name, argv[k]) != NULL;
+        if (wanted)
+            tcase_add_test(tcase, tests[i]);
+    }
+    tcase_set_timeout(tcase, 120);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    host_do(NULL, 0, "down atlas");
+    rmdir(dir);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+#endif

@@ -1,0 +1,620 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Farside's own kinds on the simulator: their nodes' making and removal, timers
+ * and clock as the library in a guest sees them, and fronts that do what they
+ * should not (front.c). Whatever a guest does, it loses its own device at most,
+ * with a reason, and the witness's timers go on.
+ */
+#include "tests/backend/rig.h"
+
+static struct guest witness;
+
+static void write_conf(const char *more)
+{
+    char path[200];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/farside.conf", host);
+    f = fopen(path, "w");
+    fprintf(f,
+            "[platform]\nname = atlas\n"
+            "[device timer0]\ntype = timer\n"
+            "[guest witness]\nattach = timer timer0\n%s",
+            more);
+    fclose(f);
+}
+
+static struct guest own_guest(const char *name, const char *program)
+{
+    struct guest g;
+
+    front = program;
+    g = guest(name, "");
+    front = "tests/backend/front";
+    return g;
+}
+
+#define TIMERS "tests/frontend/timers"
+#define FRONT  "tests/backend/front"
+
+static void connect_timers(struct guest *g, unsigned devid, unsigned timers)
+{
+    OK(g, "open %u %u 0", devid, timers);
+    OK(g, "connected 10000");
+}
+
+static uint64_t number(const char *answer, unsigned nth)
+{
+    for (; nth; nth--) {
+        answer = strchr(answer, ' ');
+        ck_assert_ptr_nonnull(answer);
+        answer++;
+    }
+    return strtoull(answer, NULL, 10);
+}
+
+static void set_up(void)
+{
+    host_do(NULL, 0, "down atlas");
+    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
+    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    write_conf("[guest g]\nattach = timer timer0\nattach = timer nobody\n");
+    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
+    start_backend();
+    witness = own_guest("witness", TIMERS);
+    connect_timers(&witness, 0, 16);
+}
+
+static void tear_down(void)
+{
+    if (backend)
+        kill_backend(SIGTERM);
+    stop_front(&witness);
+}
+
+static uint64_t witness_total;
+
+static void witness_works(void)
+{
+    OK(&witness, "in 3 1000000 0 0");
+    witness_total++;
+    ck_assert_uint_eq(
+        number(say(&witness, "wait %u 5000", (unsigned)witness_total), 1),
+        witness_total);
+}
+
+static const char *own_back(const struct guest *g, unsigned devid)
+{
+    static char path[8][128];
+    static unsigned next;
+    char *p = path[next++ % 8];
+
+    snprintf(p, 128, "/local/domain/0/backend/fartimer/%u/%u", g->domid, devid);
+    return p;
+}
+
+static bool node_is(const char *path, const char *want)
+{
+    char value[256];
+
+    if (host_do(value, sizeof(value),
+                "run atlas -- xenstore-read %s 2>/dev/null", path))
+        return !want;
+    return want && !strcmp(value, want);
+}
+
+static void node_becomes(const char *path, const char *want)
+{
+    for (unsigned i = 0; i < 300; i++) {
+        if (node_is(path, want))
+            return;
+        nap_ms(20);
+    }
+    ck_abort_msg("%s is not %s", path, want ? want : "gone");
+}
+
+/* --- what should work ------------------------------------------------------
+ */
+
+START_TEST(timers_expire_once_and_never_early)
+{
+    struct guest g = own_guest("g", TIMERS);
+    uint64_t now, at;
+
+    connect_timers(&g, 0, 1000);
+    now = number(say(&g, "now"), 1);
+    OK(&g, "at 999 %llu 0 0", (unsigned long long)now + 30000000);
+    OK(&g, "in 5 1000 0 0");
+    OK(&g, "in 6 20000000 0 0");
+    OK(&g, "cancel 6");
+    ck_assert_uint_eq(number(say(&g, "wait 2 5000"), 1), 2);
+    ck_assert_uint_eq(number(say(&g, "wait 3 50"), 1), 2);
+    ck_assert_uint_eq(number(say(&g, "count 5"), 1), 1);
+    ck_assert_uint_eq(number(say(&g, "count 6"), 1), 0);
+    at = number(say(&g, "count 999"), 2);
+    ck_assert_uint_ge(at, now + 30000000);
+    witness_works();
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(a_thousand_random_deadlines_are_all_met)
+{
+    struct guest g = own_guest("g", TIMERS);
+
+    connect_timers(&g, 0, 1024);
+    for (unsigned i = 1; i <= 10; i++) {
+        OK(&g, "many 1024 20000000");
+        ck_assert_uint_eq(number(say(&g, "wait %u 10000", i * 1024), 1),
+                          i * 1024);
+    }
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(periods_are_all_counted)
+{
+    struct guest g = own_guest("g", TIMERS);
+    uint64_t begin, counted;
+
+    connect_timers(&g, 0, 8);
+    begin = far_now_ns();
+    OK(&g, "in 1 1000000 1000000 0");
+    OK(&g, "wait 50 10000");
+    counted = number(say(&g, "count 1"), 1);
+    ck_assert_uint_le(counted, (far_now_ns() - begin) / 1000000);
+    ck_assert_uint_ge(counted, 50);
+    OK(&g, "cancel 1");
+    destroy(&g);
+}
+END_TEST
+
+/* Found by the handshake: nothing tells the guest what the host's clock says.
+ * Here they are the same machine, so that it can be compared. */
+START_TEST(the_clock_is_the_hosts_within_the_bound_that_it_says)
+{
+    struct guest g = own_guest("g", TIMERS);
+
+    connect_timers(&g, 0, 8);
+    nap_ms(300); /* the rate is over a longer base by then */
+    for (unsigned i = 0; i < 20; i++) {
+        const char *answer = say(&g, "clock 2000");
+        uint64_t worst = number(answer, 1), error = number(answer, 2);
+
+        ck_assert_msg(worst <= error + 1000, "off by %llu, bound %llu",
+                      (unsigned long long)worst, (unsigned long long)error);
+        ck_assert_uint_eq(number(answer, 3), 0);
+        nap_ms(20);
+    }
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(a_timer_outlives_a_kill_of_the_backend)
+{
+    OK(&witness, "in 2 1 0 0");
+    OK(&witness, "wait 1 3000");
+    OK(&witness, "in 1 1500000000 0 0");
+    OK(&witness, "in 4 100000000 10000000 0");
+    kill_backend(SIGKILL);
+    start_backend();
+    /* both: what came due meanwhile, at once */
+    ck_assert_uint_ge(number(say(&witness, "wait 100 15000"), 1), 100);
+    for (unsigned i = 0; i < 100 && number(say(&witness, "count 1"), 1) == 0;
+         i++)
+        OK(&witness, "wait 1000000 100");
+    ck_assert_uint_eq(number(say(&witness, "count 1"), 1), 1);
+    ck_assert_uint_eq(number(say(&witness, "count 2"), 1), 1);
+    OK(&witness, "cancel 4");
+}
+END_TEST
+
+START_TEST(a_saved_guest_keeps_its_timers_and_its_clock_goes_on)
+{
+    uint64_t before, after;
+    char file[300];
+
+    OK(&witness, "in 1 1000000000 0 0");
+    before = number(say(&witness, "now"), 1);
+    snprintf(file, sizeof(file), "%s/saved", host);
+    ck_assert_int_eq(host_do(NULL, 0, "save atlas witness %s", file), 0);
+    ck_assert_int_eq(host_do(NULL, 0, "restore atlas %s", file), 0);
+    OK(&witness, "wait 1 15000");
+    ck_assert_uint_eq(number(say(&witness, "count 1"), 1), 1);
+    after = number(say(&witness, "now"), 1);
+    ck_assert_uint_gt(after, before);
+    ck_assert_ptr_nonnull(strstr(say(&witness, "counters"), "connections=2"));
+}
+END_TEST
+
+START_TEST(what_is_meant_for_outside_goes_there_and_the_counters_say_so)
+{
+    struct guest g = own_guest("g", TIMERS);
+    json_t *whole, *ops = NULL, *guests, *one, *d;
+    size_t i, k;
+
+    connect_timers(&g, 0, 8);
+    OK(&g, "in 1 1000 0 0");
+    OK(&g, "wait 1 3000");
+    ck_assert_str_eq(say(&g, "outside 2 2000000"), "ok 0 0");
+    ck_assert_uint_eq(number(say(&g, "wait 2 3000"), 1), 2);
+    ck_assert_uint_eq(number(say(&g, "count 2"), 1), 1);
+    whole = ask("{\"request\":\"status\"}");
+    guests = json_object_get(whole, "guests");
+    json_array_foreach (guests, i, one) {
+        if (json_integer_value(json_object_get(one, "domid")) !=
+            (json_int_t)g.domid)
+            continue;
+        json_array_foreach (json_object_get(one, "devices"), k, d)
+            if (!ops)
+                ops = json_object_get(json_object_get(d, "ops"), "timer.arm");
+    }
+    ck_assert_ptr_nonnull(ops);
+    ck_assert_int_ge(json_integer_value(json_object_get(ops, "fast-timer")), 1);
+    ck_assert_int_eq(json_integer_value(json_object_get(ops, "timer")), 1);
+    json_decref(whole);
+    /* the second device's device is not there: only what is outside fails */
+    OK(&g, "close");
+    connect_timers(&g, 1, 8);
+    OK(&g, "in 1 1000 0 0");
+    OK(&g, "wait 3 3000");
+    ck_assert_str_eq(say(&g, "outside 2 2000000"), "ok 0 -95");
+    destroy(&g);
+}
+END_TEST
+
+/* --- nodes -----------------------------------------------------------------
+ */
+
+START_TEST(nodes_come_with_the_guest_and_go_with_it)
+{
+    struct guest g = own_guest("g", FRONT);
+    char path[160];
+
+    node_becomes(own_back(&g, 0), "");
+    snprintf(path, sizeof(path), "%s/address", own_back(&g, 0));
+    node_becomes(path, "timer0");
+    snprintf(path, sizeof(path), "%s/address", own_back(&g, 1));
+    node_becomes(path, "nobody");
+    destroy(&g);
+    node_becomes(own_back(&g, 0), NULL);
+    node_becomes(own_back(&g, 1), NULL);
+    snprintf(path, sizeof(path), "/local/domain/0/backend/fartimer/%u",
+             g.domid);
+    node_becomes(path, NULL);
+    witness_works();
+}
+END_TEST
+
+START_TEST(nodes_of_a_guest_that_died_while_we_were_dead_are_swept)
+{
+    struct guest g = own_guest("g", FRONT);
+
+    node_becomes(own_back(&g, 0), "");
+    kill_backend(SIGKILL);
+    destroy(&g);
+    ck_assert(node_is(own_back(&g, 0), ""));
+    start_backend();
+    node_becomes(own_back(&g, 0), NULL);
+}
+END_TEST
+
+START_TEST(a_number_that_is_another_guests_now_keeps_none_of_the_old_ones)
+{
+    struct guest g = own_guest("g", FRONT);
+    char path[160];
+
+    node_becomes(own_back(&g, 1), "");
+    kill_backend(SIGKILL);
+    /* as if its number had come round: another guest's UUID stands there */
+    snprintf(path, sizeof(path), "%s/guest-uuid", own_back(&g, 1));
+    ck_assert_int_eq(host_do(NULL, 0,
+                             "run atlas -- xenstore-write %s "
+                             "01234567-89ab-cdef-0123-456789abcdef",
+                             path),
+                     0);
+    start_backend();
+    /* removed, and made again for the one that is there */
+    node_becomes(own_back(&g, 0), "");
+    for (unsigned i = 0; i < 300; i++) {
+        if (!node_is(path, "01234567-89ab-cdef-0123-456789abcdef"))
+            break;
+        nap_ms(20);
+    }
+    ck_assert(!node_is(path, "01234567-89ab-cdef-0123-456789abcdef"));
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(attach_and_detach_by_hand)
+{
+    struct guest g = own_guest("h", TIMERS);
+    json_t *answer;
+
+    answer = ask("{\"request\":\"attach\",\"domain\":\"h\",\"class\":\"timer\","
+                 "\"address\":\"timer0\"}");
+    ck_assert_ptr_nonnull(answer);
+    ck_assert_int_eq(json_integer_value(json_object_get(answer, "devid")), 0);
+    json_decref(answer);
+    connect_timers(&g, 0, 8);
+    OK(&g, "in 1 1000 0 0");
+    ck_assert_uint_eq(number(say(&g, "wait 1 3000"), 1), 1);
+    answer = ask("{\"request\":\"detach\",\"domain\":\"h\",\"class\":\"timer\","
+                 "\"devid\":0}");
+    ck_assert_ptr_nonnull(answer);
+    json_decref(answer);
+    node_becomes(own_back(&g, 0), NULL);
+    for (unsigned i = 0; i < 200 && number(say(&g, "state"), 1) != 3; i++)
+        nap_ms(10);
+    ck_assert_uint_eq(number(say(&g, "state"), 1), 3); /* gone */
+    quiet = true;
+    ck_assert_ptr_null(
+        ask("{\"request\":\"attach\",\"domain\":\"h\",\"class\":\"block\","
+            "\"address\":\"x\"}"));
+    ck_assert_ptr_null(
+        ask("{\"request\":\"attach\",\"domain\":\"none\",\"class\":\"timer\","
+            "\"address\":\"x\"}"));
+    ck_assert_ptr_null(
+        ask("{\"request\":\"detach\",\"domain\":\"h\",\"class\":\"timer\","
+            "\"devid\":7}"));
+    quiet = false;
+    destroy(&g);
+}
+END_TEST
+
+/* --- attacks ---------------------------------------------------------------
+ */
+
+/* A front by hand: control page 0, ring page 1, slots page 2. */
+static void offer(struct guest *g)
+{
+    static const char *const nodes[] = { "control-ref", "ring-ref",
+                                         "timers-ref0" };
+
+    node_becomes(own_back(g, 0), "");
+    for (unsigned i = 0; i < 3; i++) {
+        g->gref[i] = (unsigned)strtoul(say(g, "share %u", i) + 3, NULL, 10);
+        OK(g, "write device/fartimer/0/%s %u", nodes[i], g->gref[i]);
+    }
+    g->port[0] = (unsigned)strtoul(say(g, "offer 0") + 3, NULL, 10);
+    OK(g, "write device/fartimer/0/event-channel %u", g->port[0]);
+    OK(g, "write device/fartimer/0/version 1");
+    OK(g, "write device/fartimer/0/timers 128");
+}
+
+static void join(struct guest *g)
+{
+    OK(g, "wait %s/state 2 5000", own_back(g, 0));
+    OK(g, "write device/fartimer/0/state 3");
+    OK(g, "wait %s/state 4 5000", own_back(g, 0));
+    OK(g, "write device/fartimer/0/state 4");
+}
+
+static void refused(struct guest *g, const char *words)
+{
+    const char *reason = "";
+
+    OK(g, "wait %s/state 56 5000", own_back(g, 0));
+    for (int i = 0; i < 300; i++) {
+        reason = say(g, "read %s/error", own_back(g, 0));
+        if (!strncmp(reason, "ok", 2))
+            break;
+        nap_ms(10);
+    }
+    ck_assert_msg(strstr(reason, words) != NULL, "\"%s\" has no \"%s\"", reason,
+                  words);
+    witness_works();
+}
+
+/* Words of 4 bytes in a slot: deadline, deadline, period, period, arm. */
+static void slot(struct guest *g, unsigned timer, uint64_t deadline,
+                 uint64_t period, uint32_t arm)
+{
+    unsigned at = timer * 32;
+
+    OK(g, "poke 2 %u %u", at + 8, (uint32_t)period);
+    OK(g, "poke 2 %u %u", at + 12, (uint32_t)(period >> 32));
+    OK(g, "poke 2 %u %u", at + 16, arm);
+    OK(g, "poke 2 %u %u", at, (uint32_t)deadline);
+    OK(g, "poke 2 %u %u", at + 4, (uint32_t)(deadline >> 32));
+    OK(g, "poke 0 %u %u", 512 + timer / 32 * 4, 1u << timer % 32);
+    OK(g, "poke 0 192 %u", 1u << timer / 64);
+    OK(g, "notify 0 1");
+}
+
+static uint32_t fired_arm(struct guest *g, unsigned timer)
+{
+    return (uint32_t)number(say(g, "peek 2 %u", timer * 32 + 20), 1);
+}
+
+START_TEST(attack_45_deadlines_that_are_past_none_or_never_and_nonsense)
+{
+    struct guest g = own_guest("g", FRONT);
+
+    offer(&g);
+    join(&g);
+    slot(&g, 0, 1, 0, 0x100); /* in the past: at once */
+    for (unsigned i = 0; i < 200 && fired_arm(&g, 0) != 0x100; i++)
+        nap_ms(5);
+    ck_assert_uint_eq(fired_arm(&g, 0), 0x100);
+    slot(&g, 1, 0, 0, 0x100);          /* none */
+    slot(&g, 2, UINT64_MAX, 0, 0x100); /* never */
+    slot(&g, 3, 1, 999, 0x100);        /* a period that is too short */
+    slot(&g, 4, 1, 0, 0);              /* no number */
+    slot(&g, 5, 1, 0, 0x103);          /* no such policy */
+    slot(&g, 6, 1, 0, 0x180);          /* no such flag */
+    slot(&g, 7, UINT64_MAX, UINT64_MAX, 0x100);
+    slot(&g, 8, 1, UINT64_MAX, 0x100); /* once, and then after the end */
+    for (unsigned i = 0; i < 200 && fired_arm(&g, 8) != 0x100; i++)
+        nap_ms(5);
+    ck_assert_uint_eq(fired_arm(&g, 8), 0x100);
+    for (unsigned i = 1; i < 8; i++)
+        ck_assert_uint_eq(fired_arm(&g, i), 0);
+    /* marks of timers that there are none: passed over */
+    OK(&g, "poke 0 1532 4294967295");
+    OK(&g, "poke 0 196 4294967295");
+    OK(&g, "poke 0 200 4294967295");
+    OK(&g, "notify 0 1");
+    witness_works();
+    OK(&g, "wait %s/state 4 100", own_back(&g, 0));
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(attack_45_a_flood_of_armings_delays_nobody_for_long)
+{
+    struct guest g = own_guest("g", FRONT);
+
+    offer(&g);
+    join(&g);
+    for (unsigned i = 0; i < 128; i++)
+        slot(&g, i, 1, 1000, 0x100); /* each a microsecond, since ever */
+    for (unsigned i = 0; i < 5; i++)
+        witness_works();
+    OK(&g, "wait %s/state 4 100", own_back(&g, 0));
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device)
+{
+    static const unsigned bad[] = { 65, 0x80000000u, 0xffffffffu };
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct guest g = own_guest("g", FRONT);
+
+        offer(&g);
+        join(&g);
+        OK(&g, "poke 1 0 %u", bad[i]);
+        OK(&g, "notify 0 1");
+        refused(&g, "nonsense");
+        destroy(&g);
+    }
+}
+END_TEST
+
+START_TEST(attack_46_grefs_that_are_none)
+{
+    static const char *const nodes[] = { "control-ref", "ring-ref",
+                                         "timers-ref0" };
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct guest g = own_guest("g", FRONT);
+
+        offer(&g);
+        OK(&g, "write device/fartimer/0/%s 100000", nodes[i]);
+        OK(&g, "wait %s/state 2 5000", own_back(&g, 0));
+        OK(&g, "write device/fartimer/0/state 3");
+        refused(&g, "mapped");
+        destroy(&g);
+    }
+}
+END_TEST
+
+START_TEST(attack_46_fewer_pages_than_timers_are_refused)
+{
+    struct guest g = own_guest("g", FRONT);
+
+    offer(&g);
+    OK(&g, "write device/fartimer/0/timers 129");
+    OK(&g, "wait %s/state 2 5000", own_back(&g, 0));
+    OK(&g, "write device/fartimer/0/state 3");
+    refused(&g, "timers-ref1");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(attack_47_pages_revoked_and_a_guest_killed_with_armed_timers)
+{
+    struct guest g = own_guest("g", FRONT);
+
+    offer(&g);
+    join(&g);
+    for (unsigned i = 0; i < 20; i++)
+        slot(&g, i, 1, 1000, 0x100);
+    OK(&g, "unshare 2");
+    OK(&g, "unshare 0");
+    witness_works();
+    stop_front(&g);
+    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas g"), 0);
+    node_becomes(own_back(&g, 0), NULL);
+    witness_works();
+}
+END_TEST
+
+START_TEST(attack_49_ports_that_are_none)
+{
+    static const unsigned bad[] = { 0, 1000, 0x7fffffff };
+
+    for (unsigned i = 0; i < 3; i++) {
+        struct guest g = own_guest("g", FRONT);
+
+        offer(&g);
+        OK(&g, "write device/fartimer/0/event-channel %u", bad[i]);
+        OK(&g, "wait %s/state 2 5000", own_back(&g, 0));
+        OK(&g, "write device/fartimer/0/state 3");
+        refused(&g, "event-channel");
+        destroy(&g);
+    }
+}
+END_TEST
+
+START_TEST(attack_50_a_storm_of_events_costs_the_others_nothing)
+{
+    struct guest g = own_guest("g", FRONT);
+
+    offer(&g);
+    join(&g);
+    for (unsigned i = 0; i < 5; i++) {
+        OK(&g, "notify 0 50000");
+        witness_works();
+    }
+    destroy(&g);
+}
+END_TEST
+
+/* The control page overwritten as fast as can be, the clock with it. */
+START_TEST(attack_4_a_page_that_changes_all_the_time_harms_only_its_guest)
+{
+    struct guest g = own_guest("g", FRONT);
+
+    offer(&g);
+    join(&g);
+    OK(&g, "hammer 0 200");
+    OK(&g, "hammer 2 200");
+    witness_works();
+    OK(&g, "hammer 1 200");
+    witness_works();
+    destroy(&g);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    const TTest *const tests[] = {
+        timers_expire_once_and_never_early,
+        a_thousand_random_deadlines_are_all_met,
+        periods_are_all_counted,
+        the_clock_is_the_hosts_within_the_bound_that_it_says,
+        a_timer_outlives_a_kill_of_the_backend,
+        a_saved_guest_keeps_its_timers_and_its_clock_goes_on,
+        what_is_meant_for_outside_goes_there_and_the_counters_say_so,
+        nodes_come_with_the_guest_and_go_with_it,
+        nodes_of_a_guest_that_died_while_we_were_dead_are_swept,
+        a_number_that_is_another_guests_now_keeps_none_of_the_old_ones,
+        attach_and_detach_by_hand,
+        attack_45_deadlines_that_are_past_none_or_never_and_nonsense,
+        attack_45_a_flood_of_armings_delays_nobody_for_long,
+        attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device,
+        attack_46_grefs_that_are_none,
+        attack_46_fewer_pages_than_timers_are_refused,
+        attack_47_pages_revoked_and_a_guest_killed_with_armed_timers,
+        attack_49_ports_that_are_none,
+        attack_50_a_storm_of_events_costs_the_others_nothing,
+        attack_4_a_page_that_changes_all_the_time_harms_only_its_guest,
+    };
+
+    return rig_main("own", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                    tear_down, argc, argv);
+}
