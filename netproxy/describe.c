@@ -529,10 +529,11 @@ static json_t *option_value(const struct far_wire_frame *f, uint16_t type,
 
 static void put_options(json_t *to, const struct far_wire_frame *f)
 {
-    const uint8_t *at = f->options, *end = at + f->options_bytes;
+    const uint8_t *at = f->options;
+    size_t left = f->options_bytes;
     json_t *all = json_array();
 
-    while (at && end - at >= 8) { /* far_wire_decode() has seen that they fit */
+    while (left >= 8) { /* far_wire_decode() has seen that they fit */
         struct far_wire_option option;
         char room[24];
         json_t *one;
@@ -550,6 +551,7 @@ static void put_options(json_t *to, const struct far_wire_frame *f)
                                              option.bytes));
             json_array_append_new(all, one);
         }
+        left -= FAR_WIRE_OPTION_ROOM(option.bytes);
         at += FAR_WIRE_OPTION_ROOM(option.bytes);
     }
     if (json_array_size(all))

@@ -149,9 +149,10 @@ static int take_options(struct far_wire_frame *frame, const uint8_t *data,
 const uint8_t *far_wire_option(const struct far_wire_frame *frame,
                                uint16_t type, size_t *bytes)
 {
-    const uint8_t *at = frame->options, *end = at + frame->options_bytes;
+    const uint8_t *at = frame->options;
+    size_t left = frame->options_bytes;
 
-    while (at && end - at >= 8) { /* take_options() has seen that they fit */
+    while (left >= 8) { /* take_options() has seen that they fit */
         struct far_wire_option option;
 
         memcpy(&option, at, sizeof(option));
@@ -159,6 +160,7 @@ const uint8_t *far_wire_option(const struct far_wire_frame *frame,
             *bytes = option.bytes;
             return at + sizeof(option);
         }
+        left -= pad8(sizeof(option) + option.bytes);
         at += pad8(sizeof(option) + option.bytes);
     }
     *bytes = 0;
@@ -285,6 +287,10 @@ int far_wire_decode(struct far_wire_frame *f, const uint8_t *data, size_t bytes,
     f->known = f->header.type > 0 && f->header.type < FAR_WIRE_TYPES;
     if (!f->header.type)
         return far_error(error, -EPROTO, "a frame of type 0");
+    /* Of an unknown type, too: it would come back in an answer. */
+    if (f->header.handle >= FAR_WIRE_HANDLES_MAX)
+        return far_error(error, -EPROTO, "a handle above the limit: %u",
+                         f->header.handle);
     if (!f->known)
         return 0;
     fixed = types[f->header.type].fixed_bytes;
@@ -295,9 +301,6 @@ int far_wire_decode(struct far_wire_frame *f, const uint8_t *data, size_t bytes,
         f->header.type != FAR_WIRE_ERROR)
         return far_error(error, -EPROTO, "a %s with handle %u",
                          far_wire_type_name(f->header.type, room),
-                         f->header.handle);
-    if (f->header.handle >= FAR_WIRE_HANDLES_MAX)
-        return far_error(error, -EPROTO, "a handle above the limit: %u",
                          f->header.handle);
     memcpy(f->fixed, data + FAR_WIRE_HEADER_BYTES, fixed);
     used = FAR_WIRE_HEADER_BYTES + fixed;

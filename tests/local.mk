@@ -5,7 +5,8 @@
 include $(srcdir)/tests/xen/local.mk
 
 fuzzers = tests/fuzz/fuzz-conf tests/fuzz/fuzz-credential \
-	tests/fuzz/fuzz-local tests/fuzz/fuzz-wire
+	tests/fuzz/fuzz-local tests/fuzz/fuzz-talk tests/fuzz/fuzz-wire \
+	tests/fuzz/fuzz-decode
 
 tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz-conf.c
 tests_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
@@ -20,6 +21,17 @@ tests_fuzz_fuzz_local_SOURCES = tests/fuzz/fuzz-local.c
 tests_fuzz_fuzz_local_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_local_LDADD = core/libcore.a $(JANSSON_LIBS)
 
+tests_fuzz_fuzz_decode_SOURCES = tests/fuzz/fuzz-decode.c
+tests_fuzz_fuzz_decode_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
+tests_fuzz_fuzz_decode_LDADD = $(TOOLS_LIBS)
+
+# TLS is in the fuzzer itself; sockets and the clock are what it says.
+tests_fuzz_fuzz_talk_SOURCES = tests/fuzz/fuzz-talk.c
+tests_fuzz_fuzz_talk_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS) \
+	-Wl,--wrap=clock_gettime,--wrap=timerfd_settime,--wrap=connect \
+	-Wl,--wrap=accept4,--wrap=socket,--wrap=bind,--wrap=listen
+tests_fuzz_fuzz_talk_LDADD = $(NETPROXY_LIBS)
+
 tests_fuzz_fuzz_wire_SOURCES = tests/fuzz/fuzz-wire.c
 tests_fuzz_fuzz_wire_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LDFLAGS)
 tests_fuzz_fuzz_wire_LDADD = netproxy/libnetproxy.a core/libcore.a \
@@ -32,4 +44,4 @@ fuzzers: $(fuzzers)
 .PHONY: fuzzers
 
 # What each begins with.
-EXTRA_DIST += tests/fuzz/corpus
+EXTRA_DIST += tests/fuzz/corpus tests/fuzz/talk.dict
