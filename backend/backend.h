@@ -188,6 +188,7 @@ int far_attachment_record(struct far_attachment *attachment,
 /* --- ports --- */
 extern const struct far_port_type far_port_input;
 extern const struct far_port_type far_port_timer;
+extern const struct far_port_type far_port_doorbell;
 
 /* --- control.c --- */
 /* Answers a request of the control socket; arg is the struct far_backend. */

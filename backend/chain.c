@@ -43,8 +43,18 @@ static void absent_close(struct far_layer *layer)
     free(layer);
 }
 
+static enum far_verdict absent_submit(struct far_layer *layer,
+                                      struct far_op *op, void *payload)
+{
+    (void)layer;
+    (void)payload;
+    op->status = -ENODEV;
+    return FAR_DONE;
+}
+
 static const struct far_layer_ops absent_ops = {
     .name = "absent",
+    .submit = absent_submit,
     .activate = absent_activate,
     .ack = absent_ack,
     .resume = absent_resume,

@@ -12,12 +12,14 @@ backend_libbackend_a_SOURCES = \
 	backend/journal.c backend/journal.h \
 	backend/notify.c backend/notify.h \
 	backend/own.h backend/own-nodes.c backend/own-port.c \
+	backend/port-doorbell.c \
 	backend/port-input.c \
 	backend/port-timer.c \
 	backend/port-timer-checks.c backend/port-timer-checks.h \
 	backend/port-input-checks.c backend/port-input-checks.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
+backend/port-doorbell.$(OBJEXT): xenstore-schema/schema.h
 backend/port-timer.$(OBJEXT) backend/hotplug.$(OBJEXT): xenstore-schema/schema.h
 backend/main.$(OBJEXT) backend/control.$(OBJEXT): xenstore-schema/schema.h
 

@@ -17,7 +17,8 @@
 #include "devices/starter.h"
 
 static const struct far_port_type *const ports[] = { &far_port_input,
-                                                     &far_port_timer, NULL };
+                                                     &far_port_timer,
+                                                     &far_port_doorbell, NULL };
 
 struct program {
     struct far_daemon daemon;

@@ -42,7 +42,7 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file outside replay probe timer delay "
+      .choices = "evdev virtual file outside replay probe timer doorbell delay "
                  "error log" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },

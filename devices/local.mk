@@ -5,6 +5,7 @@ noinst_LIBRARIES += devices/libdevices.a
 
 devices_libdevices_a_SOURCES = \
 	devices/device.c devices/device.h \
+	devices/doorbell.c \
 	devices/evdev-translate.c devices/evdev-translate.h \
 	devices/fast-input.c \
 	devices/fast-timer.c devices/fast-timer.h \

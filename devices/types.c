@@ -17,6 +17,7 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_replay,
     &far_type_probe,
     &far_type_timer,
+    &far_type_doorbell,
     &far_type_delay,
     &far_type_error,
     &far_type_log,

@@ -4,8 +4,8 @@
  * whole interface; everything in it begins with far_frontend_. It prints
  * nothing. One thread at a time for all that belongs to one far_frontend.
  *
- * Keyboards and pointers (xen/io/kbdif.h), and Farside's own timers and clock
- * (farside/io). A program opens the guest's
+ * Keyboards and pointers (xen/io/kbdif.h), and Farside's own timers, clock and
+ * doorbells (farside/io). A program opens the guest's
  * xenstore, is told which devices there are, opens some, and turns the loop;
  * events come by callback. Saves, restores, migrations and restarts of the
  * backend are survived: a callback tells of them, nothing needs to be done.
@@ -179,6 +179,29 @@ struct far_frontend_timers_counters {
 };
 const struct far_frontend_timers_counters *
 far_frontend_timers_counters(const struct far_frontend_timers *timers);
+
+/* --- doorbells (farside/io/fardoorbell.h, docs/DOORBELL.md) --- */
+
+struct far_frontend_doorbell;
+
+struct far_frontend_doorbell_hooks {
+    /* The other guest has rung. Not NULL. */
+    void (*rung)(void *arg, uint32_t value);
+    /* What became of a ring: 0: the other guest has it. -EAGAIN: it has not
+     * taken enough of those before. -ENOTCONN: nobody is at the other end.
+     * -ECONNRESET: not known, the backend went away. May be NULL. */
+    void (*answered)(void *arg, unsigned tag, int status);
+    void (*state)(void *arg, enum far_frontend_state state, const char *why);
+};
+
+/* xenstore's device/fardoorbell/DEVID; as far_frontend_timers_open(). */
+struct far_frontend_doorbell *far_frontend_doorbell_open(
+    struct far_frontend *frontend, unsigned devid, uint32_t flags,
+    const struct far_frontend_doorbell_hooks *hooks, void *arg);
+void far_frontend_doorbell_close(struct far_frontend_doorbell *doorbell);
+/* Answered by hook, with tag. 0, -ENOTCONN, -EAGAIN: too many are under way. */
+int far_frontend_doorbell_ring(struct far_frontend_doorbell *doorbell,
+                               uint32_t value, unsigned tag);
 
 #ifdef __cplusplus
 }

@@ -58,7 +58,11 @@ static void set_up(void)
     host_do(NULL, 0, "down atlas");
     ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
     ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
-    write_conf("[guest g]\nattach = timer timer0\nattach = timer nobody\n");
+    write_conf("[guest g]\nattach = timer timer0\nattach = timer nobody\n"
+               "[device bell0]\ntype = doorbell\n"
+               "[guest a]\nattach = doorbell bell0\n"
+               "[guest b]\nattach = doorbell bell0\n"
+               "[guest c]\nattach = doorbell bell0\n");
     snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
     witness = own_guest("witness", TIMERS);
@@ -258,8 +262,86 @@ START_TEST(what_is_meant_for_outside_goes_there_and_the_counters_say_so)
     connect_timers(&g, 1, 8);
     OK(&g, "in 1 1000 0 0");
     OK(&g, "wait 3 3000");
-    ck_assert_str_eq(say(&g, "outside 2 2000000"), "ok 0 -95");
+    ck_assert_str_eq(say(&g, "outside 2 2000000"), "ok 0 -19");
     destroy(&g);
+}
+END_TEST
+
+/* --- doorbells -------------------------------------------------------------
+ */
+
+#define BELL "tests/frontend/bell"
+
+static struct guest bell_guest(const char *name)
+{
+    struct guest g = own_guest(name, BELL);
+
+    OK(&g, "open 0");
+    OK(&g, "connected 10000");
+    return g;
+}
+
+START_TEST(two_guests_ring_each_other_and_nobody_else_hears)
+{
+    struct guest a = bell_guest("a"), b, c;
+
+    ck_assert_str_eq(say(&a, "ring 7"), "ok 0 -107"); /* nobody is there */
+    b = bell_guest("b");
+    ck_assert_str_eq(say(&a, "ring 4294967295"), "ok 0 0");
+    ck_assert_str_eq(say(&b, "heard 1 3000"), "ok 1 4294967295 4294967295");
+    ck_assert_str_eq(say(&b, "ring 5"), "ok 0 0");
+    ck_assert_str_eq(say(&a, "heard 1 3000"), "ok 1 5 5");
+    /* a third is no end of it */
+    c = bell_guest("c");
+    ck_assert_str_eq(say(&c, "ring 9"), "ok 0 -107");
+    ck_assert_str_eq(say(&a, "heard 2 100"), "ok 1 5 5");
+    destroy(&c);
+    /* the other one's end */
+    destroy(&b);
+    for (unsigned i = 0; i < 100; i++) {
+        if (!strcmp(say(&a, "ring 1"), "ok 0 -107"))
+            break;
+        nap_ms(20);
+    }
+    ck_assert_str_eq(say(&a, "ring 1"), "ok 0 -107");
+    destroy(&a);
+    witness_works();
+}
+END_TEST
+
+START_TEST(a_thousand_rings_come_once_each_and_a_full_page_refuses)
+{
+    struct guest a = bell_guest("a"), b = bell_guest("b");
+
+    ck_assert_str_eq(say(&a, "rings 0 256"), "ok 256");
+    ck_assert_str_eq(say(&a, "ring 1"), "ok 0 -11");
+    ck_assert_uint_eq(number(say(&b, "heard 256 3000"), 1), 256);
+    ck_assert_str_eq(say(&a, "rings 256 200"), "ok 200");
+    ck_assert_str_eq(say(&b, "heard 456 3000"), "ok 456 455 103740");
+    ck_assert_str_eq(say(&b, "heard 457 100"), "ok 456 455 103740");
+    destroy(&a);
+    destroy(&b);
+}
+END_TEST
+
+START_TEST(a_doorbell_rings_again_after_a_kill_of_the_backend)
+{
+    struct guest a = bell_guest("a"), b = bell_guest("b");
+    bool rang = false;
+
+    ck_assert_str_eq(say(&a, "ring 1"), "ok 0 0");
+    ck_assert_str_eq(say(&b, "heard 1 3000"), "ok 1 1 1");
+    kill_backend(SIGKILL);
+    start_backend();
+    for (unsigned i = 0; i < 200 && !rang; i++) {
+        OK(&a, "heard 1000 20");
+        OK(&b, "heard 1000 20");
+        rang = !strcmp(say(&a, "ring 2"), "ok 0 0");
+    }
+    ck_assert(rang);
+    ck_assert_uint_eq(number(say(&b, "heard 2 3000"), 2), 2);
+    destroy(&a);
+    destroy(&b);
 }
 END_TEST
 
@@ -560,6 +642,41 @@ START_TEST(attack_49_ports_that_are_none)
 }
 END_TEST
 
+/* What a guest says that it has taken of a doorbell's page. */
+START_TEST(attack_8_a_consumed_that_is_impossible_loses_the_device_alone)
+{
+    static const unsigned bad[] = { 1, 300, 0x80000000u, 0xffffffffu };
+    struct guest a = bell_guest("a");
+    char path[128];
+
+    for (unsigned i = 0; i < 4; i++) {
+        struct guest b = own_guest("b", FRONT);
+
+        snprintf(path, sizeof(path), "/local/domain/0/backend/fardoorbell/%u/0",
+                 b.domid);
+        node_becomes(path, "");
+        for (unsigned k = 0; k < 2; k++)
+            b.gref[k] = (unsigned)strtoul(say(&b, "share %u", k) + 3, NULL, 10);
+        b.port[0] = (unsigned)strtoul(say(&b, "offer 0") + 3, NULL, 10);
+        OK(&b, "write device/fardoorbell/0/control-ref %u", b.gref[0]);
+        OK(&b, "write device/fardoorbell/0/ring-ref %u", b.gref[1]);
+        OK(&b, "write device/fardoorbell/0/event-channel %u", b.port[0]);
+        OK(&b, "write device/fardoorbell/0/version 1");
+        OK(&b, "wait %s/state 2 5000", path);
+        OK(&b, "write device/fardoorbell/0/state 3");
+        OK(&b, "wait %s/state 4 5000", path);
+        OK(&b, "poke 0 64 %u", bad[i]);
+        ck_assert_str_eq(say(&a, "ring 3"), "ok 0 -11");
+        OK(&b, "wait %s/state 56 5000", path);
+        destroy(&b);
+        node_becomes(path, NULL);
+        ck_assert_str_eq(say(&a, "ring 3"), "ok 0 -107");
+    }
+    destroy(&a);
+    witness_works();
+}
+END_TEST
+
 START_TEST(attack_50_a_storm_of_events_costs_the_others_nothing)
 {
     struct guest g = own_guest("g", FRONT);
@@ -600,6 +717,10 @@ int main(int argc, char **argv)
         a_timer_outlives_a_kill_of_the_backend,
         a_saved_guest_keeps_its_timers_and_its_clock_goes_on,
         what_is_meant_for_outside_goes_there_and_the_counters_say_so,
+        two_guests_ring_each_other_and_nobody_else_hears,
+        a_thousand_rings_come_once_each_and_a_full_page_refuses,
+        a_doorbell_rings_again_after_a_kill_of_the_backend,
+        attack_8_a_consumed_that_is_impossible_loses_the_device_alone,
         nodes_come_with_the_guest_and_go_with_it,
         nodes_of_a_guest_that_died_while_we_were_dead_are_swept,
         a_number_that_is_another_guests_now_keeps_none_of_the_old_ones,

@@ -35,12 +35,9 @@ struct fardoorbell_page {
     uint32_t consumed;
     uint32_t front_cpu;
     uint32_t pad2[14];
-    /* back, from byte 128 */
-    uint32_t peer; /* FARDOORBELL_PEER_* */
-    uint32_t pad3[479];
+    uint32_t pad3[480];
     struct fardoorbell_event events[FARDOORBELL_EVENTS]; /* byte 2048 */
 };
-#define FARDOORBELL_PEER_THERE 1 /* a ring would be heard now */
 
 enum fardoorbell_operation {
     FARDOORBELL_OP_NOP = 0,
@@ -57,9 +54,8 @@ struct fardoorbell_request {
 struct fardoorbell_response {
     uint16_t id;
     uint16_t operation;
-    /* 0: it is in the other guest's page. -EAGAIN: that page is full.
-     * -ENOTCONN: the other guest is not there. -EACCES: it does not allow it.
-     */
+    /* 0: the other guest has it, or will have it. -EAGAIN: its page is full.
+     * -ENOTCONN: nobody is at the other end. -EIO: not known. */
     int32_t status;
     uint64_t reserved; /* 0 */
 };
