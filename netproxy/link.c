@@ -23,14 +23,16 @@ static void enter(struct far_link *l, enum far_link_state state,
                   const char *reason)
 {
     bool news = strcmp(l->reason, reason) != 0;
+    char proof[FAR_TLS_PROOF_BYTES];
 
     if (l->state != state &&
         (l->state == FAR_LINK_UP || state == FAR_LINK_UP || !l->since_us))
         l->since_us = far_now_us();
-    if (state == FAR_LINK_UP)
+    if (state == FAR_LINK_UP) {
+        far_tls_proof(&l->conn->tls, proof, sizeof(proof));
         far_log_limited(l->context->log, &l->bucket, FAR_LOG_INFO,
-                        "link to %s: up, %s", l->name, l->address);
-    else if (news && reason[0])
+                        "link to %s: up, %s, %s", l->name, l->address, proof);
+    } else if (news && reason[0])
         far_log_limited(l->context->log, &l->bucket, FAR_LOG_WARNING,
                         "link to %s: %s%s%s%s", l->name, reason,
                         l->address[0] ? " (" : "", l->address,

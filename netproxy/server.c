@@ -526,6 +526,7 @@ static int arrival_up(struct far_conn *conn, struct far_error *error)
     struct far_arrival *arrival = conn->owner;
     struct far_server *server = arrival->server;
     struct far_peer *peer = find_peer(server, conn->platform);
+    char proof[FAR_TLS_PROOF_BYTES];
 
     if (!peer)
         return far_error(error, -ENOMEM, "out of memory");
@@ -549,9 +550,10 @@ static int arrival_up(struct far_conn *conn, struct far_error *error)
     peer->reason[0] = 0;
     peer->reconnects++;
     snprintf(peer->address, sizeof(peer->address), "%s", conn->address);
+    far_tls_proof(&conn->tls, proof, sizeof(proof));
     far_log_limited(server->context->log, &peer->bucket, FAR_LOG_INFO,
-                    "platform %s: connected from %s", peer->platform,
-                    peer->address);
+                    "platform %s: connected from %s, %s", peer->platform,
+                    peer->address, proof);
     far_notify_peer(server->context->notifier, peer->platform, conn);
     return 0;
 }

@@ -109,6 +109,7 @@ static int verify(gnutls_session_t session)
 {
     struct far_tls *tls = gnutls_session_get_ptr(session);
     const struct far_cert *cert = NULL;
+    struct far_cert shown = { 0 };
     const gnutls_datum_t *list;
     unsigned count = 0;
 
@@ -123,8 +124,12 @@ static int verify(gnutls_session_t session)
     tls->distrust = far_trust_judge(tls->trust, tls->fingerprint,
                                     tls->server ? NULL : tls->identity,
                                     time(NULL), &cert, &tls->why);
+    if (tls->server && !cert && tls->distrust &&
+        !far_cert_parse(&shown, list[0].data, list[0].size, NULL))
+        cert = &shown; /* what it says it is, for the log */
     if (tls->server && cert)
         memcpy(tls->identity, cert->platform, sizeof(tls->identity));
+    far_cert_clear(&shown);
     if (tls->distrust)
         return -1;
     tls->by_certificate = true;
@@ -451,6 +456,14 @@ void far_tls_bye(struct far_tls *tls)
 {
     if (tls->session && tls->up)
         gnutls_bye(tls->session, GNUTLS_SHUT_WR);
+}
+
+void far_tls_proof(const struct far_tls *tls, char *out, size_t bytes)
+{
+    char print[FAR_FINGERPRINT_TEXT_BYTES];
+
+    snprintf(out, bytes, "%s %s", tls->by_certificate ? "certificate" : "key",
+             far_fingerprint_format(print, tls->fingerprint));
 }
 
 void far_tls_describe(const struct far_tls *tls, char *out, size_t bytes)

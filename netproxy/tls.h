@@ -61,6 +61,9 @@ enum far_distrust far_tls_judge(const struct far_tls *tls,
                                 struct far_error *error);
 /* Says goodbye in `out`. */
 void far_tls_bye(struct far_tls *tls);
+/* "certificate SHA256:…": by what the other has proved who it is. */
+#define FAR_TLS_PROOF_BYTES 64
+void far_tls_proof(const struct far_tls *tls, char *out, size_t bytes);
 /* "TLS1.3 AES-128-GCM", for status; valid until the next call. */
 void far_tls_describe(const struct far_tls *tls, char *out, size_t bytes);
 

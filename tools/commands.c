@@ -26,6 +26,8 @@ const struct far_command far_commands[] = {
       "a link by hand, and what goes over it", far_link_command },
     { "decode", "[--json] [-x] [FILE...]", "captured frames of a link in words",
       far_decode_command },
+    { "trust", "[list|init|export|install|renew|psk|revoke] [...]",
+      "keys and certificates of platforms", far_trust_command },
     { "reload", "", "makes the daemons read farside.conf again",
       far_reload_command },
     { NULL, NULL, NULL, NULL },

@@ -21,6 +21,9 @@ tools_libtools_a_SOURCES = \
 	tools/status.h \
 	tools/status-print.c \
 	tools/tool.h \
+	tools/trust.c \
+	tools/trust-files.c \
+	tools/trust-files.h \
 	tools/vkb.c \
 	tools/vkb.h
 
@@ -29,9 +32,11 @@ tools_libtools_a_SOURCES += tools/metrics-listen.c
 endif
 EXTRA_DIST += tools/metrics-listen.c
 
-# Of the netproxy's library: what frames are (wire.c, describe.c).
+# Of the netproxy's library: what frames are (wire.c, describe.c), and the folder
+# of trust (trust.c, certs.c, keys.c).
 TOOLS_LIBS = tools/libtools.a netproxy/libnetproxy.a devices/libdevices.a \
-	core/libcore.a $(JANSSON_LIBS) $(DEVICES_LIBS) $(MICROHTTPD_LIBS)
+	core/libcore.a $(JANSSON_LIBS) $(GNUTLS_LIBS) $(DEVICES_LIBS) \
+	$(MICROHTTPD_LIBS)
 
 farside_SOURCES = tools/main.c
 farside_LDADD = $(TOOLS_LIBS)
@@ -40,7 +45,7 @@ dist_man_MANS += man/farside.1
 
 EXTRA_DIST += tests/memcheck/run tests/memcheck/skip \
 	tests/tools/check-golden tests/tools/man-pages \
-	tests/tools/on-simulator tests/tools/units \
+	tests/tools/on-simulator tests/tools/trust tests/tools/units \
 	tests/tools/golden
 
 if HAVE_CHECK
@@ -50,7 +55,7 @@ TOOLS_TESTS = tests/tools/test-attach tests/tools/test-check \
 	tests/tools/test-man tests/tools/test-status
 check_PROGRAMS += $(TOOLS_TESTS)
 TESTS += $(TOOLS_TESTS) tests/tools/check-golden tests/tools/man-pages \
-	tests/tools/on-simulator tests/tools/units
+	tests/tools/on-simulator tests/tools/trust tests/tools/units
 TOOLS_TEST_LIBS = $(TOOLS_LIBS) $(CHECK_LIBS)
 tests_tools_test_attach_SOURCES = tests/tools/test-attach.c
 tests_tools_test_attach_LDADD = $(TOOLS_TEST_LIBS)

@@ -50,6 +50,7 @@ int far_send_command(struct far_tool *tool, int argc, char **argv);
 int far_decode_command(struct far_tool *tool, int argc, char **argv);
 int far_metrics_command(struct far_tool *tool, int argc, char **argv);
 int far_link_command(struct far_tool *tool, int argc, char **argv);
+int far_trust_command(struct far_tool *tool, int argc, char **argv);
 int far_reload_command(struct far_tool *tool, int argc, char **argv);
 
 /* "farside: COMMAND: …" on stderr; returns status. */
