@@ -15,6 +15,7 @@
 #include "backend/notify.h"
 #include "backend/port-input-checks.h"
 #include "core/clock.h"
+#include "core/usdt.h"
 #include "core/status.h"
 #include "xenbus/kbd-ring.h"
 #include "xenstore-schema/schema.h"
@@ -111,6 +112,8 @@ static void publish_now(struct port *port)
         return;
     port->unsettled = false;
     note(port);
+    FAR_PROBE4(inject, port->a->record->who.attachment, port->received,
+               port->ring.mine - port->ring.published, port->begin_ns);
     if (far_kbd_back_publish(&port->ring)) {
         port->notifies++;
         (void)far_evtchn_notify(&port->evtchn);

@@ -20,6 +20,7 @@ core_libcore_a_SOURCES = \
 	core/shring.c core/shring.h \
 	core/status.c core/status.h \
 	core/times.c core/times.h \
+	core/usdt.h \
 	core/uuid.c core/uuid.h
 
 if HAVE_CHECK

@@ -6,6 +6,7 @@
  * again. So neither a port nor a filter need know of reloads.
  */
 #include "devices/device.h"
+#include "core/usdt.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -121,6 +122,7 @@ int far_device_open(struct far_device *device, const struct far_local_who *who,
     if (!seat)
         return far_error(error, -ENOMEM, "%s: out of memory", device->name);
     r = open_below(device, who, &below, error);
+    FAR_PROBE4(attach, who->attachment, who->class, device->name, r);
     if (r) {
         free(seat);
         return r;

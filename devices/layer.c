@@ -8,11 +8,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/usdt.h"
 
 enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
                                   void *payload)
 {
     unsigned nth = op->opcode & 0xff;
+
+    FAR_PROBE4(op__submit, op->attachment, op->slot, op->sequence, op->opcode);
 
     if (nth >= FAR_LAYER_OPS)
         nth = FAR_LAYER_OPS - 1;
@@ -53,6 +56,7 @@ void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
 {
     for (; layer; layer = layer->below)
         if (layer->ops->activate) {
+            FAR_PROBE3(activate, layer->ops->name, incarnation, received);
             layer->ops->activate(layer, incarnation, received);
             return;
         }
@@ -104,6 +108,8 @@ void far_layer_close(struct far_layer *layer)
 
 void far_layer_complete(struct far_layer *to, const struct far_op *op)
 {
+    FAR_PROBE5(op__complete, op->attachment, op->slot, op->sequence, op->opcode,
+               op->status);
     for (; to; to = to->above)
         if (to->ops->complete) {
             to->ops->complete(to, op);
@@ -116,6 +122,9 @@ bool far_layer_interrupt(struct far_layer *to, const struct far_op *op)
     for (; to; to = to->above)
         if (to->ops->interrupt) {
             bool taken = to->ops->interrupt(to, op);
+
+            FAR_PROBE5(interrupt, op->attachment, op->sequence, op->opcode,
+                       to->ops->name, taken);
 
             if (taken)
                 to->counters.interrupts++;

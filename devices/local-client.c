@@ -17,6 +17,7 @@
  * else in the first place, so this trusts it with nothing more.
  */
 #include "core/clock.h"
+#include "core/usdt.h"
 #include "devices/device.h"
 
 #include <errno.h>
@@ -1224,6 +1225,7 @@ int far_local_client_open(struct far_local_client *c,
     u->sampler.every = c->sample_every;
     u->next = c->uses;
     c->uses = u;
+    FAR_PROBE4(attach, who->attachment, who->class, who->device, 0);
     *layer = &u->layer;
     if (c->connection == DOWN && !far_timer_armed(&c->timer))
         far_timer_set(&c->timer, far_loop_now_us(c->loop));

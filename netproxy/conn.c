@@ -12,6 +12,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 #include "core/clock.h"
+#include "core/usdt.h"
 #include "netproxy/conn.h"
 
 #define OUT_BYTES_MAX     65536u /* plain text that waits, ops */
@@ -177,9 +178,14 @@ static void give_room(struct far_conn *c)
     }
 }
 
+/* For who looks: a frame that is whole, before it is sent or taken apart. */
 static void captured(const struct far_conn *c, bool out, const uint8_t *frame,
                      size_t bytes)
 {
+    if (out)
+        FAR_PROBE3(wire__send, c->platform, frame, bytes);
+    else
+        FAR_PROBE3(wire__receive, c->platform, frame, bytes);
     if (__builtin_expect(c->traffic->capture != NULL, 0))
         far_capture_frame(c->traffic->capture, out, frame, bytes);
 }

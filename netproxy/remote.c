@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/clock.h"
+#include "core/usdt.h"
 #include "core/input.h"
 #include "netproxy/remote.h"
 
@@ -747,6 +748,7 @@ int far_remote_open(struct far_link *link, const struct far_local_who *who,
     if (far_link_is_up(link))
         prepare(r);
     *layer = &r->layer;
+    FAR_PROBE4(attach, who->attachment, who->class, who->device, 0);
     return 0;
 }
 

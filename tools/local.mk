@@ -45,7 +45,8 @@ dist_man_MANS += man/farside.1
 
 EXTRA_DIST += tests/memcheck/run tests/memcheck/skip \
 	tests/tools/check-golden tests/tools/man-pages \
-	tests/tools/on-simulator tests/tools/trust tests/tools/units \
+	tests/tools/on-simulator tests/tools/probes tests/tools/trust \
+	tests/tools/units \
 	tests/tools/golden
 
 if HAVE_CHECK
@@ -55,7 +56,8 @@ TOOLS_TESTS = tests/tools/test-attach tests/tools/test-check \
 	tests/tools/test-man tests/tools/test-status
 check_PROGRAMS += $(TOOLS_TESTS)
 TESTS += $(TOOLS_TESTS) tests/tools/check-golden tests/tools/man-pages \
-	tests/tools/on-simulator tests/tools/trust tests/tools/units
+	tests/tools/on-simulator tests/tools/probes tests/tools/trust \
+	tests/tools/units
 TOOLS_TEST_LIBS = $(TOOLS_LIBS) $(CHECK_LIBS)
 tests_tools_test_attach_SOURCES = tests/tools/test-attach.c
 tests_tools_test_attach_LDADD = $(TOOLS_TEST_LIBS)
