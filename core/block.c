@@ -41,6 +41,10 @@ int far_block_check(const struct far_op *op, const struct far_block_props *p)
         allowed = FAR_BLOCK_FUA;
         needs = FAR_BLOCK_CAN_WRITE;
         break;
+    case FAR_BLOCK_APPEND:
+        wants = FAR_OP_SENDS;
+        needs = FAR_BLOCK_CAN_APPEND;
+        break;
     case FAR_BLOCK_FLUSH:
         return way || op->payload_bytes || a.flags ? -EINVAL : 0;
     case FAR_BLOCK_DISCARD:
@@ -64,6 +68,5 @@ int far_block_check(const struct far_op *op, const struct far_block_props *p)
 
 enum far_repeat far_block_repeat(uint16_t opcode)
 {
-    (void)opcode;
-    return FAR_REPEATABLE;
+    return opcode == FAR_BLOCK_APPEND ? FAR_RECORDED : FAR_REPEATABLE;
 }

@@ -18,7 +18,11 @@
 /* No payload; the range may read as anything (with FAR_BLOCK_ZERO: as zeros)
  * afterwards. */
 #define FAR_BLOCK_DISCARD FAR_OPCODE(FAR_CLASS_BLOCK, 4)
-/* All of them may be repeated as long as nothing newer was answered meanwhile:
+/* Sends length_bytes of payload, which are put behind all that was appended;
+ * where that is, the answer says in offset_bytes. The device commits effect and
+ * answer together (FAR_RECORDED). */
+#define FAR_BLOCK_APPEND FAR_OPCODE(FAR_CLASS_BLOCK, 5)
+/* All others may be repeated as long as nothing newer was answered meanwhile:
  * whoever repeats sends all repeats before anything new. */
 
 enum far_block_flag {
@@ -46,6 +50,7 @@ enum far_block_can {
     FAR_BLOCK_REMOVABLE = 16,
     FAR_BLOCK_CDROM = 32,
     FAR_BLOCK_VOLATILE = 64, /* never durable: memory */
+    FAR_BLOCK_CAN_APPEND = 128,
 };
 
 struct far_block_props {

@@ -39,10 +39,12 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "server", .key = "may-interrupt", .kind = FAR_CONF_NAMES,
       .repeat = true },
     { .section = "server", .key = "psk-file", .kind = FAR_CONF_PATH },
+    { .section = "server", .key = "lanes", .kind = FAR_CONF_NUMBER,
+      .min = 1, .max = 3 },
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file outside replay probe timer doorbell delay "
+      .choices = "evdev virtual file memory ledger outside replay probe timer doorbell delay "
                  "error log" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
@@ -62,6 +64,10 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_CHOICE, .choices = "512 4096" },
     { .section = "device", .types = "file", .key = "direct",
       .kind = FAR_CONF_CHOICE, .choices = "auto on off" },
+    { .section = "device", .types = "ledger", .key = "path",
+      .kind = FAR_CONF_PATH, .required = true },
+    { .section = "device", .types = "memory ledger", .key = "size",
+      .kind = FAR_CONF_NUMBER, .min = 1, .max = 1u << 20 },
     { .section = "device", .types = "replay", .key = "file",
       .kind = FAR_CONF_PATH, .required = true },
     { .section = "device", .types = "replay", .key = "loop",

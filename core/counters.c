@@ -53,6 +53,16 @@ uint64_t far_hist_below(const struct far_hist *hist, unsigned i)
     return n;
 }
 
+void far_hist_merge(struct far_hist *sum, const struct far_hist *more)
+{
+    sum->count += more->count;
+    sum->sum_ns += more->sum_ns;
+    if (more->max_ns > sum->max_ns)
+        sum->max_ns = more->max_ns;
+    for (unsigned i = 0; i < FAR_HIST_BUCKETS; i++)
+        sum->buckets[i] += more->buckets[i];
+}
+
 uint64_t far_hist_quantile_ns(const struct far_hist *hist, double fraction)
 {
     uint64_t total = 0, wanted, seen = 0;

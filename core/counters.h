@@ -24,6 +24,7 @@ void far_hist_add(struct far_hist *hist, uint64_t ns);
  * to 1.07 s. */
 #define FAR_HIST_STEPS 11
 uint64_t far_hist_below(const struct far_hist *hist, unsigned i);
+void far_hist_merge(struct far_hist *sum, const struct far_hist *more);
 /* Upper bound of the bucket that holds the given fraction (0..1); 0 if empty.
  */
 uint64_t far_hist_quantile_ns(const struct far_hist *hist, double fraction);

@@ -42,6 +42,10 @@ struct slot {
     uint32_t next_free;
 };
 
+struct defers {
+    struct far_defer *first, **tail;
+};
+
 #define SLOT_STOP  UINT32_MAX
 #define SLOT_TIMER (UINT32_MAX - 1)
 
@@ -64,7 +68,7 @@ struct far_loop {
     struct far_timer **heap; /* from 1 */
     uint32_t heap_used, heap_room;
 
-    struct far_defer *defers, **defers_tail;
+    struct defers now, late;
     struct far_defer *running;
 
     struct far_poller *pollers;
@@ -101,7 +105,8 @@ struct far_loop *far_loop_new(void)
         return NULL;
     loop->timer_fd = -1;
     loop->stop_fd = -1;
-    loop->defers_tail = &loop->defers;
+    loop->now.tail = &loop->now.first;
+    loop->late.tail = &loop->late.first;
     atomic_init(&loop->stop, false);
     loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (loop->epoll_fd < 0)
@@ -385,19 +390,37 @@ static int timers_run(struct far_loop *loop)
 
 /* ---- deferred work ----------------------------------------------------- */
 
-void far_defer(struct far_loop *loop, struct far_defer *defer,
-               void (*run)(struct far_defer *defer))
+static void defer_to(struct far_loop *loop, struct defers *list,
+                     struct far_defer *defer,
+                     void (*run)(struct far_defer *defer))
 {
     if (defer->queued)
         return;
     defer->run = run;
     defer->next = NULL;
-    defer->prev = loop->defers_tail;
-    *loop->defers_tail = defer;
-    loop->defers_tail = &defer->next;
+    defer->prev = list->tail;
+    *list->tail = defer;
+    list->tail = &defer->next;
     defer->queued = true;
     if (!loop->turning && loop->timer_fd >= 0)
         kick(loop);
+}
+
+void far_defer(struct far_loop *loop, struct far_defer *defer,
+               void (*run)(struct far_defer *defer))
+{
+    defer_to(loop, &loop->now, defer, run);
+}
+
+void far_defer_late(struct far_loop *loop, struct far_defer *defer,
+                    void (*run)(struct far_defer *defer))
+{
+    defer_to(loop, &loop->late, defer, run);
+}
+
+static bool has_deferred(const struct far_loop *loop)
+{
+    return loop->now.first || loop->late.first;
 }
 
 static void defer_unlink(struct far_loop *loop, struct far_defer *defer)
@@ -405,8 +428,10 @@ static void defer_unlink(struct far_loop *loop, struct far_defer *defer)
     *defer->prev = defer->next;
     if (defer->next)
         defer->next->prev = defer->prev;
-    if (loop->defers_tail == &defer->next)
-        loop->defers_tail = defer->prev;
+    if (loop->now.tail == &defer->next)
+        loop->now.tail = defer->prev;
+    if (loop->late.tail == &defer->next)
+        loop->late.tail = defer->prev;
     defer->queued = false;
 }
 
@@ -416,23 +441,34 @@ void far_defer_cancel(struct far_loop *loop, struct far_defer *defer)
         defer_unlink(loop, defer);
 }
 
-static int defers_run(struct far_loop *loop)
+static int list_run(struct far_loop *loop, struct defers *list)
 {
     int called = 0;
 
-    if (!loop->defers)
+    if (!list->first)
         return 0;
-    /* What they queue themselves is for the next turn. */
-    loop->running = loop->defers;
+    /* What they queue themselves is for the next time. */
+    loop->running = list->first;
     loop->running->prev = &loop->running;
-    loop->defers = NULL;
-    loop->defers_tail = &loop->defers;
+    list->first = NULL;
+    list->tail = &list->first;
     while (loop->running) {
         struct far_defer *defer = loop->running;
 
         defer_unlink(loop, defer);
         defer->run(defer);
         called++;
+    }
+    return called;
+}
+
+static int defers_run(struct far_loop *loop)
+{
+    int called = list_run(loop, &loop->now);
+
+    if (loop->late.first) {
+        called += list_run(loop, &loop->late);
+        called += list_run(loop, &loop->now);
     }
     return called;
 }
@@ -609,7 +645,8 @@ static enum spin spin(struct far_loop *loop, uint64_t until_ns, int *called)
             spin_fruitless(loop, now);
             return SPIN_NONE;
         }
-    } while (now - begin < SPIN_SLICE_NS && now < until_ns && !loop->defers &&
+    } while (now - begin < SPIN_SLICE_NS && now < until_ns &&
+             !has_deferred(loop) &&
              !atomic_load_explicit(&loop->stop, memory_order_relaxed));
     loop->end_ns = now;
     if (!*called)
@@ -682,8 +719,9 @@ static int turn(struct far_loop *loop, uint64_t until_ns)
         until_ns = loop->heap[1]->due_us * 1000;
     if (loop->busy) {
         /* Still at it: descriptors may wait a little, and nobody sleeps. */
-        look = loop->end_ns - loop->epoll_ns >= BUSY_EPOLL_NS || loop->defers;
-    } else if (!loop->defers && until_ns > loop->end_ns &&
+        look = loop->end_ns - loop->epoll_ns >= BUSY_EPOLL_NS ||
+               has_deferred(loop);
+    } else if (!has_deferred(loop) && until_ns > loop->end_ns &&
                !atomic_load_explicit(&loop->stop, memory_order_relaxed)) {
         enum spin spun =
             loop->pollers ? spin(loop, until_ns, &polled) : SPIN_NONE;
@@ -753,7 +791,7 @@ int far_loop_turn(struct far_loop *loop, uint64_t timeout_us)
     rc = turn_guarded(loop, until);
     if (loop->timer_fd >= 0 && rc != -EBUSY) {
         follow_earliest(loop);
-        if (loop->busy || loop->defers || !pollers_arm(loop))
+        if (loop->busy || has_deferred(loop) || !pollers_arm(loop))
             kick(loop);
     }
     return rc;

@@ -68,6 +68,10 @@ struct far_defer {
 };
 void far_defer(struct far_loop *loop, struct far_defer *defer,
                void (*run)(struct far_defer *defer)); /* no-op if queued */
+/* The same, but after all else of the turn: for what can wait. What it queues
+ * with far_defer() still runs in this turn. */
+void far_defer_late(struct far_loop *loop, struct far_defer *defer,
+                    void (*run)(struct far_defer *defer));
 void far_defer_cancel(struct far_loop *loop, struct far_defer *defer);
 
 /* Shared memory that may be looked at instead of sleeping. poll() does what is

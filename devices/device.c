@@ -162,7 +162,7 @@ static void tell_orphans(struct far_devices *devices)
 {
     struct far_seat *seat;
     char reason[160];
-    struct far_layer_news news = { .reason = reason };
+    struct far_layer_news news = { .reason = reason, .ops_lost = true };
 
 again:
     for (seat = devices->orphans; seat; seat = seat->next)

@@ -87,6 +87,8 @@ struct far_layer_news {
                                     be gone; 0: the same as incarnation */
     uint8_t props[32];           /* the class's, as in far_local_prepared */
     const char *reason;          /* why it is gone, for a person; may be NULL */
+    bool ops_lost; /* GONE: what the device was given is not answered any more:
+                      who gave it gives it to the next one, as a repeat */
 };
 
 /* Per opcode, by its lower byte; opcodes from FAR_LAYER_OPS - 1 on together. */

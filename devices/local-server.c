@@ -621,6 +621,12 @@ static void att_state(struct far_layer *layer, enum far_device_state state,
             mark(a, &a->say_prepared);
         }
     }
+    if (news && news->ops_lost && a->executing) {
+        /* It comes back, and gives them again. */
+        doom(a->client, "loses its connection: %s is another device now",
+             a->who.device);
+        return;
+    }
     a->state = state;
     a->state_known = true;
     snprintf(a->reason, sizeof(a->reason), "%s",

@@ -18,11 +18,13 @@ devices_libdevices_a_SOURCES = \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
 	devices/key-names.c \
+	devices/ledger.c devices/ledger.h \
 	devices/layer.c \
 	devices/local-client.c \
 	devices/local-server.c devices/local-server.h \
 	devices/outside.c devices/outside.h \
 	devices/ops-json.c \
+	devices/memory.c \
 	devices/probe.c \
 	devices/replay.c \
 	devices/timers.c devices/timers.h \

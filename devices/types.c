@@ -13,6 +13,8 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_evdev,
 #endif
     &far_type_file,
+    &far_type_memory,
+    &far_type_ledger,
     &far_type_outside,
     &far_type_replay,
     &far_type_probe,

@@ -11,6 +11,8 @@
 extern const struct far_device_type far_type_virtual;
 extern const struct far_device_type far_type_evdev;
 extern const struct far_device_type far_type_file;
+extern const struct far_device_type far_type_ledger;
+extern const struct far_device_type far_type_memory;
 extern const struct far_device_type far_type_outside;
 extern const struct far_device_type far_type_replay;
 extern const struct far_device_type far_type_probe;

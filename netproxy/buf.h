@@ -86,4 +86,11 @@ static inline void far_buf_consume(struct far_buf *b, size_t bytes)
         b->start = b->end = 0;
 }
 
+/* Gives back the memory of one that is empty. */
+static inline void far_buf_relax(struct far_buf *b)
+{
+    if (b->data && b->start == b->end)
+        far_buf_free(b);
+}
+
 #endif

@@ -26,7 +26,8 @@ static bool point(struct far_netproxy *n, const char *platform,
 
     for (l = n->links; l; l = l->next) {
         if (!strcmp(l->name, platform)) {
-            l->traffic.capture = to;
+            for (unsigned i = 0; i < FAR_WIRE_LANES; i++)
+                l->lanes[i].traffic.capture = to;
             found = true;
         }
     }

@@ -15,9 +15,13 @@
 #include "core/usdt.h"
 #include "netproxy/conn.h"
 
-#define OUT_BYTES_MAX     65536u /* plain text that waits, ops */
-#define CONTROL_BYTES_MAX 32768u /* and control frames above that */
-#define RECEIVE_BYTES     (FAR_TLS_RECORD_BYTES + 512)
+#define OPS_BYTES_MAX     65536u  /* plain text that waits: interrupts, ops */
+#define CONTROL_BYTES_MAX 32768u  /* and control frames above all others */
+#define RECEIVE_FIRST     4096u   /* doubled while that is too little */
+#define RECEIVE_MAX       131072u /* a turn, clear */
+#define RECEIVE_MAX_TLS   65536u  /* a turn: what 100 us decrypt */
+#define SEALED_MAX        65536u  /* as much is encrypted a turn */
+#define NOT_SENT_BYTES    32768   /* at most, in the socket */
 #define CLOCK_WINDOW_US   10000000u
 #define RESYNC_US         30000000u
 #define USER_TIMEOUT_MS   2000
@@ -116,33 +120,51 @@ static void watch(struct far_conn *c)
 
 static void want_flush(struct far_conn *c);
 
-/* All that waits, in one send: plain text to records to the socket. */
-static void transmit(struct far_conn *c)
+/* Plain text to records, as many as a turn sends. */
+static int seal(struct far_conn *c, struct far_error *error)
 {
-    struct far_error error = { 0 };
     size_t used;
-    ssize_t n;
 
-    if (c->state == FAR_CONN_ENDED || c->fd < 0)
-        return;
-    while ((used = far_buf_used(&c->out)) && c->tls.up) {
+    if (far_tls_wants_rekey(&c->tls, c->received_ns / 1000))
+        far_conn_rekey(c, NULL);
+    while ((used = far_buf_used(&c->out)) &&
+           far_buf_used(&c->tls.out) < SEALED_MAX) {
         int rc;
 
         if (used > FAR_TLS_RECORD_BYTES)
             used = FAR_TLS_RECORD_BYTES;
-        rc = far_tls_write(&c->tls, far_buf_at(&c->out), used, &error);
+        rc = far_tls_write(&c->tls, far_buf_at(&c->out), used, error);
         if (rc == -ENOBUFS)
             break;
-        if (rc) {
-            far_conn_fail(c, rc, error.text);
-            return;
-        }
+        if (rc)
+            return rc;
         far_buf_consume(&c->out, used);
     }
-    used = far_buf_used(&c->tls.out);
+    return 0;
+}
+
+static void arm(struct far_conn *c);
+
+/* All that waits, in one send: plain text to records to the socket. */
+static void transmit(struct far_conn *c)
+{
+    struct far_buf *out = c->clear ? &c->out : &c->tls.out;
+    struct far_error error = { 0 };
+    size_t used;
+    ssize_t n;
+    int rc;
+
+    if (c->state == FAR_CONN_ENDED || c->fd < 0)
+        return;
+    rc = c->tls.up ? seal(c, &error) : 0;
+    if (rc) {
+        far_conn_fail(c, rc, error.text);
+        return;
+    }
+    used = far_buf_used(out);
     if (!used)
         return;
-    n = send(c->fd, far_buf_at(&c->tls.out), used, MSG_NOSIGNAL | MSG_DONTWAIT);
+    n = send(c->fd, far_buf_at(out), used, MSG_NOSIGNAL | MSG_DONTWAIT);
     c->traffic->sends++;
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR) {
@@ -156,12 +178,14 @@ static void transmit(struct far_conn *c)
     }
     if (n > 0) {
         c->traffic->bytes_out += (uint64_t)n;
-        far_buf_consume(&c->tls.out, (size_t)n);
+        far_buf_consume(out, (size_t)n);
         c->stalled_since_us = 0;
     }
-    c->out_blocked = far_buf_used(&c->tls.out) != 0;
-    if (c->out_blocked && !c->stalled_since_us)
+    c->out_blocked = far_buf_used(out) != 0;
+    if (c->out_blocked && !c->stalled_since_us) {
         c->stalled_since_us = far_now_us();
+        arm(c);
+    }
     watch(c);
     /* Plain text that found no room behind old records, which are gone now:
      * the socket is writable, so nobody else would call us. */
@@ -268,6 +292,33 @@ void far_conn_send_options(struct far_conn *c, struct far_wire_header *header,
     want_flush(c);
 }
 
+/* Bulk waits at its sources, where it can be chosen from, not here; what is
+ * urgent finds room behind it. */
+static uint8_t *room_for(struct far_conn *c, uint8_t lane, size_t bytes)
+{
+    size_t waits = far_buf_used(&c->out), most = OPS_BYTES_MAX + bytes;
+    uint8_t *room = NULL;
+
+    if (lane == FAR_WIRE_LANE_BULK) {
+        most = c->shared ? FAR_CONN_SHARED_BYTES : FAR_CONN_BULK_BYTES;
+        waits += far_buf_used(&c->tls.out);
+    }
+    if (waits < most)
+        room = far_buf_reserve(&c->out, bytes);
+    if (!room)
+        c->wants_room = true;
+    return room;
+}
+
+static void sent(struct far_conn *c, const uint8_t *frame, size_t bytes)
+{
+    captured(c, true, frame, bytes);
+    far_buf_commit(&c->out, bytes);
+    c->traffic->frames_out++;
+    want_flush(c);
+    arm(c);
+}
+
 int far_conn_send_op(struct far_conn *c, struct far_wire_header *header,
                      const struct far_op *op, const void *payload)
 {
@@ -277,18 +328,65 @@ int far_conn_send_op(struct far_conn *c, struct far_wire_header *header,
 
     if (c->state != FAR_CONN_UP)
         return -ENOTCONN;
-    if (far_buf_used(&c->out) + whole > OUT_BYTES_MAX ||
-        !(room = far_buf_reserve(&c->out, whole))) {
-        c->wants_room = true;
+    room = room_for(c, header->lane, whole);
+    if (!room) {
         c->option_bytes = 0;
         return -EAGAIN;
     }
     header->time_ns = far_now_ns();
     far_wire_encode_op(room, bytes, header, op, payload);
     bytes = add_option(c, room, bytes);
-    captured(c, true, room, bytes);
-    far_buf_commit(&c->out, bytes);
-    c->traffic->frames_out++;
+    sent(c, room, bytes);
+    return 0;
+}
+
+int far_conn_send_piece(struct far_conn *c, struct far_wire_header *header,
+                        const struct far_wire_data *piece, const void *payload)
+{
+    size_t padded = (piece->bytes + (size_t)7) & ~(size_t)7;
+    size_t bytes = FAR_WIRE_HEADER_BYTES + sizeof(*piece) + padded;
+    uint8_t *room, *body;
+
+    if (c->state != FAR_CONN_UP)
+        return -ENOTCONN;
+    room = room_for(c, header->lane, bytes);
+    if (!room)
+        return -EAGAIN;
+    header->type = FAR_WIRE_DATA;
+    header->bytes = (uint32_t)bytes;
+    header->time_ns = far_now_ns();
+    body = room + FAR_WIRE_HEADER_BYTES;
+    memcpy(room, header, FAR_WIRE_HEADER_BYTES);
+    memcpy(body, piece, sizeof(*piece));
+    memcpy(body + sizeof(*piece), payload, piece->bytes);
+    memset(body + sizeof(*piece) + piece->bytes, 0, padded - piece->bytes);
+    sent(c, room, bytes);
+    return 0;
+}
+
+uint32_t far_conn_piece_bytes(const struct far_conn *c)
+{
+    uint32_t most = c->theirs.frame_max -
+                    (FAR_WIRE_HEADER_BYTES + (uint32_t)sizeof(struct far_op));
+
+    return most < FAR_CONN_PIECE_BYTES ? most & ~7u : FAR_CONN_PIECE_BYTES;
+}
+
+int far_conn_rekey(struct far_conn *c, struct far_error *error)
+{
+    int rc;
+
+    if (c->clear)
+        return far_error(error, -EOPNOTSUPP,
+                         "the connection is in clear text: it has no keys");
+    if (c->state != FAR_CONN_UP)
+        return far_error(error, -ENOTCONN, "the connection is not up");
+    rc = far_tls_rekey(&c->tls, error);
+    if (rc == -ENOBUFS)
+        return far_error(error, -EAGAIN, "too much waits to be sent");
+    if (rc)
+        return rc;
+    c->traffic->rekeys++;
     want_flush(c);
     return 0;
 }
@@ -303,6 +401,7 @@ static void release(struct far_conn *c)
     c->fd = -1;
     far_timer_cancel(&c->timer);
     far_defer_cancel(c->loop, &c->flush);
+    far_defer_cancel(c->loop, &c->late);
     far_tls_free(&c->tls);
     far_buf_free(&c->in);
     far_buf_free(&c->out);
@@ -314,10 +413,20 @@ static void tell_peer(struct far_conn *c, int code, const char *reason)
     struct far_wire_header header = { .type = FAR_WIRE_ERROR };
     struct far_wire_error body = { .status = code };
 
-    if (c->told_peer || c->fd < 0 || !c->tls.session)
+    struct far_buf *out = c->clear ? &c->out : &c->tls.out;
+
+    if (c->told_peer || c->fd < 0 || (!c->clear && !c->tls.session))
         return;
     c->told_peer = true;
-    if (c->tls.up && reason) {
+    if (c->clear && reason) {
+        uint8_t *room = far_buf_reserve(&c->out, FAR_WIRE_ROOM(sizeof(body)));
+
+        header.time_ns = far_now_ns();
+        if (room)
+            far_buf_commit(
+                &c->out, far_wire_encode(room, FAR_WIRE_ROOM(sizeof(body)),
+                                         &header, &body, sizeof(body), reason));
+    } else if (c->tls.up && reason) {
         uint8_t frame[FAR_WIRE_ROOM(sizeof(body))];
         size_t n;
 
@@ -333,10 +442,9 @@ static void tell_peer(struct far_conn *c, int code, const char *reason)
         far_tls_bye(&c->tls);
     }
     /* Also the alert of a handshake that failed. */
-    if (far_buf_used(&c->tls.out)) {
-        ssize_t n =
-            send(c->fd, far_buf_at(&c->tls.out), far_buf_used(&c->tls.out),
-                 MSG_NOSIGNAL | MSG_DONTWAIT);
+    if (far_buf_used(out)) {
+        ssize_t n = send(c->fd, far_buf_at(out), far_buf_used(out),
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
 
         (void)n; /* it may not listen any more */
     }
@@ -369,6 +477,7 @@ void far_conn_fail(struct far_conn *c, int code, const char *reason)
     c->traffic->distrusted += c->tls.distrust != FAR_DISTRUST_NONE;
     far_io_del(&c->io);
     far_timer_cancel(&c->timer);
+    far_defer_cancel(c->loop, &c->late);
     far_defer(c->loop, &c->bury, run_bury);
 }
 
@@ -393,6 +502,7 @@ void far_conn_free(struct far_conn *c, const char *reason)
     far_io_del(&c->io);
     far_timer_cancel(&c->timer);
     far_defer_cancel(c->loop, &c->flush);
+    far_defer_cancel(c->loop, &c->late);
     c->busy++;
     unwind(c);
 }
@@ -438,6 +548,8 @@ static int greeted(struct far_conn *c, const struct far_wire_frame *f,
         return far_error(error, -EPROTONOSUPPORT,
                          "it insists on capabilities that we lack: %llx",
                          (unsigned long long)h->needs);
+    if (c->clear && c->server) /* claimed: up() says whether that is enough */
+        memcpy(c->platform, h->platform, sizeof(c->platform));
     if (h->role != (c->server ? FAR_WIRE_CLIENT : FAR_WIRE_SERVER))
         return far_error(error, -EPROTO, "it has the same role as we");
     if (strcmp(h->platform, c->platform))
@@ -453,7 +565,8 @@ static int greeted(struct far_conn *c, const struct far_wire_frame *f,
     c->version = version;
     enter(c, FAR_CONN_UP);
     c->missed = 0;
-    far_timer_set(&c->timer, far_now_us() + FAR_CONN_HEARTBEAT_US);
+    far_timer_cancel(&c->timer);
+    arm(c);
     rc = c->ops->up(c, error);
     if (rc)
         return rc;
@@ -557,7 +670,7 @@ static void say_hello(struct far_conn *c)
                                       .hops = FAR_WIRE_HOPS };
 
     enter(c, FAR_CONN_GREETING);
-    if (c->server)
+    if (c->server && !c->clear)
         memcpy(c->platform, c->tls.identity, sizeof(c->platform));
     far_conn_send(c, &header, &c->mine, sizeof(c->mine), NULL);
 }
@@ -567,6 +680,12 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
     ssize_t n;
     int rc;
 
+    if (c->clear) {
+        rc = take_frames(c, error);
+        if (!rc && !c->freed && c->tls.in_ended)
+            rc = far_error(error, -ECONNRESET, "it hung up");
+        return rc;
+    }
     if (c->state == FAR_CONN_HANDSHAKE) {
         rc = far_tls_handshake(&c->tls, error);
         if (rc && rc != -EAGAIN)
@@ -603,16 +722,18 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
 /* One recv a turn: what does not fit comes with the next. */
 static void receive(struct far_conn *c)
 {
+    struct far_buf *in = c->clear ? &c->in : &c->tls.in;
     struct far_error error = { 0 };
-    uint8_t *room = far_buf_reserve(&c->tls.in, RECEIVE_BYTES);
+    uint8_t *room = far_buf_reserve(in, c->receive_bytes);
+    size_t bytes = c->receive_bytes;
     ssize_t n;
     int rc;
 
     if (!room) {
-        far_conn_fail(c, -EPROTO, "TLS: a record that never ends");
+        far_conn_fail(c, -EPROTO, "what never ends can't be read");
         return;
     }
-    n = recv(c->fd, room, c->tls.in.room - c->tls.in.end, MSG_DONTWAIT);
+    n = recv(c->fd, room, bytes, MSG_DONTWAIT);
     c->traffic->receives++;
     if (n < 0) {
         if (errno == EAGAIN || errno == EINTR)
@@ -624,13 +745,19 @@ static void receive(struct far_conn *c)
     c->received_ns = far_now_ns();
     c->heard_us = c->received_ns / 1000;
     c->missed = 0;
+    c->asked = false;
     if (!n)
         c->tls.in_ended = true;
-    far_buf_commit(&c->tls.in, (size_t)n);
+    if ((size_t)n == bytes &&
+        bytes < (c->clear ? RECEIVE_MAX : RECEIVE_MAX_TLS))
+        c->receive_bytes *= 2;
+    far_buf_commit(in, (size_t)n);
     c->traffic->bytes_in += (uint64_t)n;
     rc = take_bytes(c, &error);
     if (rc && !c->freed)
         far_conn_fail(c, rc, error.text);
+    else if (far_buf_used(&c->tls.out)) /* TLS's own: new keys */
+        want_flush(c);
 }
 
 static void connected(struct far_conn *c)
@@ -652,6 +779,10 @@ static void connected(struct far_conn *c)
     enter(c, FAR_CONN_HANDSHAKE);
     far_timer_set(&c->timer, far_now_us() + FAR_CONN_HANDSHAKE_US);
     watch(c);
+    if (c->clear) {
+        say_hello(c);
+        return;
+    }
     rc = far_tls_handshake(&c->tls, &error);
     if (rc && rc != -EAGAIN) {
         far_conn_fail(c, rc, error.text);
@@ -660,11 +791,8 @@ static void connected(struct far_conn *c)
     want_flush(c);
 }
 
-static void ready(struct far_io *io, uint32_t events)
+static void serve(struct far_conn *c, uint32_t events)
 {
-    struct far_conn *c =
-        (struct far_conn *)((char *)io - offsetof(struct far_conn, io));
-
     c->busy++;
     if (c->state == FAR_CONN_CONNECTING) {
         connected(c);
@@ -680,6 +808,89 @@ static void ready(struct far_io *io, uint32_t events)
     unwind(c);
 }
 
+static void run_late(struct far_defer *defer)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)defer - offsetof(struct far_conn, late));
+
+    serve(c, c->late_events);
+}
+
+/* Bulk comes after all else that this turn has to do. */
+static void ready(struct far_io *io, uint32_t events)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)io - offsetof(struct far_conn, io));
+
+    if (c->state == FAR_CONN_UP && !c->shared) {
+        c->late_events = events;
+        far_defer_late(c->loop, &c->late, run_late);
+    } else {
+        serve(c, events);
+    }
+}
+
+static bool has_need(const struct far_conn *c)
+{
+    return c->watched || c->asked || c->stalled_since_us ||
+           (c->ops->waits && c->ops->waits(c));
+}
+
+/* It ticks while it is in use, and then as long as there is a need. */
+static void arm(struct far_conn *c)
+{
+    if (c->state == FAR_CONN_UP && !far_timer_armed(&c->timer))
+        far_timer_set(&c->timer, far_now_us() + FAR_CONN_HEARTBEAT_US);
+}
+
+void far_conn_watch(struct far_conn *c, bool on)
+{
+    c->watched = on;
+    if (on)
+        arm(c);
+}
+
+void far_conn_ask(struct far_conn *c)
+{
+    if (c->state != FAR_CONN_UP || c->asked)
+        return;
+    c->asked = true;
+    c->missed = 1; /* who asks has waited already */
+    send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
+    arm(c);
+}
+
+/* Nothing was heard for a heartbeat: what its busy times made it take is given
+ * back. */
+static void relax(struct far_conn *c)
+{
+    c->receive_bytes = RECEIVE_FIRST;
+    far_buf_relax(&c->in);
+    far_buf_relax(&c->out);
+    far_buf_relax(&c->tls.in);
+    far_buf_relax(&c->tls.out);
+}
+
+static void beat(struct far_conn *c, uint64_t now_us)
+{
+    uint64_t next_us = c->heard_us + FAR_CONN_HEARTBEAT_US;
+
+    if (next_us <= now_us) {
+        next_us = now_us + FAR_CONN_HEARTBEAT_US;
+        relax(c);
+        if (!has_need(c))
+            return;
+        c->asked = true;
+        send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
+        if (c->missed++ && c->ops->silent)
+            c->ops->silent(c);
+    } else if (c->watched && now_us - c->synced_us > RESYNC_US) {
+        send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
+    }
+    if (c->state == FAR_CONN_UP)
+        far_timer_set(&c->timer, next_us);
+}
+
 /* The timer: connecting, the handshake, and then the heartbeat. Silence is
  * counted in beats, not by the clock: after a stop of this process (or of the
  * whole machine) what has come meanwhile is read first. */
@@ -690,29 +901,36 @@ static void tick(struct far_timer *timer)
     uint64_t now_us = far_now_us();
 
     c->busy++;
-    if (c->state == FAR_CONN_CONNECTING) {
+    if (c->state == FAR_CONN_CONNECTING)
         far_conn_fail(c, -ETIMEDOUT, "no answer: the host is silent");
-    } else if (c->state != FAR_CONN_UP) {
+    else if (c->state != FAR_CONN_UP)
         far_conn_fail(c, -ETIMEDOUT, "it did not finish the handshake in time");
-    } else if (c->stalled_since_us &&
-               now_us - c->stalled_since_us > FAR_CONN_STALLED_US) {
+    else if (c->stalled_since_us &&
+             now_us - c->stalled_since_us > FAR_CONN_STALLED_US)
         far_conn_fail(c, -ETIMEDOUT, "it has stopped reading");
-    } else if (now_us - c->heard_us >= FAR_CONN_HEARTBEAT_US &&
-               c->missed >= 2) {
+    else if (now_us - c->heard_us >= FAR_CONN_HEARTBEAT_US && c->missed >= 2 &&
+             has_need(c))
         far_conn_fail(c, -ETIMEDOUT, "it has been silent for three heartbeats");
-    } else {
-        uint64_t next_us = c->heard_us + FAR_CONN_HEARTBEAT_US;
-
-        if (next_us <= now_us) {
-            c->missed++;
-            next_us = now_us + FAR_CONN_HEARTBEAT_US;
-            send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
-        } else if (now_us - c->synced_us > RESYNC_US) {
-            send_heartbeat(c, FAR_WIRE_HEARTBEAT_ASKS, 0);
-        }
-        far_timer_set(&c->timer, next_us);
-    }
+    else
+        beat(c, now_us);
     unwind(c);
+}
+
+void far_traffic_add(struct far_traffic *sum, const struct far_traffic *more)
+{
+    sum->frames_in += more->frames_in;
+    sum->frames_out += more->frames_out;
+    sum->bytes_in += more->bytes_in;
+    sum->bytes_out += more->bytes_out;
+    sum->sends += more->sends;
+    sum->receives += more->receives;
+    sum->heartbeats += more->heartbeats;
+    sum->unknown_frames += more->unknown_frames;
+    sum->connects += more->connects;
+    sum->failures += more->failures;
+    sum->rekeys += more->rekeys;
+    sum->distrusted += more->distrusted;
+    far_hist_merge(&sum->rtt, &more->rtt);
 }
 
 /* Beginning. */
@@ -753,21 +971,25 @@ static struct far_conn *create(struct far_loop *loop,
     c->mine = *me;
     c->mine.role = server ? FAR_WIRE_SERVER : FAR_WIRE_CLIENT;
     c->server = server;
+    c->shared = true;
+    c->receive_bytes = RECEIVE_FIRST;
     c->fd = c->io.fd = -1;
     far_timer_init(&c->timer, loop, tick);
-    far_buf_init(&c->in, 2 * FAR_TLS_RECORD_BYTES);
-    far_buf_init(&c->out, OUT_BYTES_MAX + CONTROL_BYTES_MAX);
+    far_buf_init(&c->in, FAR_CONN_FRAME_MAX + RECEIVE_MAX);
+    far_buf_init(&c->out,
+                 FAR_CONN_BULK_BYTES + OPS_BYTES_MAX + CONTROL_BYTES_MAX);
     clock_reset(c);
     return c;
 }
 
 static void tune(int fd)
 {
-    int one = 1, ms = USER_TIMEOUT_MS;
+    int one = 1, ms = USER_TIMEOUT_MS, bytes = NOT_SENT_BYTES;
 
-    /* Best effort: neither is needed for correctness. */
+    /* Best effort: none is needed for correctness. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
     setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+    setsockopt(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
 struct far_conn *
@@ -787,7 +1009,8 @@ far_conn_connect(struct far_loop *loop, const struct far_conn_ops *ops,
     }
     snprintf(c->platform, sizeof(c->platform), "%s", platform);
     far_conn_address_text(c->address, sizeof(c->address), address);
-    if (far_tls_client(&c->tls, key, trust, platform, error))
+    c->clear = !key && !trust;
+    if (!c->clear && far_tls_client(&c->tls, key, trust, platform, error))
         goto out;
     c->fd = socket(address->sa_family,
                    SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -837,7 +1060,8 @@ far_conn_accept(struct far_loop *loop, const struct far_conn_ops *ops,
     if (!getpeername(fd, (struct sockaddr *)&address, &bytes))
         far_conn_address_text(c->address, sizeof(c->address),
                               (struct sockaddr *)&address);
-    rc = far_tls_server(&c->tls, keys, trust, error);
+    c->clear = !keys;
+    rc = keys ? far_tls_server(&c->tls, keys, trust, error) : 0;
     if (!rc) {
         rc = far_io_add(loop, &c->io, fd, EPOLLIN, ready);
         if (rc)
@@ -851,5 +1075,7 @@ far_conn_accept(struct far_loop *loop, const struct far_conn_ops *ops,
     enter(c, FAR_CONN_HANDSHAKE);
     far_timer_set(&c->timer, far_now_us() + FAR_CONN_HANDSHAKE_US);
     traffic->connects++;
+    if (c->clear)
+        say_hello(c);
     return c;
 }

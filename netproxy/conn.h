@@ -20,19 +20,27 @@
 #define FAR_CONN_HANDSHAKE_US 5000000 /* TCP's accept to hello */
 #define FAR_CONN_HEARTBEAT_US 500000  /* of silence, times three */
 #define FAR_CONN_STALLED_US   5000000 /* output that does not move */
-#define FAR_CONN_FRAME_MAX    16384   /* what we take */
+#define FAR_CONN_FRAME_MAX    65536   /* what we take */
 #define FAR_CONN_HANDLES_MAX  4096
+/* Of a payload that stands behind its op, and of each piece of a longer one. */
+#define FAR_CONN_PIECE_BYTES 32768u
+/* Plain text that waits here: bulk, if others share the connection, or if it
+ * has it for itself. */
+#define FAR_CONN_SHARED_BYTES 32768u
+#define FAR_CONN_BULK_BYTES   131072u
 
 /* Lives longer than a connection. */
 struct far_traffic {
     uint64_t frames_in, frames_out, bytes_in, bytes_out;
     uint64_t sends, receives;
     uint64_t heartbeats, unknown_frames;
-    uint64_t connects, failures;
+    uint64_t connects, failures, rekeys;
     uint64_t distrusted; /* of the failures: what it showed was not taken */
     struct far_hist rtt;
     struct far_capture *capture; /* NULL: none, as always */
 };
+
+void far_traffic_add(struct far_traffic *sum, const struct far_traffic *more);
 
 enum far_conn_state {
     FAR_CONN_CONNECTING,
@@ -55,6 +63,12 @@ struct far_conn_ops {
                  struct far_error *error);
     /* After -EAGAIN from far_conn_send_op(). */
     void (*room)(struct far_conn *conn);
+    /* May be NULL. Does anybody wait for something on this connection? Then
+     * silence is looked into also where there are no heartbeats. */
+    bool (*waits)(const struct far_conn *conn);
+    /* May be NULL. A question was left without an answer for a heartbeat: the
+     * link's other connections may be as dead. */
+    void (*silent)(struct far_conn *conn);
     /* It has ended, whoever wanted it (but not by far_conn_free()): once, at
      * the end of the turn. Its owner frees it here. */
     void (*down)(struct far_conn *conn, int code, const char *reason);
@@ -67,14 +81,20 @@ struct far_conn {
     struct far_traffic *traffic; /* may be replaced in up() */
     enum far_conn_state state;
     bool server;
+    bool clear;  /* no TLS: nobody has proved who he is */
+    bool shared; /* others share it with bulk, which must be short */
+    bool watched,
+        asked; /* heartbeats when idle; this silence was asked about */
     bool freed, told_peer;
     unsigned busy; /* callbacks of ours that are on the stack */
     int fd;
     struct far_io io;
     struct far_timer timer;
-    struct far_defer flush, bury;
+    struct far_defer flush, bury, late;
+    uint32_t late_events;
     struct far_tls tls;
     struct far_buf in, out; /* plain text */
+    size_t receive_bytes;   /* at most, the next time */
     bool wants_room, out_blocked;
     uint16_t option_type, option_bytes; /* with the next frame; bytes 0: none */
     uint8_t option[24];
@@ -100,7 +120,8 @@ struct far_conn {
 /* A client: connects to that address with that key (NULL: with trust's own
  * certificate), and expects that platform there. A server: takes over an
  * accepted socket (closed also on failure). NULL with error. me: our own
- * hello's platform, instance and link. */
+ * hello's platform, instance, link and lane. Without key and trust, or without
+ * keys: in clear text. It is made shared, and not watched. */
 struct far_conn *
 far_conn_connect(struct far_loop *loop, const struct far_conn_ops *ops,
                  void *owner, struct far_traffic *traffic,
@@ -129,9 +150,23 @@ void far_conn_send_options(struct far_conn *conn,
                            size_t fixed_bytes, const char *text,
                            const struct far_wire_value *options,
                            unsigned count);
-/* An op: 0, -EAGAIN (room() will be called), -ENOTCONN. */
+/* An op: 0, -EAGAIN (room() will be called), -ENOTCONN. On the lane for bulk
+ * (by header) it takes up less room than on the others. */
 int far_conn_send_op(struct far_conn *conn, struct far_wire_header *header,
                      const struct far_op *op, const void *payload);
+/* A piece of a payload, in the same way; header's type is set here. */
+int far_conn_send_piece(struct far_conn *conn, struct far_wire_header *header,
+                        const struct far_wire_data *piece, const void *payload);
+/* Longest payload, or piece of it, that one frame to the other can carry. */
+uint32_t far_conn_piece_bytes(const struct far_conn *conn);
+
+/* Heartbeats when it is idle (on), or only while somebody waits. */
+void far_conn_watch(struct far_conn *conn, bool on);
+/* Is it still there? If no answer comes it ends, as a watched one does. */
+void far_conn_ask(struct far_conn *conn);
+/* New keys for both directions. 0, -EOPNOTSUPP (clear text), -EAGAIN (no room
+ * for it now), or a negative errno; error may be NULL. */
+int far_conn_rekey(struct far_conn *conn, struct far_error *error);
 
 /* Goes with the next frame that is sent, whatever becomes of it: an option of
  * at most FAR_CONN_OPTION_BYTES. */

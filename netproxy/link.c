@@ -14,11 +14,6 @@
 #include "netproxy/notify.h"
 #include "netproxy/remote.h"
 
-static struct far_link *of_conn(struct far_conn *conn)
-{
-    return conn->owner;
-}
-
 static void enter(struct far_link *l, enum far_link_state state,
                   const char *reason)
 {
@@ -28,15 +23,16 @@ static void enter(struct far_link *l, enum far_link_state state,
     if (l->state != state &&
         (l->state == FAR_LINK_UP || state == FAR_LINK_UP || !l->since_us))
         l->since_us = far_now_us();
-    if (state == FAR_LINK_UP) {
-        far_tls_proof(&l->conn->tls, proof, sizeof(proof));
+    if (state == FAR_LINK_UP && l->state != state) {
+        far_tls_proof(&l->control->tls, proof, sizeof(proof));
         far_log_limited(l->context->log, &l->bucket, FAR_LOG_INFO,
-                        "link to %s: up, %s, %s", l->name, l->address, proof);
-    } else if (news && reason[0])
+                        "link to %s: up, %s, %s", l->name, l->control->address,
+                        proof);
+    } else if (state != FAR_LINK_UP && news && reason[0])
         far_log_limited(l->context->log, &l->bucket, FAR_LOG_WARNING,
                         "link to %s: %s%s%s%s", l->name, reason,
-                        l->address[0] ? " (" : "", l->address,
-                        l->address[0] ? ")" : "");
+                        l->lanes[0].address[0] ? " (" : "", l->lanes[0].address,
+                        l->lanes[0].address[0] ? ")" : "");
     l->state = state;
     if (reason != l->reason)
         snprintf(l->reason, sizeof(l->reason), "%s", reason);
@@ -52,129 +48,263 @@ static void each_remote(struct far_link *l, void (*call)(struct far_remote *))
     }
 }
 
+static void try_now(struct far_lane *lane);
+
 /* Between two tries: short while somebody says no, longer while nobody says
  * anything, or says that trying again will not help soon. */
-static void retry_later(struct far_link *l, int code)
+static void retry_later(struct far_lane *lane, int code)
 {
+    struct far_link *l = lane->link;
     uint64_t cap_us = FAR_LINK_RETRY_SILENT_US;
 
     if (code == -ECONNREFUSED || code == -ECONNRESET || code == -EPIPE ||
         code == -ESHUTDOWN)
         cap_us = FAR_LINK_RETRY_REFUSED_US;
-    if (l->state == FAR_LINK_STOPPED || !l->configured)
+    if (l->state == FAR_LINK_STOPPED || !l->configured || !lane->wanted)
         return;
     /* One that ends as soon as it is up is no success: two machines of one name
      * would throw each other out all day. */
-    if (l->up_us && far_now_us() - l->up_us > FAR_LINK_LIVED_US)
-        l->delay_us = 0;
-    l->up_us = 0;
-    l->delay_us = l->delay_us ? l->delay_us * 2 : FAR_LINK_RETRY_US;
-    if (l->delay_us > cap_us)
-        l->delay_us = cap_us;
-    far_timer_set(&l->retry, far_now_us() + l->delay_us);
+    if (lane->up_us && far_now_us() - lane->up_us > FAR_LINK_LIVED_US)
+        lane->delay_us = 0;
+    lane->up_us = 0;
+    lane->delay_us = lane->delay_us ? lane->delay_us * 2 : FAR_LINK_RETRY_US;
+    if (lane->delay_us > cap_us)
+        lane->delay_us = cap_us;
+    far_timer_set(&lane->retry, far_now_us() + lane->delay_us);
 }
 
 /* It can't be tried; the configuration must change first. */
 static void give_up(struct far_link *l, const char *reason)
 {
-    far_timer_cancel(&l->retry);
-    l->delay_us = 0;
+    unsigned i;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        far_timer_cancel(&l->lanes[i].retry);
+        l->lanes[i].delay_us = 0;
+    }
     enter(l, FAR_LINK_DOWN, reason);
     each_remote(l, far_remote_link_down);
 }
 
+/* A lane is not up, for that reason; the link may be. */
+static void lane_down(struct far_lane *lane, const char *reason)
+{
+    struct far_link *l = lane->link;
+
+    if (reason != lane->reason)
+        snprintf(lane->reason, sizeof(lane->reason), "%s", reason);
+    if (!l->control && lane->number == 0)
+        enter(l, FAR_LINK_DOWN, reason);
+    else if (l->control)
+        far_log_limited(l->context->log, &l->bucket, FAR_LOG_WARNING,
+                        "link to %s: lane %u: %s (%s)", l->name, lane->number,
+                        reason, lane->address);
+}
+
+/* Bulk has a connection for itself only while the others have one, too. */
+static void tune_lanes(struct far_link *l)
+{
+    unsigned i;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        struct far_conn *c = l->lanes[i].conn;
+
+        if (!far_lane_is_up(&l->lanes[i]))
+            continue;
+        far_conn_watch(c, c == l->control);
+        c->shared = i != FAR_WIRE_LANE_BULK || c == l->control;
+    }
+}
+
+/* The lowest lane that is up is the control lane. All attachments go there. */
+static void run_elect(struct far_defer *defer)
+{
+    struct far_link *l =
+        (struct far_link *)((char *)defer - offsetof(struct far_link, elect));
+    struct far_conn *before = l->control;
+    unsigned i;
+
+    l->control = NULL;
+    for (i = 0; i < FAR_WIRE_LANES && !l->control; i++) {
+        if (far_lane_is_up(&l->lanes[i]))
+            l->control = l->lanes[i].conn;
+    }
+    tune_lanes(l);
+    if (l->control ? l->control == before : !l->up)
+        return;
+    l->up = l->control != NULL;
+    if (!l->control) {
+        far_notify_link_down(l->context->notifier, l);
+        enter(l, FAR_LINK_DOWN, l->lanes[0].reason);
+        each_remote(l, far_remote_link_down);
+        return;
+    }
+    if (l->state != FAR_LINK_UP)
+        l->reconnects++;
+    enter(l, FAR_LINK_UP, "");
+    each_remote(l, far_remote_link_up);
+    for (i = 0; i < FAR_WIRE_LANES; i++)
+        try_now(&l->lanes[i]);
+}
+
+static void elect(struct far_link *l)
+{
+    far_defer_cancel(l->context->loop, &l->elect);
+    run_elect(&l->elect);
+}
+
+static void pump(struct far_lane *lane)
+{
+    if (far_lane_is_up(lane))
+        far_fair_run(&lane->fair);
+}
+
 static int on_up(struct far_conn *conn, struct far_error *error)
 {
-    struct far_link *l = of_conn(conn);
+    struct far_lane *lane = conn->owner;
 
     (void)error;
-    l->reconnects++;
-    enter(l, FAR_LINK_UP, "");
-    l->up_us = far_now_us();
-    each_remote(l, far_remote_link_up);
+    lane->reconnects++;
+    lane->up_us = far_now_us();
+    lane->reason[0] = 0;
+    elect(lane->link);
     return 0;
 }
 
 static int on_frame(struct far_conn *conn, const struct far_wire_frame *frame,
                     struct far_error *error)
 {
-    struct far_link *l = of_conn(conn);
+    struct far_lane *lane = conn->owner;
+    struct far_link *l = lane->link;
     uint32_t handle = frame->header.handle;
 
     if (frame->header.type == FAR_WIRE_NOTIFY) {
-        far_notify_take(l->context->notifier, l, frame);
+        /* By another lane: it is sent again by this one. */
+        if (conn == l->control)
+            far_notify_take(l->context->notifier, l, frame);
         return 0;
     }
     if (handle && handle < l->remotes_room && l->remotes[handle])
-        return far_remote_frame(l->remotes[handle], frame, error);
+        return far_remote_frame(l->remotes[handle], conn, frame, error);
     return 0; /* of an attachment that was given up meanwhile */
 }
 
 static void on_room(struct far_conn *conn)
 {
-    each_remote(of_conn(conn), far_remote_room);
+    pump(conn->owner);
+}
+
+static bool on_waits(const struct far_conn *conn)
+{
+    const struct far_lane *lane = conn->owner;
+    const struct far_link *l = lane->link;
+    uint32_t i;
+
+    for (i = 1; i < l->remotes_room; i++) {
+        if (l->remotes[i] && far_remote_waits(l->remotes[i], lane->number))
+            return true;
+    }
+    return false;
+}
+
+static void on_silent(struct far_conn *conn)
+{
+    struct far_lane *lane = conn->owner;
+    unsigned i;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        struct far_lane *other = &lane->link->lanes[i];
+
+        if (other != lane && far_lane_is_up(other))
+            far_conn_ask(other->conn);
+    }
+}
+
+static void lane_lost(struct far_lane *lane, const struct far_conn *conn)
+{
+    struct far_link *l = lane->link;
+    uint32_t i;
+
+    for (i = 1; i < l->remotes_room; i++) {
+        if (l->remotes[i])
+            lane->moved += far_remote_lane_down(l->remotes[i], lane, conn);
+    }
 }
 
 static void on_down(struct far_conn *conn, int code, const char *reason)
 {
-    struct far_link *l = of_conn(conn);
+    struct far_lane *lane = conn->owner;
+    struct far_link *l = lane->link;
+    bool was_up = lane->up_us != 0;
 
-    l->conn = NULL;
-    far_notify_link_down(l->context->notifier, l);
-    enter(l, FAR_LINK_DOWN, reason);
+    lane->conn = NULL;
+    lane_down(lane, reason);
+    retry_later(lane, code);
+    if (was_up) {
+        /* Others may have ended in this turn, too. */
+        if (l->control == conn)
+            l->control = NULL;
+        lane_lost(lane, conn);
+        far_defer(l->context->loop, &l->elect, run_elect);
+    }
     far_conn_free(conn, NULL);
-    retry_later(l, code);
-    each_remote(l, far_remote_link_down);
 }
 
 static const struct far_conn_ops link_ops = {
     .up = on_up,
     .frame = on_frame,
     .room = on_room,
+    .waits = on_waits,
+    .silent = on_silent,
     .down = on_down,
 };
 
-static void connect_to(struct far_link *l,
+static void connect_to(struct far_lane *lane,
                        const struct sockaddr_storage *address, socklen_t bytes)
 {
+    struct far_link *l = lane->link;
     struct far_error error = { 0 };
     struct far_wire_hello me = l->context->me;
 
     memcpy(me.link, l->id, sizeof(me.link));
-    far_conn_address_text(l->address, sizeof(l->address),
+    me.lane = lane->number;
+    me.lanes = (uint8_t)l->lane_count;
+    far_conn_address_text(lane->address, sizeof(lane->address),
                           (const struct sockaddr *)address);
-    l->conn = far_conn_connect(l->context->loop, &link_ops, l, &l->traffic, &me,
-                               l->name, l->by_certificate ? NULL : &l->key,
-                               l->context->trust,
-                               (const struct sockaddr *)address, bytes, &error);
-    if (!l->conn) {
-        enter(l, FAR_LINK_DOWN, error.text);
-        retry_later(l, error.code);
+    lane->conn = far_conn_connect(
+        l->context->loop, &link_ops, lane, &lane->traffic, &me, l->name,
+        l->by_certificate ? NULL : &l->key, l->context->trust,
+        (const struct sockaddr *)address, bytes, &error);
+    if (!lane->conn) {
+        lane_down(lane, error.text);
+        retry_later(lane, error.code);
         return;
     }
-    enter(l, FAR_LINK_CONNECTING, l->reason); /* until there is a new one */
+    if (!l->control && l->state != FAR_LINK_UP)
+        enter(l, FAR_LINK_CONNECTING, l->reason); /* until there is a new one */
 }
 
 static void on_resolved(struct far_resolver_query *query,
                         const struct sockaddr_storage *addresses,
                         unsigned count, const char *error)
 {
-    struct far_link *l =
-        (struct far_link *)((char *)query - offsetof(struct far_link, query));
+    struct far_lane *lane =
+        (struct far_lane *)((char *)query - offsetof(struct far_lane, query));
+    const struct far_link *l = lane->link;
     const struct far_endpoint *what =
-        &l->addresses[(l->attempt - 1) % l->address_count];
+        &l->addresses[(lane->attempt - 1) % l->address_count];
     const struct sockaddr_storage *address;
 
     if (!count) {
         char reason[FAR_WIRE_TEXT_BYTES];
 
         snprintf(reason, sizeof(reason), "%.150s: %.60s", what->host, error);
-        enter(l, FAR_LINK_DOWN, reason);
-        retry_later(l, -EHOSTUNREACH);
+        lane_down(lane, reason);
+        retry_later(lane, -EHOSTUNREACH);
         return;
     }
-    address = &addresses[(l->attempt - 1) / l->address_count % count];
-    connect_to(l, address,
+    address = &addresses[(lane->attempt - 1) / l->address_count % count];
+    connect_to(lane, address,
                address->ss_family == AF_INET6
                    ? (socklen_t)sizeof(struct sockaddr_in6)
                    : (socklen_t)sizeof(struct sockaddr_in));
@@ -185,40 +315,46 @@ static bool has_proof(const struct far_link *l)
     return l->key.bytes || l->by_certificate;
 }
 
-static void try_now(struct far_link *l)
+/* The first lane finds the way; the others follow when the link is up. */
+static void try_now(struct far_lane *lane)
 {
+    struct far_link *l = lane->link;
     const struct far_endpoint *what;
     struct sockaddr_storage address;
     socklen_t bytes;
     int rc;
 
-    if (l->conn || !l->configured || l->state == FAR_LINK_STOPPED ||
-        !l->address_count || !has_proof(l))
+    if (lane->conn || lane->query.id || !lane->wanted || !l->configured ||
+        l->state == FAR_LINK_STOPPED || !l->address_count || !has_proof(l) ||
+        (lane->number && !l->control))
         return;
-    what = &l->addresses[l->attempt++ % l->address_count];
+    far_timer_cancel(&lane->retry);
+    what = &l->addresses[lane->attempt++ % l->address_count];
     if (far_endpoint_numeric(what, &address, &bytes)) {
-        connect_to(l, &address, bytes);
+        connect_to(lane, &address, bytes);
         return;
     }
     if (!l->context->resolver) {
-        give_up(l, "names are not resolved here: use a numeric address");
+        if (!lane->number)
+            give_up(l, "names are not resolved here: use a numeric address");
         return;
     }
-    snprintf(l->address, sizeof(l->address), "%.50s:%u", what->host,
+    snprintf(lane->address, sizeof(lane->address), "%.50s:%u", what->host,
              what->port);
-    rc = far_resolver_ask(l->context->resolver, &l->query, what);
+    rc = far_resolver_ask(l->context->resolver, &lane->query, what);
     if (rc) {
-        enter(l, FAR_LINK_DOWN, "the helper that resolves names is busy");
-        retry_later(l, rc);
+        lane_down(lane, "the helper that resolves names is busy");
+        retry_later(lane, rc);
         return;
     }
-    enter(l, FAR_LINK_CONNECTING, l->reason);
+    if (!l->control && l->state != FAR_LINK_UP)
+        enter(l, FAR_LINK_CONNECTING, l->reason);
 }
 
 static void on_retry(struct far_timer *timer)
 {
     try_now(
-        (struct far_link *)((char *)timer - offsetof(struct far_link, retry)));
+        (struct far_lane *)((char *)timer - offsetof(struct far_lane, retry)));
 }
 
 static void on_acks(struct far_timer *timer)
@@ -246,25 +382,53 @@ void far_link_want_acks(struct far_link *l, bool prompt)
 struct far_link *far_link_new(struct far_context *context, const char *name)
 {
     struct far_link *l = calloc(1, sizeof(*l));
+    uint8_t i;
 
     if (!l)
         return NULL;
     l->context = context;
     snprintf(l->name, sizeof(l->name), "%s", name);
     far_random_bytes(l->id, sizeof(l->id));
-    far_timer_init(&l->retry, context->loop, on_retry);
     far_timer_init(&l->acks, context->loop, on_acks);
-    l->query.done = on_resolved;
+    l->lane_count = 1;
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        struct far_lane *lane = &l->lanes[i];
+
+        lane->link = l;
+        lane->number = i;
+        lane->wanted = i == 0;
+        lane->query.done = on_resolved;
+        far_timer_init(&lane->retry, context->loop, on_retry);
+    }
     return l;
 }
 
+static void hang_up_lane(struct far_lane *lane, const char *reason)
+{
+    struct far_link *l = lane->link;
+
+    far_timer_cancel(&lane->retry);
+    if (l->context->resolver)
+        far_resolver_cancel(l->context->resolver, &lane->query);
+    if (l->control == lane->conn)
+        l->control = NULL;
+    far_conn_free(lane->conn, reason);
+    lane->conn = NULL;
+    lane->up_us = 0;
+    lane->attempt = lane->number; /* spread over the addresses */
+    lane->delay_us = 0;
+    lane->reason[0] = 0;
+}
+
+/* Its remotes are to be told then. */
 static void hang_up(struct far_link *l, const char *reason)
 {
-    far_timer_cancel(&l->retry);
-    if (l->context->resolver)
-        far_resolver_cancel(l->context->resolver, &l->query);
-    far_conn_free(l->conn, reason);
-    l->conn = NULL;
+    unsigned i;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++)
+        hang_up_lane(&l->lanes[i], reason);
+    far_defer_cancel(l->context->loop, &l->elect);
+    l->up = false;
     far_notify_link_down(l->context->notifier, l);
 }
 
@@ -273,6 +437,7 @@ void far_link_free(struct far_link *l)
     hang_up(l, "farside-netproxy ends");
     far_timer_cancel(&l->acks);
     far_defer_cancel(l->context->loop, &l->prompt);
+    far_defer_cancel(l->context->loop, &l->elect);
     free(l->remotes);
     explicit_bzero(&l->key, sizeof(l->key));
     free(l);
@@ -363,10 +528,41 @@ static int read_section(struct far_link *l, const struct far_conf_section *s,
 void far_link_review(struct far_link *l, int64_t now_s)
 {
     struct far_error error = { 0 };
+    unsigned i;
 
-    if (l->conn && l->conn->state == FAR_CONN_UP &&
-        far_tls_judge(&l->conn->tls, l->context->trust, now_s, &error))
-        far_conn_fail(l->conn, -EKEYREVOKED, error.text);
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        struct far_conn *c = l->lanes[i].conn;
+
+        if (c && c->state == FAR_CONN_UP &&
+            far_tls_judge(&c->tls, l->context->trust, now_s, &error))
+            far_conn_fail(c, -EKEYREVOKED, error.text);
+    }
+}
+
+/* Two lanes: bulk has its own. */
+static void set_lanes(struct far_link *l, unsigned count)
+{
+    bool wanted[FAR_WIRE_LANES] = { true, count == 3, count >= 2 };
+    bool lost = false;
+    unsigned i;
+
+    l->lane_count = count;
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        struct far_lane *lane = &l->lanes[i];
+        const struct far_conn *conn;
+
+        lane->wanted = wanted[i];
+        if (wanted[i] || !lane->conn)
+            continue;
+        lost = true;
+        conn = lane->conn;
+        hang_up_lane(lane, "the link has fewer lanes now");
+        lane_lost(lane, conn);
+    }
+    if (lost)
+        elect(l);
+    for (i = 0; i < FAR_WIRE_LANES && l->control; i++)
+        try_now(&l->lanes[i]);
 }
 
 void far_link_configure(struct far_link *l, const struct far_conf_section *s)
@@ -392,7 +588,7 @@ void far_link_configure(struct far_link *l, const struct far_conf_section *s)
     if (read_section(l, s, addresses, &count, &key, &by_certificate, &error)) {
         explicit_bzero(&l->key, sizeof(l->key));
         l->by_certificate = false;
-        l->address[0] = 0;
+        l->lanes[0].address[0] = 0;
         hang_up(l, "the link's configuration has a fault");
         if (l->state != FAR_LINK_STOPPED)
             give_up(l, error.text);
@@ -407,16 +603,16 @@ void far_link_configure(struct far_link *l, const struct far_conf_section *s)
     l->key = key;
     l->by_certificate = by_certificate;
     explicit_bzero(&key, sizeof(key));
+    set_lanes(l, (unsigned)far_conf_number(s, "lanes", FAR_WIRE_LANES));
     if (l->state == FAR_LINK_STOPPED || (same && l->state == FAR_LINK_UP))
         return;
-    l->delay_us = 0;
-    l->attempt = 0;
-    if (l->conn) {
+    if (l->control || l->lanes[0].conn) {
         hang_up(l, "the link's configuration has changed");
         enter(l, FAR_LINK_DOWN, "the link's configuration has changed");
         each_remote(l, far_remote_link_down);
     }
-    try_now(l);
+    l->lanes[0].delay_us = 0;
+    try_now(&l->lanes[0]);
 }
 
 void far_link_stop(struct far_link *l)
@@ -432,12 +628,11 @@ void far_link_start(struct far_link *l)
     if (l->state != FAR_LINK_STOPPED)
         return;
     enter(l, FAR_LINK_DOWN, "was just started");
-    l->delay_us = 0;
     if (!l->configured || !has_proof(l))
         give_up(l, "its configuration has a fault: see `farside check`, then "
                    "reload");
     else
-        try_now(l);
+        try_now(&l->lanes[0]);
 }
 
 uint32_t far_link_add(struct far_link *l, struct far_remote *remote)
@@ -472,5 +667,42 @@ void far_link_remove(struct far_link *l, uint32_t handle)
 
 bool far_link_is_up(const struct far_link *l)
 {
-    return l->state == FAR_LINK_UP && l->conn;
+    return l->control != NULL;
+}
+
+struct far_lane *far_link_lane(struct far_link *l, enum far_class class)
+{
+    struct far_lane *lane = &l->lanes[FAR_WIRE_LANE_BULK];
+
+    if (!l->control)
+        return NULL;
+    if (class != FAR_CLASS_BLOCK && class != FAR_CLASS_DISPLAY)
+        lane = &l->lanes[FAR_WIRE_LANE_REALTIME];
+    return far_lane_is_up(lane) ? lane : l->control->owner;
+}
+
+void far_link_traffic(const struct far_link *l, struct far_traffic *sum)
+{
+    unsigned i;
+
+    memset(sum, 0, sizeof(*sum));
+    for (i = 0; i < FAR_WIRE_LANES; i++)
+        far_traffic_add(sum, &l->lanes[i].traffic);
+}
+
+int far_link_rekey(struct far_link *l, struct far_error *error)
+{
+    unsigned i;
+
+    if (!l->control)
+        return far_error(error, -ENOTCONN, "the link to %s is down", l->name);
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        int rc = 0;
+
+        if (far_lane_is_up(&l->lanes[i]))
+            rc = far_conn_rekey(l->lanes[i].conn, error);
+        if (rc)
+            return rc;
+    }
+    return 0;
 }

@@ -10,6 +10,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/describe.c netproxy/describe.h \
 	netproxy/controller.c netproxy/controller.h \
 	netproxy/credential.c netproxy/credential.h \
+	netproxy/fair.c netproxy/fair.h \
 	netproxy/keys.c netproxy/keys.h \
 	netproxy/link.c netproxy/link.h \
 	netproxy/local.c netproxy/local.h \
@@ -61,7 +62,8 @@ EXTRA_DIST += $(NETPROXY_GOLDEN) tests/netproxy/old/README.md \
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
-	tests/netproxy/test-session tests/netproxy/test-cuts \
+	tests/netproxy/test-session tests/netproxy/test-ops \
+	tests/netproxy/test-cuts \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-times \
 	tests/netproxy/test-credential tests/netproxy/test-trust
@@ -102,6 +104,9 @@ tests_netproxy_test_versions_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_sandbox_SOURCES = tests/netproxy/test-sandbox.c
 tests_netproxy_test_sandbox_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_ops_SOURCES = tests/netproxy/test-ops.c
+tests_netproxy_test_ops_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_session_SOURCES = tests/netproxy/test-session.c
 tests_netproxy_test_session_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)

@@ -315,7 +315,7 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     me->version_min = FAR_WIRE_VERSION_MIN;
     me->version_max = FAR_WIRE_VERSION_MAX;
     me->frame_max = FAR_CONN_FRAME_MAX;
-    me->lanes = 1;
+    me->lanes = FAR_WIRE_LANES;
     me->handles_max = FAR_CONN_HANDLES_MAX;
     far_random_bytes(me->instance, sizeof(me->instance));
     snprintf(

@@ -353,7 +353,7 @@ static void answer(struct far_link *link, uint64_t sequence, int status,
     struct far_wire_notified body = { .sequence = sequence, .status = status };
 
     if (far_link_is_up(link))
-        far_conn_send(link->conn, &header, &body, sizeof(body), reason);
+        far_conn_send(link->control, &header, &body, sizeof(body), reason);
 }
 
 void far_notify_take(struct far_notifier *n, struct far_link *link,
@@ -367,12 +367,13 @@ void far_notify_take(struct far_notifier *n, struct far_link *link,
         int64_t us;
 
         memcpy(&e, notice.op.args, sizeof(e));
-        us = (int64_t)e.time_us + far_conn_offset_ns(link->conn) / 1000;
+        us = (int64_t)e.time_us + far_conn_offset_ns(link->control) / 1000;
         if (e.time_us)
             e.time_us = us > 0 ? (uint64_t)us : 1;
         memcpy(notice.op.args, &e, sizeof(e));
     }
-    rc = keep_taken(n, link, link->conn->theirs.instance, link->name, &notice);
+    rc = keep_taken(n, link, link->control->theirs.instance, link->name,
+                    &notice);
     if (rc)
         answer(link, notice.sequence, rc, "too many are not answered yet");
 }

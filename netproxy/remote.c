@@ -36,8 +36,8 @@ static void tell_owner(struct far_remote *r, uint8_t type, const void *fixed,
         header.acked = r->acked;
         r->acked_told = r->acked;
     }
-    if (far_link_is_up(r->link))
-        far_conn_send(r->link->conn, &header, fixed, bytes, NULL);
+    if (r->conn)
+        far_conn_send(r->conn, &header, fixed, bytes, NULL);
 }
 
 const char *far_remote_reason(const struct far_remote *r)
@@ -77,6 +77,8 @@ static void tell(struct far_remote *r)
         r->phase == FAR_REMOTE_ACTIVE ? r->state : FAR_DEVICE_GONE;
     const char *why = far_remote_reason(r);
 
+    if (r->moving)
+        return;
     reason[0] = 0;
     if (!far_link_is_up(r->link))
         snprintf(reason, sizeof(reason), "the link to %s is down: %.140s",
@@ -124,11 +126,13 @@ static void prepare(struct far_remote *r)
     memcpy(p.generation, r->who.generation, 16);
     memcpy(p.guest_name, r->who.guest_name, sizeof(p.guest_name));
     memcpy(p.device, r->who.device, sizeof(p.device));
+    r->conn = r->link->control;
     r->phase = FAR_REMOTE_PREPARING;
+    r->unanswered = 0;
     r->reason[0] = 0;
-    if (far_link_is_up(r->link))
-        far_conn_send_options(r->link->conn, &header, &p, sizeof(p), NULL,
-                              &option, limits.payload_bytes != 0);
+    if (r->conn)
+        far_conn_send_options(r->conn, &header, &p, sizeof(p), NULL, &option,
+                              limits.payload_bytes != 0);
 }
 
 static void activate(struct far_remote *r)
@@ -185,7 +189,7 @@ void far_remote_send_acks(struct far_remote *r)
 
 static void translate(struct far_remote *r, struct far_input_event *e)
 {
-    int64_t us = (int64_t)e->time_us + far_conn_offset_ns(r->link->conn) / 1000;
+    int64_t us = (int64_t)e->time_us + far_conn_offset_ns(r->conn) / 1000;
 
     if (e->time_us)
         e->time_us = us > 0 ? (uint64_t)us : 1;
@@ -225,7 +229,7 @@ static int interrupt(struct far_remote *r, const struct far_wire_frame *f,
     op.attachment = r->who.attachment;
     op.payload_bytes = 0;
     far_times_interrupt(&r->times, f);
-    far_hist_add(&r->wire, far_conn_wire_ns(r->link->conn, f->header.time_ns));
+    far_hist_add(&r->wire, far_conn_wire_ns(r->conn, f->header.time_ns));
     if (r->blocked || r->waiting_count || r->draining ||
         !far_layer_interrupt(r->layer.above, &op)) {
         r->waiting[(r->waiting_first + r->waiting_count) % FAR_REMOTE_WINDOW] =
@@ -234,7 +238,7 @@ static int interrupt(struct far_remote *r, const struct far_wire_frame *f,
         if (!r->draining)
             r->blocked = true;
     }
-    far_hist_add(&r->deliver, far_now_ns() - r->link->conn->received_ns);
+    far_hist_add(&r->deliver, far_now_ns() - r->conn->received_ns);
     maybe_ack(r);
     return 0;
 }
@@ -278,25 +282,92 @@ static unsigned next_slot(const struct far_remote *r)
     return best;
 }
 
-/* 0, or what far_conn_send_op() says. */
-static int send_op(struct far_remote *r, struct far_conn *conn, unsigned slot)
+/* Ops wait for their turn among those of other attachments. */
+static void send_ops(struct far_remote *r)
 {
+    struct far_lane *lane = far_link_lane(r->link, r->who.class);
+
+    if (!r->unsent || r->phase != FAR_REMOTE_ACTIVE || !lane)
+        return;
+    /* Of a stream, none may overtake another on a lane that has come back; nor
+     * may the rest of a payload go another way than its beginning. */
+    if (r->lane && r->lane != lane && far_lane_is_up(r->lane) &&
+        (r->giving || (r->who.class != FAR_CLASS_BLOCK &&
+                       far_remote_waits(r, r->lane->number))))
+        lane = r->lane;
+    if (r->lane && r->lane != lane)
+        far_fair_remove(&r->lane->fair, &r->fair);
+    r->lane = lane;
+    far_fair_add(&lane->fair, &r->fair);
+    far_fair_run(&lane->fair);
+}
+
+static void stop_sending(struct far_remote *r)
+{
+    if (r->lane)
+        far_fair_remove(&r->lane->fair, &r->fair);
+    r->giving = false;
+}
+
+/* Its bytes, or what far_conn_send_piece() says. */
+static int64_t send_piece(struct far_remote *r, unsigned number,
+                          struct far_wire_header *header)
+{
+    struct far_remote_slot *slot = &r->slots[number];
+    uint32_t most = far_conn_piece_bytes(r->lane->conn);
+    const struct far_wire_data piece = {
+        .sequence = r->ops[number].sequence,
+        .slot = number,
+        .offset_bytes = slot->given,
+        .bytes = r->ops[number].payload_bytes - slot->given < most
+                     ? r->ops[number].payload_bytes - slot->given
+                     : most,
+    };
+    int rc = far_conn_send_piece(r->lane->conn, header, &piece,
+                                 (const uint8_t *)slot->payload + slot->given);
+
+    if (rc)
+        return rc;
+    slot->given += piece.bytes;
+    r->giving = true;
+    return header->bytes;
+}
+
+static int64_t send_next(struct far_fair_item *item)
+{
+    struct far_remote *r =
+        (struct far_remote *)((char *)item - offsetof(struct far_remote, fair));
     struct far_wire_header header = { .type = FAR_WIRE_OP,
-                                      .lane = FAR_WIRE_LANE_CONTROL,
+                                      .lane = r->lane->number,
                                       .hops = FAR_WIRE_HOPS,
                                       .handle = r->handle,
                                       .credit = (uint32_t)r->granted,
                                       .acked = r->acked };
-    uint64_t bit = (uint64_t)1 << slot;
-    int rc =
-        far_conn_send_op(conn, &header, &r->ops[slot], r->slots[slot].payload);
+    unsigned number = next_slot(r);
+    const struct far_op *op;
+    uint64_t bit;
+    int rc;
 
+    if (r->phase != FAR_REMOTE_ACTIVE || number == FAR_OP_SLOTS_MAX ||
+        (unsigned)__builtin_popcountll(r->busy & ~r->unsent) >= r->slots_max)
+        return 0;
+    op = &r->ops[number];
+    if ((op->flags & FAR_OP_SENDS) &&
+        op->payload_bytes > far_conn_piece_bytes(r->lane->conn)) {
+        if (r->slots[number].given < op->payload_bytes)
+            return send_piece(r, number, &header);
+        header.flags = FAR_WIRE_PIECES;
+    }
+    rc = far_conn_send_op(r->lane->conn, &header, op, r->slots[number].payload);
     if (rc)
         return rc;
-    far_times_sent(r->times, &r->ops[slot], header.time_ns);
+    far_times_sent(r->times, op, header.time_ns);
+    bit = (uint64_t)1 << number;
+    r->giving = false;
     r->unsent &= ~bit;
     r->sent |= bit;
-    return 0;
+    r->slots[number].lane = r->lane->number;
+    return header.bytes;
 }
 
 /* Longer than this owner takes: a device that moved to another one. */
@@ -319,14 +390,59 @@ static void refuse_long(struct far_remote *r)
  * which had them. */
 static void resend_ops(struct far_remote *r)
 {
-    uint64_t left = r->busy & r->sent;
+    uint64_t left;
 
     r->unsent = r->busy;
-    r->repeats = left;
-    for (; left; left &= left - 1)
+    r->repeats = r->busy & r->sent;
+    for (left = r->busy; left; left &= left - 1)
+        r->slots[__builtin_ctzll(left)].given = 0;
+    for (left = r->repeats; left; left &= left - 1)
         r->ops[__builtin_ctzll(left)].flags |= FAR_OP_REPEAT;
     refuse_long(r);
-    far_remote_room(r);
+    send_ops(r);
+}
+
+bool far_remote_waits(const struct far_remote *r, uint8_t lane)
+{
+    uint64_t left = r->busy & ~r->unsent;
+
+    for (; left; left &= left - 1) {
+        if (r->slots[__builtin_ctzll(left)].lane == lane)
+            return true;
+    }
+    return false;
+}
+
+/* The session there is the same, and knows by slot and sequence which it has
+ * had: they are no repeats after a loss, but go before anything new as such. */
+unsigned far_remote_lane_down(struct far_remote *r, struct far_lane *lane,
+                              const struct far_conn *conn)
+{
+    uint64_t left = r->busy;
+    unsigned moved = 0;
+
+    if (r->conn == conn)
+        r->conn = NULL;
+    for (; left; left &= left - 1) {
+        unsigned number = (unsigned)__builtin_ctzll(left);
+        uint64_t bit = (uint64_t)1 << number;
+
+        if (r->unsent & bit) {
+            if (r->lane == lane)
+                r->slots[number].given = 0;
+        } else if (r->slots[number].lane == lane->number) {
+            r->slots[number].given = 0;
+            r->unsent |= bit;
+            r->repeats |= bit;
+            moved++;
+        }
+    }
+    if (r->lane == lane) {
+        stop_sending(r);
+        r->lane = NULL;
+    }
+    send_ops(r);
+    return moved;
 }
 
 static int activated(struct far_remote *r, const struct far_wire_frame *f,
@@ -340,6 +456,7 @@ static int activated(struct far_remote *r, const struct far_wire_frame *f,
         return 0; /* of an older activation */
     if (a->status) {
         r->phase = FAR_REMOTE_REFUSED;
+        r->moving = false;
         memcpy(r->reason, f->text, sizeof(r->reason));
         tell(r);
         return 0;
@@ -386,7 +503,10 @@ static int feedback(struct far_remote *r, const struct far_conn *conn,
     struct far_remote_slot *slot;
     struct far_op *asked;
 
+    /* A second answer, to what was sent twice; or of another one that had this
+     * handle before. */
     if (!is_asked(r, done.slot, done.sequence) ||
+        done.attachment != r->who.attachment ||
         r->ops[done.slot].opcode != done.opcode) {
         r->stray_feedbacks++;
         return 0;
@@ -400,6 +520,11 @@ static int feedback(struct far_remote *r, const struct far_conn *conn,
                          "an answer with %u bytes of payload, where %u were "
                          "asked for of %s",
                          done.payload_bytes, room_of(asked), r->who.device);
+    if (done.payload_bytes && !f->payload && slot->source &&
+        slot->source != conn) {
+        r->stray_feedbacks++; /* another connection is bringing it as well */
+        return 0;
+    }
     if (done.payload_bytes && f->payload)
         memcpy(slot->payload, f->payload, done.payload_bytes);
     else if (done.payload_bytes &&
@@ -411,8 +536,7 @@ static int feedback(struct far_remote *r, const struct far_conn *conn,
     done.attachment = r->who.attachment;
     done.flags = asked->flags;
     complete(r, &done);
-    if (r->unsent && !r->repeats)
-        far_remote_room(r);
+    send_ops(r);
     return 0;
 }
 
@@ -447,6 +571,7 @@ static int piece(struct far_remote *r, const struct far_conn *conn,
 static void bury(struct far_remote *r)
 {
     far_timer_cancel(&r->expiry);
+    stop_sending(r);
     if (r->detached && r->parked)
         r->link->gone--;
     far_link_remove(r->link, r->handle);
@@ -482,12 +607,21 @@ static void take_limits(struct far_remote *r, const struct far_wire_frame *f)
     if (value && bytes >= sizeof(limits))
         memcpy(&limits, value, sizeof(limits));
     r->slot_bytes = limits.payload_bytes;
+    r->slots_max = limits.slots && limits.slots < FAR_WIRE_SLOTS_MAX
+                       ? limits.slots
+                       : FAR_WIRE_SLOTS_MAX;
     r->limits_known = true;
 }
 
-int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
-                     struct far_error *error)
+int far_remote_frame(struct far_remote *r, struct far_conn *conn,
+                     const struct far_wire_frame *f, struct far_error *error)
 {
+    /* Only answers of ops may come by another lane. */
+    if (conn != r->conn && f->header.type != FAR_WIRE_FEEDBACK &&
+        f->header.type != FAR_WIRE_DATA) {
+        r->elsewhere++;
+        return 0;
+    }
     if (r->detached && r->parked) {
         last_words(r, f);
         return 0;
@@ -497,6 +631,7 @@ int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
         return interrupt(r, f, error);
     case FAR_WIRE_PREPARED:
         if (f->prepared.status) {
+            r->moving = false;
             r->phase = FAR_REMOTE_REFUSED;
             memcpy(r->reason, f->text, sizeof(r->reason));
         } else {
@@ -511,6 +646,7 @@ int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
             else
                 snprintf(r->reason, sizeof(r->reason),
                          "attached; the guest's front is not there yet");
+            r->moving &= r->wanted;
         }
         tell(r);
         return 0;
@@ -519,6 +655,7 @@ int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
     case FAR_WIRE_STATE:
         if (r->phase != FAR_REMOTE_ACTIVE)
             return 0;
+        r->moving = false;
         r->state = f->state.state ? FAR_DEVICE_READY : FAR_DEVICE_GONE;
         r->device_incarnation = f->state.device_incarnation;
         memcpy(r->props, f->state.props, sizeof(r->props));
@@ -526,14 +663,15 @@ int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
         tell(r);
         return 0;
     case FAR_WIRE_FEEDBACK:
-        return feedback(r, r->link->conn, f, error);
+        return feedback(r, conn, f, error);
     case FAR_WIRE_DATA:
-        return piece(r, r->link->conn, f, error);
+        return piece(r, conn, f, error);
     case FAR_WIRE_ACK: /* credit for ops: none is counted yet */
         return 0;
     case FAR_WIRE_ERROR:
         if (f->error.about == FAR_WIRE_ACTIVATE ||
             f->error.about == FAR_WIRE_PREPARE) {
+            r->moving = false;
             r->phase = FAR_REMOTE_REFUSED;
             memcpy(r->reason, f->text, sizeof(r->reason));
             tell(r);
@@ -546,6 +684,9 @@ int far_remote_frame(struct far_remote *r, const struct far_wire_frame *f,
 
 void far_remote_link_up(struct far_remote *r)
 {
+    r->moving = r->phase == FAR_REMOTE_ACTIVE;
+    r->acks_due = false;
+    stop_sending(r);
     prepare(r);
     tell(r);
 }
@@ -553,21 +694,13 @@ void far_remote_link_up(struct far_remote *r)
 void far_remote_link_down(struct far_remote *r)
 {
     r->phase = FAR_REMOTE_IDLE;
+    r->conn = NULL;
+    r->moving = false;
+    stop_sending(r);
     r->state = FAR_DEVICE_GONE;
     r->acks_due = false;
     r->unanswered = 0;
     tell(r);
-}
-
-void far_remote_room(struct far_remote *r)
-{
-    unsigned slot;
-
-    while (r->phase == FAR_REMOTE_ACTIVE && r->unsent &&
-           (slot = next_slot(r)) < FAR_OP_SLOTS_MAX) {
-        if (send_op(r, r->link->conn, slot))
-            return;
-    }
 }
 
 /* The layer. */
@@ -606,7 +739,7 @@ static enum far_verdict remote_submit(struct far_layer *layer,
     r->busy |= bit;
     r->unsent |= bit;
     far_times_given(&r->times, op);
-    far_remote_room(r);
+    send_ops(r);
     return FAR_LATER;
 }
 
@@ -685,6 +818,7 @@ static void remote_close(struct far_layer *layer)
     r->acks_due = false;
     r->waiting_count = 0;
     r->busy = r->unsent = r->sent = r->repeats = 0; /* the successor repeats */
+    stop_sending(r);
     far_timer_set(&r->expiry, far_now_us() + FAR_REMOTE_KEEP_US);
 }
 
@@ -734,6 +868,8 @@ int far_remote_open(struct far_link *link, const struct far_local_who *who,
         if (!r)
             return far_error(error, -ENOMEM, "out of memory");
         r->layer.ops = &remote_ops;
+        r->fair.send = send_next;
+        r->slots_max = FAR_WIRE_SLOTS_MAX;
         r->link = link;
         far_timer_init(&r->expiry, link->context->loop, on_expiry);
         r->handle = far_link_add(link, r);
@@ -774,6 +910,7 @@ void far_remote_free_all(struct far_link *link)
         if (link->remotes[i]) {
             /* The session stays there: a successor of this process may come. */
             far_timer_cancel(&link->remotes[i]->expiry);
+            stop_sending(link->remotes[i]);
             free(link->remotes[i]->ops);
             far_times_free(link->remotes[i]->times);
             free(link->remotes[i]->slots);

@@ -31,6 +31,8 @@ struct far_remote_slot {
     /* A payload that comes in pieces: by which connection, how much of it. */
     const struct far_conn *source;
     uint32_t received;
+    uint32_t given; /* of what it sends, in pieces, until now */
+    uint8_t lane;   /* where it was sent */
 };
 
 struct far_remote {
@@ -39,8 +41,11 @@ struct far_remote {
     struct far_local_who who;
     uint32_t handle;
     enum far_remote_phase phase;
-    bool wanted;   /* the guest's front is there */
-    bool parked;   /* nobody is above */
+    struct far_conn *conn; /* of the last PREPARE: what is said of it elsewhere
+                              is old; NULL: of none that is up */
+    bool moving;           /* to another lane: nobody above need know */
+    bool wanted;           /* the guest's front is there */
+    bool parked;           /* nobody is above */
     bool detached; /* it will not come back; with nobody above: it is kept only
                       until the owner has been told */
     bool blocked;  /* above has no room */
@@ -62,7 +67,11 @@ struct far_remote {
     uint64_t repeats;      /* busy ones that are sent again: before they are all
                               answered nothing new is sent */
     uint32_t slot_bytes;   /* longest payload that the owner takes */
+    uint32_t slots_max;    /* under way, at most: its credit */
     bool limits_known;
+    struct far_fair_item fair;
+    bool giving;           /* a payload, in pieces */
+    struct far_lane *lane; /* in whose turns it is, or was last */
 
     /* What was said of the device, and what was passed up. */
     enum far_device_state state;
@@ -77,7 +86,7 @@ struct far_remote {
 
     struct far_hist wire, deliver;
     struct far_times *times; /* NULL: none of its ops was timed yet */
-    uint64_t repeated, lost, invalid, stray_feedbacks;
+    uint64_t repeated, lost, invalid, stray_feedbacks, elsewhere;
 };
 
 /* Takes up a parked one of the same guest and device, or makes one; never
@@ -93,10 +102,15 @@ void far_remote_free_all(struct far_link *link);
 /* From the link. */
 void far_remote_link_up(struct far_remote *remote);
 void far_remote_link_down(struct far_remote *remote);
-int far_remote_frame(struct far_remote *remote,
+int far_remote_frame(struct far_remote *remote, struct far_conn *conn,
                      const struct far_wire_frame *frame,
                      struct far_error *error);
-void far_remote_room(struct far_remote *remote);
+/* A lane is no more: what was under way there is sent again on another one.
+ * How many ops these are. */
+unsigned far_remote_lane_down(struct far_remote *remote, struct far_lane *lane,
+                              const struct far_conn *conn);
+/* Is an op of it under way on that lane? */
+bool far_remote_waits(const struct far_remote *remote, uint8_t lane);
 void far_remote_send_acks(struct far_remote *remote);
 
 /* Why no event comes, or "". */

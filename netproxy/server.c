@@ -17,16 +17,22 @@
 
 #define LISTEN_RETRY_US 1000000
 
-/* One handle of a connection. */
+/* One handle of a link. */
 struct far_attachment {
     struct far_session_user user;
     struct far_peer *peer;
+    struct far_conn *conn; /* of its last PREPARE or ACTIVATE, where all but
+                              answers goes; NULL: that one is gone */
     uint32_t handle;
+    uint64_t answers; /* slots that are done, and wait for their turn */
+    uint8_t op_lanes[FAR_WIRE_SLOTS_MAX]; /* where each was asked */
+    struct far_fair_item fair[FAR_WIRE_LANES];
+    uint8_t giving[FAR_WIRE_LANES]; /* slot whose payload goes in pieces */
+    uint32_t given[FAR_WIRE_LANES]; /* bytes of it */
     struct far_local_who who;
-    uint64_t answers; /* slots that are done, and wait for room */
-    bool refused;     /* and asked again when the reason may be gone */
-    bool ended;       /* by another platform: not asked again */
-    int status;       /* that was told last */
+    bool refused; /* and asked again when the reason may be gone */
+    bool ended;   /* by another platform: not asked again */
+    int status;   /* that was told last */
     char reason[FAR_WIRE_TEXT_BYTES];
 };
 
@@ -36,16 +42,6 @@ static struct far_attachment *of_user(struct far_session_user *user)
 }
 
 /* Attachments. */
-
-/* What goes into one frame to that client. */
-static uint32_t payload_max(const struct far_peer *peer)
-{
-    uint32_t frame_max = peer->conn->theirs.frame_max;
-
-    if (frame_max > FAR_CONN_FRAME_MAX)
-        frame_max = FAR_CONN_FRAME_MAX;
-    return (frame_max - 512) & ~511u; /* at least 4096 it is */
-}
 
 static void answer(struct far_attachment *a, int status, const char *reason)
 {
@@ -68,15 +64,12 @@ static void answer(struct far_attachment *a, int status, const char *reason)
     }
     a->status = status;
     snprintf(a->reason, sizeof(a->reason), "%s", reason ? reason : "");
-    if (!a->peer->conn)
+    if (!a->conn)
         return;
-    if (a->user.session) {
-        limits.payload_bytes = payload_max(a->peer);
-        if (limits.payload_bytes > a->user.session->slot_bytes)
-            limits.payload_bytes = a->user.session->slot_bytes;
-    }
-    far_conn_send_options(a->peer->conn, &header, &p, sizeof(p), reason,
-                          &option, limits.payload_bytes != 0);
+    if (a->user.session)
+        limits.payload_bytes = a->user.session->slot_bytes;
+    far_conn_send_options(a->conn, &header, &p, sizeof(p), reason, &option,
+                          limits.payload_bytes != 0);
 }
 
 static bool user_interrupt(struct far_session_user *user,
@@ -88,53 +81,142 @@ static bool user_interrupt(struct far_session_user *user,
                                       .hops = FAR_WIRE_HOPS,
                                       .handle = a->handle };
 
-    if (!a->peer->conn)
+    if (!a->conn)
         return false;
     if (op->sequence == user->session->timed)
-        far_conn_with_option(a->peer->conn, FAR_WIRE_OPTION_TIMES,
+        far_conn_with_option(a->conn, FAR_WIRE_OPTION_TIMES,
                              &user->session->timed_ns,
                              sizeof(user->session->timed_ns));
-    if (far_conn_send_op(a->peer->conn, &header, op, NULL))
+    if (far_conn_send_op(a->conn, &header, op, NULL))
         return false;
     if (op->sequence == user->session->timed)
         user->session->timed = 0;
     return true;
 }
 
-/* False: no room; peer_room() goes on. */
-static bool send_answer(struct far_attachment *a, unsigned slot)
+/* Answers go where they were asked for; if that lane is gone, by the control
+ * lane: a peer whose link has none at all asks again. */
+static unsigned lane_of(const struct far_peer *peer, unsigned asked)
 {
-    struct far_wire_header header = { .type = FAR_WIRE_FEEDBACK,
-                                      .lane = FAR_WIRE_LANE_CONTROL,
-                                      .hops = FAR_WIRE_HOPS,
-                                      .handle = a->handle };
-    struct far_session *s = a->user.session;
-    const struct far_op *op = &s->slots[slot].op;
-    const void *payload =
-        op->payload_bytes ? far_session_payload(s, slot) : NULL;
+    unsigned i;
 
-    if (s->slots[slot].state == FAR_SLOT_DONE) {
-        if (op->flags & FAR_OP_TIMED)
-            far_conn_with_option(a->peer->conn, FAR_WIRE_OPTION_TIMES,
-                                 &s->slots[slot].times,
-                                 sizeof(s->slots[slot].times));
-        if (far_conn_send_op(a->peer->conn, &header, op, payload))
-            return false;
-        far_session_told(s, slot);
-    }
-    a->answers &= ~((uint64_t)1 << slot);
-    return true;
+    if (peer->lanes[asked])
+        return asked;
+    for (i = 0; i < FAR_WIRE_LANES - 1 && !peer->lanes[i]; i++)
+        ;
+    return i;
 }
 
-static void send_answers(struct far_attachment *a)
+static void want_answer(struct far_attachment *a, unsigned slot)
 {
+    struct far_peer *peer = a->peer;
+    unsigned lane = lane_of(peer, a->op_lanes[slot]);
+
+    if (a->giving[lane] == slot)
+        a->given[lane] = 0;
+    a->op_lanes[slot] = (uint8_t)lane;
+    a->answers |= (uint64_t)1 << slot;
+    far_fair_add(&peer->fair[lane], &a->fair[lane]);
+}
+
+/* Which answer is next on that lane: the one that has begun, or the first. */
+static unsigned next_answer(struct far_attachment *a, unsigned lane)
+{
+    const struct far_session *s = a->user.session;
     uint64_t left = a->answers;
 
-    if (!a->user.session || !a->peer->conn)
-        return;
+    if (a->given[lane] && (left >> a->giving[lane] & 1) &&
+        s->slots[a->giving[lane]].state == FAR_SLOT_DONE)
+        return a->giving[lane];
     for (; left; left &= left - 1) {
-        if (!send_answer(a, (unsigned)__builtin_ctzll(left)))
-            return;
+        unsigned slot = (unsigned)__builtin_ctzll(left);
+
+        if (a->op_lanes[slot] != lane)
+            continue;
+        if (s->slots[slot].state == FAR_SLOT_DONE)
+            return slot;
+        a->answers &= ~((uint64_t)1 << slot); /* of an op before */
+    }
+    return FAR_WIRE_SLOTS_MAX;
+}
+
+static int64_t send_answer(struct far_attachment *a, unsigned lane)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_FEEDBACK,
+                                      .lane = (uint8_t)lane,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = a->handle };
+    struct far_conn *conn = a->peer->lanes[lane];
+    struct far_session *s = a->user.session;
+    unsigned slot = s && conn ? next_answer(a, lane) : FAR_WIRE_SLOTS_MAX;
+    const uint8_t *payload = NULL;
+    uint32_t most, left;
+    struct far_op op;
+    int rc;
+
+    if (slot == FAR_WIRE_SLOTS_MAX)
+        return 0;
+    op = s->slots[slot].op;
+    op.attachment = a->who.attachment;
+    if (op.payload_bytes)
+        payload = far_session_payload(s, slot);
+    most = far_conn_piece_bytes(conn);
+    if (op.payload_bytes > most) {
+        if (a->giving[lane] != slot) {
+            a->giving[lane] = (uint8_t)slot;
+            a->given[lane] = 0;
+        }
+        left = op.payload_bytes - a->given[lane];
+        if (left) {
+            const struct far_wire_data piece = {
+                .sequence = op.sequence,
+                .slot = slot,
+                .offset_bytes = a->given[lane],
+                .bytes = left < most ? left : most,
+            };
+
+            rc = far_conn_send_piece(conn, &header, &piece,
+                                     payload + piece.offset_bytes);
+            if (rc)
+                return rc;
+            a->given[lane] += piece.bytes;
+            return header.bytes;
+        }
+        header.flags = FAR_WIRE_PIECES;
+    }
+    if (op.flags & FAR_OP_TIMED)
+        far_conn_with_option(conn, FAR_WIRE_OPTION_TIMES, &s->slots[slot].times,
+                             sizeof(s->slots[slot].times));
+    rc = far_conn_send_op(conn, &header, &op, payload);
+    if (rc)
+        return rc;
+    a->answers &= ~((uint64_t)1 << slot);
+    a->given[lane] = 0;
+    far_session_told(s, slot);
+    return header.bytes;
+}
+
+#define ANSWERS_BY(n)                                                         \
+    static int64_t send_answer_##n(struct far_fair_item *item)                \
+    {                                                                         \
+        return send_answer(                                                   \
+            (struct far_attachment *)(void *)((char *)item -                  \
+                                              offsetof(struct far_attachment, \
+                                                       fair[n])),             \
+            n);                                                               \
+    }
+ANSWERS_BY(0)
+ANSWERS_BY(1)
+ANSWERS_BY(2)
+
+static void stop_answers(struct far_attachment *a)
+{
+    unsigned i;
+
+    a->answers = 0;
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        far_fair_remove(&a->peer->fair[i], &a->fair[i]);
+        a->given[i] = 0;
     }
 }
 
@@ -142,11 +224,13 @@ static void user_complete(struct far_session_user *user,
                           const struct far_op *op)
 {
     struct far_attachment *a = of_user(user);
-    bool others = a->answers != 0; /* wait for room */
+    struct far_peer *peer = a->peer;
+    unsigned lane;
 
-    a->answers |= (uint64_t)1 << op->slot;
-    if (!others)
-        send_answers(a);
+    want_answer(a, op->slot);
+    lane = a->op_lanes[op->slot];
+    if (peer->lanes[lane])
+        far_fair_run(&peer->fair[lane]);
 }
 
 static void user_state(struct far_session_user *user)
@@ -163,8 +247,8 @@ static void user_state(struct far_session_user *user)
     };
 
     memcpy(state.props, s->props, sizeof(state.props));
-    if (a->peer->conn)
-        far_conn_send(a->peer->conn, &header, &state, sizeof(state), s->reason);
+    if (a->conn)
+        far_conn_send(a->conn, &header, &state, sizeof(state), s->reason);
 }
 
 static void user_lost(struct far_session_user *user, const char *reason)
@@ -174,7 +258,7 @@ static void user_lost(struct far_session_user *user, const char *reason)
     int rc = far_controller_may(a->peer->server->controller, a->peer->platform,
                                 a->who.device, &error);
 
-    a->answers = 0;
+    stop_answers(a);
     a->refused = true;
     a->ended = !rc;
     answer(a, rc ? rc : -ESTALE, reason);
@@ -248,6 +332,9 @@ static struct far_attachment *make(struct far_peer *peer, uint32_t handle,
     }
     a->user.ops = &attachment_ops;
     a->peer = peer;
+    a->fair[0].send = send_answer_0;
+    a->fair[1].send = send_answer_1;
+    a->fair[2].send = send_answer_2;
     a->handle = handle;
     peer->attachments[handle] = a;
     return a;
@@ -260,6 +347,7 @@ static void drop_attachments(struct far_peer *peer)
 
     for (i = 0; i < peer->attachments_room; i++) {
         if (peer->attachments[i]) {
+            stop_answers(peer->attachments[i]);
             far_session_leave(&peer->attachments[i]->user);
             free(peer->attachments[i]);
         }
@@ -271,8 +359,8 @@ static void drop_attachments(struct far_peer *peer)
 
 /* Frames. */
 
-static int on_prepare(struct far_peer *peer, const struct far_wire_frame *f,
-                      struct far_error *error)
+static int on_prepare(struct far_peer *peer, struct far_conn *conn,
+                      const struct far_wire_frame *f, struct far_error *error)
 {
     const struct far_wire_prepare *p = &f->prepare;
     struct far_attachment *a = at(peer, f->header.handle);
@@ -281,8 +369,9 @@ static int on_prepare(struct far_peer *peer, const struct far_wire_frame *f,
         a = make(peer, f->header.handle, error);
     if (!a)
         return error->code;
+    stop_answers(a);
     far_session_leave(&a->user);
-    a->answers = 0;
+    a->conn = conn;
     memset(&a->who, 0, sizeof(a->who));
     a->who.attachment = p->attachment;
     memcpy(a->who.guest_uuid, p->guest_uuid, 16);
@@ -297,7 +386,7 @@ static int on_prepare(struct far_peer *peer, const struct far_wire_frame *f,
     return 0;
 }
 
-static void on_activate(struct far_attachment *a,
+static void on_activate(struct far_attachment *a, struct far_conn *conn,
                         const struct far_wire_frame *f)
 {
     const struct far_wire_activate *want = &f->activate;
@@ -308,9 +397,10 @@ static void on_activate(struct far_attachment *a,
     struct far_wire_activated answer_body = { 0 };
     uint32_t window = f->header.credit - (uint32_t)want->received;
 
+    a->conn = conn;
     if (!s) {
         answer_body.status = a->status ? a->status : -ENOENT;
-        far_conn_send(a->peer->conn, &header, &answer_body, sizeof(answer_body),
+        far_conn_send(conn, &header, &answer_body, sizeof(answer_body),
                       a->reason);
         return;
     }
@@ -320,8 +410,7 @@ static void on_activate(struct far_attachment *a,
     answer_body.incarnation = s->incarnation;
     answer_body.epoch = s->epoch;
     answer_body.next = s->sent + 1;
-    far_conn_send(a->peer->conn, &header, &answer_body, sizeof(answer_body),
-                  NULL);
+    far_conn_send(conn, &header, &answer_body, sizeof(answer_body), NULL);
     if (s->incarnation == want->incarnation &&
         f->header.acked <= want->received) {
         far_session_ack(s, f->header.acked);
@@ -351,24 +440,84 @@ static int take_credit(struct far_attachment *a, const struct far_wire_frame *f,
     return 0;
 }
 
+static unsigned lanes_up(const struct far_peer *peer)
+{
+    unsigned i, n = 0;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++)
+        n += peer->lanes[i] != NULL;
+    return n;
+}
+
+/* An op may have been overtaken, on its lane, by what was said on another: then
+ * it belongs to nobody, or will be sent again. It is never held against the
+ * peer. What it grants and acknowledges counts only where the attachment was
+ * activated. */
+static int on_op(struct far_peer *peer, struct far_conn *conn,
+                 struct far_attachment *a, const struct far_wire_frame *f,
+                 struct far_error *error)
+{
+    int rc = 0;
+
+    if (a && a->conn == conn)
+        rc = take_credit(a, f, error);
+    if (rc)
+        return rc;
+    if (!a || !a->user.session || !a->user.session->activated ||
+        f->op.attachment != a->who.attachment) {
+        peer->stray_ops++;
+        return 0;
+    }
+    a->op_lanes[f->op.slot] = conn->theirs.lane;
+    a->user.session->received_ns = conn->received_ns;
+    rc = far_session_submit(a->user.session, &f->op, f->payload, conn);
+    if (rc)
+        return far_error(error, rc,
+                         "an op in slot %u of %s that can't be: that slot is "
+                         "in use, or its payload is not what it says",
+                         f->op.slot, a->who.device);
+    return 0;
+}
+
+static int on_piece(struct far_peer *peer, struct far_conn *conn,
+                    struct far_attachment *a, const struct far_wire_frame *f,
+                    struct far_error *error)
+{
+    int rc;
+
+    if (!a || !a->user.session || !a->user.session->activated) {
+        peer->stray_ops++;
+        return 0;
+    }
+    rc = far_session_piece(a->user.session, f->data.slot, f->data.sequence,
+                           f->data.offset_bytes, f->payload, f->data.bytes,
+                           conn);
+    if (rc)
+        return far_error(error, rc,
+                         "a piece of a payload in slot %u of %s that can't be",
+                         f->data.slot, a->who.device);
+    return 0;
+}
+
 static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
                       struct far_error *error)
 {
     struct far_peer *peer = conn->owner;
     struct far_attachment *a = at(peer, f->header.handle);
-    int rc;
 
     switch (f->header.type) {
     case FAR_WIRE_PREPARE:
-        return on_prepare(peer, f, error);
+        return on_prepare(peer, conn, f, error);
     case FAR_WIRE_NOTIFIED:
         return far_notify_answered(peer->server->context->notifier,
                                    peer->platform, f, error);
     case FAR_WIRE_ERROR:
         return 0; /* about something that it did not know */
-    case FAR_WIRE_ACTIVATE:
     case FAR_WIRE_OP:
+        return on_op(peer, conn, a, f, error);
     case FAR_WIRE_DATA:
+        return on_piece(peer, conn, a, f, error);
+    case FAR_WIRE_ACTIVATE:
     case FAR_WIRE_ACK:
     case FAR_WIRE_CANCEL:
     case FAR_WIRE_DETACH:
@@ -376,44 +525,23 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
     default:
         return far_error(error, -EPROTO, "a frame that only servers send");
     }
+    if (!a && lanes_up(peer) > 1)
+        return 0; /* the attachment has moved to another lane, and ended */
     if (!a)
         return far_error(error, -EPROTO, "handle %u was never prepared",
                          f->header.handle);
     switch (f->header.type) {
     case FAR_WIRE_ACTIVATE:
-        on_activate(a, f);
+        on_activate(a, conn, f);
         return 0;
     case FAR_WIRE_ACK:
-        return take_credit(a, f, error);
-    case FAR_WIRE_OP:
-        rc = take_credit(a, f, error);
-        if (rc || !a->user.session || !a->user.session->activated)
-            return rc;
-        a->user.session->received_ns = conn->received_ns;
-        rc = far_session_submit(a->user.session, &f->op, f->payload, conn);
-        if (rc)
-            return far_error(error, rc,
-                             "an op in slot %u of %s that can't be: that slot "
-                             "is in use, or its payload is not what it says",
-                             f->op.slot, a->who.device);
-        return 0;
-    case FAR_WIRE_DATA:
-        if (!a->user.session || !a->user.session->activated)
-            return 0;
-        rc = far_session_piece(a->user.session, f->data.slot, f->data.sequence,
-                               f->data.offset_bytes, f->payload, f->data.bytes,
-                               conn);
-        if (rc)
-            return far_error(error, rc,
-                             "a piece of a payload in slot %u of %s that "
-                             "can't be",
-                             f->data.slot, a->who.device);
-        return 0;
+        return a->conn == conn ? take_credit(a, f, error) : 0;
     case FAR_WIRE_CANCEL:
         /* The op's own feedback answers it: nothing that is served yet takes
          * long enough to be stopped half way. */
         return 0;
     default: /* DETACH */
+        stop_answers(a);
         if (a->user.session) {
             struct far_session *s = a->user.session;
 
@@ -432,39 +560,108 @@ static void peer_room(struct far_conn *conn)
     uint32_t i;
 
     for (i = 0; i < peer->attachments_room; i++) {
-        if (peer->attachments[i] && peer->attachments[i]->user.session) {
-            far_session_pump(peer->attachments[i]->user.session);
-            send_answers(peer->attachments[i]);
-        }
+        struct far_attachment *a = peer->attachments[i];
+
+        if (a && a->conn == conn && a->user.session)
+            far_session_pump(a->user.session);
     }
+    far_fair_run(&peer->fair[conn->theirs.lane]);
 }
 
 /* Peers. */
 
+struct far_conn *far_peer_control(const struct far_peer *peer)
+{
+    return peer->lanes[lane_of(peer, 0)];
+}
+
+/* Bulk has a connection for itself only while the others have one, too. */
+static void tune_lanes(struct far_peer *peer)
+{
+    struct far_conn *control = far_peer_control(peer);
+    unsigned i;
+
+    if (peer->control != control)
+        far_notify_peer(peer->server->context->notifier, peer->platform,
+                        control);
+    peer->control = control;
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        struct far_conn *c = peer->lanes[i];
+
+        if (!c)
+            continue;
+        far_conn_watch(c, c == control);
+        c->shared = i != FAR_WIRE_LANE_BULK || c == control;
+    }
+}
+
 static void peer_gone(struct far_peer *peer, const char *reason)
 {
-    peer->conn = NULL;
-    far_notify_peer(peer->server->context->notifier, peer->platform, NULL);
     peer->since_us = far_now_us();
     snprintf(peer->reason, sizeof(peer->reason), "%s", reason);
     drop_attachments(peer);
+}
+
+/* A lane is gone. Attachments that were activated there wait for the client to
+ * activate them elsewhere; their answers go by other lanes. */
+static void lane_gone(struct far_peer *peer, const struct far_conn *conn)
+{
+    unsigned lane = conn->theirs.lane, slot;
+    uint32_t i;
+
+    if (peer->lanes[lane] != conn)
+        return;
+    peer->lanes[lane] = NULL;
+    for (i = 0; i < peer->attachments_room; i++) {
+        struct far_attachment *a = peer->attachments[i];
+
+        if (!a)
+            continue;
+        if (a->conn == conn)
+            a->conn = NULL;
+        far_fair_remove(&peer->fair[lane], &a->fair[lane]);
+        for (slot = 0; slot < FAR_WIRE_SLOTS_MAX; slot++) {
+            if ((a->answers >> slot & 1) && a->op_lanes[slot] == lane)
+                want_answer(a, slot);
+        }
+    }
+    tune_lanes(peer);
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        if (peer->lanes[i])
+            far_fair_run(&peer->fair[i]);
+    }
 }
 
 static void peer_down(struct far_conn *conn, int code, const char *reason)
 {
     struct far_peer *peer = conn->owner;
 
-    far_log_limited(peer->server->context->log, &peer->bucket,
-                    code == -ESHUTDOWN ? FAR_LOG_INFO : FAR_LOG_WARNING,
-                    "platform %s (%s): connection ended: %s", peer->platform,
-                    conn->address, reason);
-    peer_gone(peer, reason);
+    lane_gone(peer, conn);
+    far_log_limited(
+        peer->server->context->log, &peer->bucket,
+        code == -ESHUTDOWN ? FAR_LOG_INFO : FAR_LOG_WARNING,
+        "platform %s (%s): %s ended: %s", peer->platform, conn->address,
+        lanes_up(peer) ? "one of its connections" : "connection", reason);
+    if (!lanes_up(peer))
+        peer_gone(peer, reason);
     far_conn_free(conn, NULL);
+}
+
+static void peer_silent(struct far_conn *conn)
+{
+    struct far_peer *peer = conn->owner;
+    unsigned i;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        if (peer->lanes[i] && peer->lanes[i] != conn)
+            far_conn_ask(peer->lanes[i]);
+    }
 }
 
 static const struct far_conn_ops peer_ops = {
     .frame = peer_frame,
     .room = peer_room,
+    .silent = peer_silent,
     .down = peer_down,
 };
 
@@ -521,6 +718,43 @@ static void forget_arrival(struct far_arrival *arrival)
     free(arrival);
 }
 
+static void throw_out(struct far_peer *peer, struct far_conn *old,
+                      const char *why)
+{
+    old->ops = &orphan_ops;
+    old->owner = NULL;
+    old->traffic = &peer->server->traffic;
+    far_conn_fail(old, -EEXIST, why);
+}
+
+/* Connections of the same link are its lanes; those of an older link make
+ * room, and so does an older one of the same lane. */
+static void make_way(struct far_peer *peer, const struct far_conn *conn)
+{
+    struct far_conn *old[FAR_WIRE_LANES];
+    unsigned i;
+
+    memcpy(old, peer->lanes, sizeof(old));
+    if (!memcmp(peer->link, conn->theirs.link, sizeof(peer->link))) {
+        struct far_conn *same = peer->lanes[conn->theirs.lane];
+
+        if (same) {
+            lane_gone(peer, same);
+            throw_out(peer, same, "this lane has a newer connection");
+        }
+        return;
+    }
+    memcpy(peer->link, conn->theirs.link, sizeof(peer->link));
+    memset(peer->lanes, 0, sizeof(peer->lanes));
+    drop_attachments(peer);
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        if (old[i])
+            throw_out(peer, old[i],
+                      "a newer connection of the same platform has come (do "
+                      "two machines have one name?)");
+    }
+}
+
 static int arrival_up(struct far_conn *conn, struct far_error *error)
 {
     struct far_arrival *arrival = conn->owner;
@@ -530,31 +764,26 @@ static int arrival_up(struct far_conn *conn, struct far_error *error)
 
     if (!peer)
         return far_error(error, -ENOMEM, "out of memory");
-    if (peer->conn) {
-        struct far_conn *old = peer->conn;
-
-        old->ops = &orphan_ops;
-        old->owner = NULL;
-        old->traffic = &server->traffic;
-        peer_gone(peer, "replaced by a newer connection");
-        far_conn_fail(old, -EEXIST,
-                      "a newer connection of the same platform has come (do "
-                      "two machines have one name?)");
-    }
+    if (conn->theirs.lane >= FAR_WIRE_LANES)
+        return far_error(error, -EPROTO, "it wants to be lane %u",
+                         conn->theirs.lane);
+    make_way(peer, conn);
     forget_arrival(arrival);
     conn->owner = peer;
     conn->ops = &peer_ops;
     conn->traffic = &peer->traffic;
-    peer->conn = conn;
-    peer->since_us = far_now_us();
-    peer->reason[0] = 0;
-    peer->reconnects++;
-    snprintf(peer->address, sizeof(peer->address), "%s", conn->address);
-    far_tls_proof(&conn->tls, proof, sizeof(proof));
-    far_log_limited(server->context->log, &peer->bucket, FAR_LOG_INFO,
-                    "platform %s: connected from %s, %s", peer->platform,
-                    peer->address, proof);
-    far_notify_peer(server->context->notifier, peer->platform, conn);
+    if (!lanes_up(peer)) {
+        peer->since_us = far_now_us();
+        peer->reason[0] = 0;
+        peer->reconnects++;
+        snprintf(peer->address, sizeof(peer->address), "%s", conn->address);
+        far_tls_proof(&conn->tls, proof, sizeof(proof));
+        far_log_limited(server->context->log, &peer->bucket, FAR_LOG_INFO,
+                        "platform %s: connected from %s, %s", peer->platform,
+                        peer->address, proof);
+    }
+    peer->lanes[conn->theirs.lane] = conn;
+    tune_lanes(peer);
     return 0;
 }
 
@@ -824,11 +1053,14 @@ static void replace_keys(struct far_server *server, struct far_keys *keys)
     for (p = server->peers; p; p = p->next) {
         const struct far_key *now = far_keys_find(keys, p->platform);
 
-        if (p->conn && !p->conn->tls.by_certificate &&
-            !same_key(now, far_keys_find(&old, p->platform)))
-            far_conn_fail(p->conn, -EKEYREVOKED,
-                          now ? "the key of this platform has changed"
-                              : "the key of this platform was taken away");
+        if (same_key(now, far_keys_find(&old, p->platform)))
+            continue;
+        for (i = 0; i < FAR_WIRE_LANES; i++) {
+            if (p->lanes[i] && !p->lanes[i]->tls.by_certificate)
+                far_conn_fail(p->lanes[i], -EKEYREVOKED,
+                              now ? "the key of this platform has changed"
+                                  : "the key of this platform was taken away");
+        }
     }
     far_keys_free(&old);
 }
@@ -875,11 +1107,15 @@ void far_server_review(struct far_server *server, int64_t now_s)
     struct far_arrival *a, *next;
     struct far_error error = { 0 };
     struct far_peer *p;
+    unsigned i;
 
     for (p = server->peers; p; p = p->next) {
-        if (p->conn &&
-            far_tls_judge(&p->conn->tls, server->context->trust, now_s, &error))
-            far_conn_fail(p->conn, -EKEYREVOKED, error.text);
+        for (i = 0; i < FAR_WIRE_LANES; i++) {
+            if (p->lanes[i] &&
+                far_tls_judge(&p->lanes[i]->tls, server->context->trust, now_s,
+                              &error))
+                far_conn_fail(p->lanes[i], -EKEYREVOKED, error.text);
+        }
     }
     for (a = server->arrivals; a; a = next) {
         next = a->next;
@@ -934,7 +1170,7 @@ struct far_conn *far_server_conn(const struct far_server *server,
 
     for (p = server->peers; p; p = p->next) {
         if (!strcmp(p->platform, platform))
-            return p->conn;
+            return far_peer_control(p);
     }
     return NULL;
 }
@@ -954,8 +1190,8 @@ void far_server_free(struct far_server *server)
     while (server->peers) {
         struct far_peer *p = server->peers;
 
-        far_conn_free(p->conn, "farside-netproxy ends");
-        p->conn = NULL;
+        for (unsigned i = 0; i < FAR_WIRE_LANES; i++)
+            far_conn_free(p->lanes[i], "farside-netproxy ends");
         drop_attachments(p);
         server->peers = p->next;
         free(p);

@@ -10,17 +10,22 @@
 #include "netproxy/conn.h"
 #include "netproxy/context.h"
 #include "netproxy/controller.h"
+#include "netproxy/fair.h"
 
 #define FAR_ARRIVALS_MAX         64 /* connections that nobody vouches for yet */
 #define FAR_ARRIVALS_ADDRESS_MAX 32 /* of one address */
 
 struct far_server;
 
-/* One of the platforms that were here; kept when its connection is lost. */
+/* One of the platforms that were here; kept when its link is lost. */
 struct far_peer {
     struct far_server *server;
     char platform[FAR_NAME_BYTES];
-    struct far_conn *conn;
+    uint8_t link[16];                       /* of its lanes' hellos */
+    struct far_conn *lanes[FAR_WIRE_LANES]; /* that are up */
+    struct far_conn *control;               /* as others were told */
+    struct far_fair fair[FAR_WIRE_LANES];   /* attachments that have answers */
+    uint64_t stray_ops;                     /* of nobody who is active */
     char address[64];
     char reason[FAR_WIRE_TEXT_BYTES]; /* why it is not connected */
     uint64_t since_us, reconnects;
@@ -75,6 +80,8 @@ void far_server_configure(struct far_server *server,
 /* Another trust is in force, or time has passed: ends connections whose
  * certificate is no longer to be trusted. */
 void far_server_review(struct far_server *server, int64_t now_s);
+/* Its lowest lane that is up, or NULL: it is not connected. */
+struct far_conn *far_peer_control(const struct far_peer *peer);
 /* What was refused is asked again, and the answer sent if it is a new one:
  * devices or permissions may have come. */
 void far_server_retry(struct far_server *server);

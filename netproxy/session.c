@@ -113,6 +113,9 @@ static bool session_interrupt(struct far_layer *layer, const struct far_op *op)
     return true;
 }
 
+static void ops_lost(struct far_session *s);
+static void start(struct far_session *s, struct far_session_slot *only);
+
 static void session_state(struct far_layer *layer, enum far_device_state state,
                           const struct far_layer_news *news)
 {
@@ -127,8 +130,12 @@ static void session_state(struct far_layer *layer, enum far_device_state state,
         snprintf(s->reason, sizeof(s->reason), "%s",
                  news->reason ? news->reason : "");
     }
+    if (news && news->ops_lost)
+        ops_lost(s);
     if (s->user && s->activated)
         s->user->ops->state(s->user);
+    if (s->waiting)
+        start(s, NULL);
 }
 
 /* ---- ops ---- */
@@ -306,14 +313,16 @@ static struct far_session_slot *first_waiting(struct far_session *s)
 }
 
 /* What waits, in the order in which it came, until there is no room; from
- * within it too: what comes meanwhile waits for its turn. only: the one that
- * waits, if there is one; NULL: look. */
+ * within it too: what comes meanwhile waits for its turn. While the device is
+ * gone, all waits: it may come back, and how long that may take is for the
+ * guest's side to say. only: the one that waits, if there is one; NULL: look.
+ */
 static void start(struct far_session *s, struct far_session_slot *only)
 {
     if (s->starting)
         return;
     s->starting = true;
-    while (s->waiting) {
+    while (s->waiting && s->state == FAR_DEVICE_READY) {
         struct far_session_slot *first = only ? only : first_waiting(s);
 
         only = NULL;
@@ -325,6 +334,30 @@ static void start(struct far_session *s, struct far_session_slot *only)
         }
     }
     s->starting = false;
+}
+
+/* Who executed them is no more. */
+static void ops_lost(struct far_session *s)
+{
+    unsigned i;
+
+    for (i = 0; s->slots && i < FAR_OP_SLOTS_MAX; i++) {
+        struct far_session_slot *slot = &s->slots[i];
+        struct far_op unknown = slot->op;
+
+        if (slot->state != FAR_SLOT_EXECUTING)
+            continue;
+        s->executing--;
+        if (far_op_repeat(slot->op.opcode) == FAR_AT_MOST_ONCE) {
+            s->unknown_outcomes++;
+            unknown.status = -EOWNERDEAD;
+            finish(s, slot, &unknown);
+            continue;
+        }
+        slot->op.flags |= FAR_OP_REPEAT;
+        slot->state = FAR_SLOT_WAITING;
+        s->waiting++;
+    }
 }
 
 static void session_room(struct far_layer *layer)

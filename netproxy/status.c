@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What netproxy.sock answers: status, send, reload, link stop, link start.
+ * What netproxy.sock answers: status, send, reload, link stop, start, rekey.
  * Nothing of the data path.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 #include "core/clock.h"
@@ -24,7 +25,8 @@ static json_t *text_or_null(const char *text)
 static json_t *counters(const struct far_traffic *t, uint64_t reconnects)
 {
     return json_pack(
-        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}",
+        "{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, "
+        "s:I}",
         "frames_in", (json_int_t)t->frames_in, "frames_out",
         (json_int_t)t->frames_out, "bytes_in", (json_int_t)t->bytes_in,
         "bytes_out", (json_int_t)t->bytes_out, "sends", (json_int_t)t->sends,
@@ -32,7 +34,8 @@ static json_t *counters(const struct far_traffic *t, uint64_t reconnects)
         (json_int_t)t->heartbeats, "unknown_frames",
         (json_int_t)t->unknown_frames, "connects", (json_int_t)t->connects,
         "failures", (json_int_t)t->failures, "distrusted",
-        (json_int_t)t->distrusted, "reconnects", (json_int_t)reconnects);
+        (json_int_t)t->distrusted, "rekeys", (json_int_t)t->rekeys,
+        "reconnects", (json_int_t)reconnects);
 }
 
 static void add_tls(json_t *link, const struct far_conn *conn)
@@ -41,7 +44,10 @@ static void add_tls(json_t *link, const struct far_conn *conn)
 
     if (!conn || conn->state != FAR_CONN_UP)
         return;
-    far_tls_describe(&conn->tls, text, sizeof(text));
+    if (conn->clear)
+        snprintf(text, sizeof(text), "NONE: clear text");
+    else
+        far_tls_describe(&conn->tls, text, sizeof(text));
     json_object_set_new(link, "tls", json_string(text));
     json_object_set_new(
         link, "proof",
@@ -52,6 +58,49 @@ static void add_tls(json_t *link, const struct far_conn *conn)
     json_object_set_new(link, "version", json_integer(conn->version));
     json_object_set_new(link, "least_rtt_ns",
                         json_integer((json_int_t)far_conn_rtt_ns(conn)));
+}
+
+static json_t *client_lanes(const struct far_link *l)
+{
+    json_t *all = json_array();
+    unsigned i;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        const struct far_lane *lane = &l->lanes[i];
+
+        if (lane->wanted)
+            json_array_append_new(
+                all,
+                json_pack(
+                    "{s:i, s:s, s:b, s:o, s:o, s:I, s:o}", "lane", (int)i,
+                    "state",
+                    far_lane_is_up(lane) ? "up"
+                    : lane->conn         ? "connecting"
+                                         : "down",
+                    "control", lane->conn != NULL && lane->conn == l->control,
+                    "address", text_or_null(lane->address), "reason",
+                    text_or_null(lane->reason), "moved_ops",
+                    (json_int_t)lane->moved, "counters",
+                    counters(&lane->traffic,
+                             lane->reconnects ? lane->reconnects - 1 : 0)));
+    }
+    return all;
+}
+
+static json_t *server_lanes(const struct far_peer *p)
+{
+    const struct far_conn *control = far_peer_control(p);
+    json_t *all = json_array();
+    unsigned i;
+
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        if (p->lanes[i])
+            json_array_append_new(
+                all, json_pack("{s:i, s:s, s:b, s:s}", "lane", (int)i, "state",
+                               "up", "control", p->lanes[i] == control,
+                               "address", p->lanes[i]->address));
+    }
+    return all;
 }
 
 static json_t *links(const struct far_netproxy *n)
@@ -65,27 +114,33 @@ static json_t *links(const struct far_netproxy *n)
     json_t *all = json_array(), *one;
     const struct far_link *l;
     const struct far_peer *p;
+    struct far_traffic sum;
 
     for (l = n->links; l; l = l->next) {
+        far_link_traffic(l, &sum);
         one = json_pack(
-            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "platform", l->name,
-            "role", "client", "state", states[l->state], "reason",
-            text_or_null(l->reason), "address", text_or_null(l->address),
-            "since_us", (json_int_t)l->since_us, "rtt",
-            far_hist_json(&l->traffic.rtt), "counters",
-            counters(&l->traffic, l->reconnects ? l->reconnects - 1 : 0));
-        add_tls(one, l->conn);
+            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:o}", "platform",
+            l->name, "role", "client", "state", states[l->state], "reason",
+            text_or_null(l->reason), "address",
+            text_or_null(l->control ? l->control->address
+                                    : l->lanes[0].address),
+            "since_us", (json_int_t)l->since_us, "rtt", far_hist_json(&sum.rtt),
+            "counters", counters(&sum, l->reconnects ? l->reconnects - 1 : 0),
+            "lanes", client_lanes(l));
+        add_tls(one, l->control);
         json_array_append_new(all, one);
     }
     for (p = n->server.peers; p; p = p->next) {
         one = json_pack(
-            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o}", "platform", p->platform,
-            "role", "server", "state", p->conn ? "up" : "down", "reason",
+            "{s:s, s:s, s:s, s:o, s:o, s:I, s:o, s:o, s:I, s:o}", "platform",
+            p->platform, "role", "server", "state",
+            far_peer_control(p) ? "up" : "down", "reason",
             text_or_null(p->reason), "address", text_or_null(p->address),
             "since_us", (json_int_t)p->since_us, "rtt",
             far_hist_json(&p->traffic.rtt), "counters",
-            counters(&p->traffic, p->reconnects ? p->reconnects - 1 : 0));
-        add_tls(one, p->conn);
+            counters(&p->traffic, p->reconnects ? p->reconnects - 1 : 0),
+            "stray_ops", (json_int_t)p->stray_ops, "lanes", server_lanes(p));
+        add_tls(one, far_peer_control(p));
         json_array_append_new(all, one);
     }
     return all;
@@ -323,20 +378,25 @@ static json_t *send_events(struct far_netproxy *n, const json_t *request)
     return json_pack("{s:b}", "ok", 1);
 }
 
+enum link_command { LINK_STOP, LINK_START, LINK_REKEY };
+
 static json_t *link_command(struct far_netproxy *n, const json_t *request,
-                            bool stop)
+                            enum link_command command)
 {
     const char *name = json_string_value(json_object_get(request, "platform"));
     struct far_link *l = name ? far_netproxy_link(n, name) : NULL;
+    struct far_error error = { 0 };
 
     if (!l)
         return far_control_error(-ENOENT,
                                  "there is no link to \"%s\" ([server %s] in "
                                  "farside.conf)",
                                  name ? name : "", name ? name : "NAME");
-    if (stop)
+    if (command == LINK_REKEY && far_link_rekey(l, &error))
+        return far_control_error(error.code, "%s", error.text);
+    if (command == LINK_STOP)
         far_link_stop(l);
-    else
+    if (command == LINK_START)
         far_link_start(l);
     return json_pack("{s:b}", "ok", 1);
 }
@@ -361,9 +421,11 @@ json_t *far_netproxy_request(json_t *request, void *arg)
         return json_pack("{s:b}", "ok", 1);
     }
     if (!strcmp(what, "link stop"))
-        return link_command(n, request, true);
+        return link_command(n, request, LINK_STOP);
     if (!strcmp(what, "link start"))
-        return link_command(n, request, false);
+        return link_command(n, request, LINK_START);
+    if (!strcmp(what, "link rekey"))
+        return link_command(n, request, LINK_REKEY);
     if (!strcmp(what, "link capture"))
         return far_netproxy_capture(n, request);
     return far_control_error(-EOPNOTSUPP,

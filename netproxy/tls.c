@@ -11,10 +11,11 @@
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
 #endif
+#include "core/clock.h"
 #include "netproxy/tls.h"
 
-/* Ciphertext: a record, its overhead, and the beginning of the next. */
-#define IN_BYTES_MAX        (2 * (FAR_TLS_RECORD_BYTES + 512))
+/* Ciphertext: what one turn takes in, and a record that is not whole. */
+#define IN_BYTES_MAX        (6 * (FAR_TLS_RECORD_BYTES + 512))
 #define HANDSHAKE_BYTES_MAX 8192
 #define OUT_BYTES_MAX       (8 * (FAR_TLS_RECORD_BYTES + 512))
 
@@ -404,6 +405,7 @@ int far_tls_handshake(struct far_tls *tls, struct far_error *error)
             far_fingerprint_key(tls->fingerprint, key);
     }
     tls->up = true;
+    tls->keyed_us = far_now_us();
     return 0;
 }
 
@@ -437,6 +439,7 @@ int far_tls_write(struct far_tls *tls, const void *data, size_t bytes,
     while (r == GNUTLS_E_INTERRUPTED);
     if (r < 0)
         return explain(tls, (int)r, error);
+    tls->keyed_bytes += (size_t)r;
     return (size_t)r == bytes ? 0 : far_error(error, -EIO, "TLS: short record");
 }
 
@@ -450,6 +453,26 @@ enum far_distrust far_tls_judge(const struct far_tls *tls,
         return FAR_DISTRUST_NONE;
     return far_trust_judge(trust, tls->fingerprint, tls->identity, now_s, &cert,
                            error);
+}
+
+int far_tls_rekey(struct far_tls *tls, struct far_error *error)
+{
+    int r;
+
+    if (far_buf_used(&tls->out) + 1024 > tls->out.max_bytes)
+        return -ENOBUFS;
+    r = gnutls_session_key_update(tls->session, GNUTLS_KU_PEER);
+    if (r < 0)
+        return explain(tls, r, error);
+    tls->keyed_us = far_now_us();
+    tls->keyed_bytes = 0;
+    return 0;
+}
+
+bool far_tls_wants_rekey(const struct far_tls *tls, uint64_t now_us)
+{
+    return tls->up && (tls->keyed_bytes >= FAR_TLS_REKEY_BYTES ||
+                       now_us >= tls->keyed_us + FAR_TLS_REKEY_US);
 }
 
 void far_tls_bye(struct far_tls *tls)

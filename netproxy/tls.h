@@ -15,6 +15,8 @@
 #include "netproxy/trust.h"
 
 #define FAR_TLS_RECORD_BYTES 16384
+#define FAR_TLS_REKEY_US     UINT64_C(3600000000)
+#define FAR_TLS_REKEY_BYTES  (UINT64_C(16) << 30)
 
 struct far_tls {
     gnutls_session_t session;
@@ -25,7 +27,9 @@ struct far_tls {
     struct far_buf in, out;      /* ciphertext */
     bool in_ended;               /* the peer has closed its side */
     bool up;
-    bool by_certificate;           /* how it was proved */
+    bool by_certificate;            /* how it was proved */
+    uint64_t keyed_us, keyed_bytes; /* since when, and for how much, the keys
+                                       of our direction have been in use */
     char identity[FAR_NAME_BYTES]; /* of the other (of a client with a key: what
                                       it says): proved once up */
     uint8_t fingerprint[FAR_FINGERPRINT_BYTES]; /* of what proved it */
@@ -59,6 +63,11 @@ int far_tls_write(struct far_tls *tls, const void *data, size_t bytes,
 enum far_distrust far_tls_judge(const struct far_tls *tls,
                                 const struct far_trust *trust, int64_t now_s,
                                 struct far_error *error);
+/* New keys for both directions, of what was not written yet (GnuTLS sends a
+ * KeyUpdate that asks for the other's). 0, -ENOBUFS, or a negative errno. */
+int far_tls_rekey(struct far_tls *tls, struct far_error *error);
+/* Have these keys been in use for long enough? */
+bool far_tls_wants_rekey(const struct far_tls *tls, uint64_t now_us);
 /* Says goodbye in `out`. */
 void far_tls_bye(struct far_tls *tls);
 /* "certificate SHA256:…": by what the other has proved who it is. */

@@ -33,6 +33,7 @@
 #define FAR_WIRE_LANE_CONTROL  0 /* control and interrupts */
 #define FAR_WIRE_LANE_REALTIME 1 /* input's and sound's ops */
 #define FAR_WIRE_LANE_BULK     2
+#define FAR_WIRE_LANES         3
 
 enum far_wire_type {
     FAR_WIRE_HELLO = 1,
