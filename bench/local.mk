@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The programs of bench/run; built by `make bench` (and by make check), never
 # installed.
-bench_programs = bench/floor bench/front
+bench_programs = bench/floor bench/front bench/link bench/tls
 if HAVE_VCHAN
 bench_programs += bench/vchan
+endif
+if HAVE_LIBNBD
+bench_programs += bench/nbd
 endif
 check_PROGRAMS += $(bench_programs)
 EXTRA_DIST += bench/run
@@ -12,6 +15,13 @@ bench_floor_SOURCES = bench/floor.c bench/samples.h
 bench_vchan_SOURCES = bench/vchan.c bench/samples.h
 bench_vchan_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
 bench_vchan_LDADD = $(VCHAN_LIBS)
+bench_nbd_SOURCES = bench/nbd.c bench/samples.h
+bench_nbd_CFLAGS = $(AM_CFLAGS) $(LIBNBD_CFLAGS)
+bench_nbd_LDADD = $(LIBNBD_LIBS)
+bench_tls_SOURCES = bench/tls.c bench/samples.h
+bench_tls_LDADD = $(GNUTLS_LIBS)
+bench_link_SOURCES = bench/link.c bench/samples.h
+bench_link_LDADD = $(NETPROXY_LIBS)
 bench_front_SOURCES = bench/front.c bench/samples.h
 bench_front_LDADD = frontend/libfront.la $(XEN_LIBS)
 

@@ -33,12 +33,18 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "listen", .key = "address", .kind = FAR_CONF_ADDRESS,
       .required = true, .repeat = true },
     { .section = "listen", .key = "psk-file", .kind = FAR_CONF_PATH },
+    { .section = "listen", .key = "clear-text", .kind = FAR_CONF_BOOL },
+    { .section = "listen", .key = "clear-address", .kind = FAR_CONF_ADDRESS,
+      .repeat = true },
+    { .section = "listen", .key = "clear-text-allow", .kind = FAR_CONF_NAMES,
+      .repeat = true },
 
     { .section = "server", .key = "address", .kind = FAR_CONF_ADDRESS,
       .required = true, .repeat = true },
     { .section = "server", .key = "may-interrupt", .kind = FAR_CONF_NAMES,
       .repeat = true },
     { .section = "server", .key = "psk-file", .kind = FAR_CONF_PATH },
+    { .section = "server", .key = "clear-text", .kind = FAR_CONF_BOOL },
     { .section = "server", .key = "lanes", .kind = FAR_CONF_NUMBER,
       .min = 1, .max = 3 },
 

@@ -273,8 +273,9 @@ static void connect_to(struct far_lane *lane,
                           (const struct sockaddr *)address);
     lane->conn = far_conn_connect(
         l->context->loop, &link_ops, lane, &lane->traffic, &me, l->name,
-        l->by_certificate ? NULL : &l->key, l->context->trust,
-        (const struct sockaddr *)address, bytes, &error);
+        l->clear || l->by_certificate ? NULL : &l->key,
+        l->clear ? NULL : l->context->trust, (const struct sockaddr *)address,
+        bytes, &error);
     if (!lane->conn) {
         lane_down(lane, error.text);
         retry_later(lane, error.code);
@@ -312,7 +313,7 @@ static void on_resolved(struct far_resolver_query *query,
 
 static bool has_proof(const struct far_link *l)
 {
-    return l->key.bytes || l->by_certificate;
+    return l->key.bytes || l->by_certificate || l->clear;
 }
 
 /* The first lane finds the way; the others follow when the link is up. */
@@ -397,6 +398,7 @@ struct far_link *far_link_new(struct far_context *context, const char *name)
         lane->link = l;
         lane->number = i;
         lane->wanted = i == 0;
+        lane->attempt = i; /* spread over the addresses */
         lane->query.done = on_resolved;
         far_timer_init(&lane->retry, context->loop, on_retry);
     }
@@ -415,7 +417,7 @@ static void hang_up_lane(struct far_lane *lane, const char *reason)
     far_conn_free(lane->conn, reason);
     lane->conn = NULL;
     lane->up_us = 0;
-    lane->attempt = lane->number; /* spread over the addresses */
+    lane->attempt = lane->number;
     lane->delay_us = 0;
     lane->reason[0] = 0;
 }
@@ -522,6 +524,8 @@ static int read_section(struct far_link *l, const struct far_conf_section *s,
         return far_error(error, -EINVAL,
                          "[server %s] has no address (address = HOST:PORT)",
                          l->name);
+    if (far_conf_bool(s, "clear-text", false))
+        return 0;
     return read_proof(l, s, key, by_certificate, error);
 }
 
@@ -572,6 +576,7 @@ void far_link_configure(struct far_link *l, const struct far_conf_section *s)
     struct far_error error = { 0 };
     unsigned count = 0;
     bool same, by_certificate = false;
+    bool clear = s && far_conf_bool(s, "clear-text", false);
 
     if (!s) {
         char reason[FAR_WIRE_TEXT_BYTES];
@@ -594,7 +599,7 @@ void far_link_configure(struct far_link *l, const struct far_conf_section *s)
             give_up(l, error.text);
         return;
     }
-    same = count == l->address_count &&
+    same = count == l->address_count && clear == l->clear &&
            !memcmp(addresses, l->addresses, sizeof(addresses)) &&
            !memcmp(&key, &l->key, sizeof(key)) &&
            by_certificate == l->by_certificate;
@@ -603,6 +608,12 @@ void far_link_configure(struct far_link *l, const struct far_conf_section *s)
     l->key = key;
     l->by_certificate = by_certificate;
     explicit_bzero(&key, sizeof(key));
+    if (clear && !l->clear)
+        far_log(l->context->log, FAR_LOG_WARNING,
+                "link to %s: IN CLEAR TEXT ([server %s] clear-text = on): "
+                "anybody on the way can read and change all of it, and be %s",
+                l->name, l->name, l->name);
+    l->clear = clear;
     set_lanes(l, (unsigned)far_conf_number(s, "lanes", FAR_WIRE_LANES));
     if (l->state == FAR_LINK_STOPPED || (same && l->state == FAR_LINK_UP))
         return;

@@ -58,7 +58,8 @@ struct far_link {
     unsigned address_count;
     unsigned lane_count; /* that are wanted, 1 to FAR_WIRE_LANES */
     struct far_key key;  /* bytes 0: none */
-    bool by_certificate; /* instead. Neither: reason says why */
+    bool by_certificate; /* instead. Neither, nor clear: reason says why */
+    bool clear;          /* without key and TLS, as its section wants */
     bool configured;     /* its section is in the configuration */
     enum far_link_state state;
     char reason[FAR_WIRE_TEXT_BYTES]; /* why it is not up; "" if it is */

@@ -62,7 +62,7 @@ EXTRA_DIST += $(NETPROXY_GOLDEN) tests/netproxy/old/README.md \
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
-	tests/netproxy/test-session tests/netproxy/test-ops \
+	tests/netproxy/test-session tests/netproxy/test-lanes tests/netproxy/test-ops \
 	tests/netproxy/test-cuts \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-times \
@@ -79,6 +79,10 @@ tests_netproxy_test_wire_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_link_SOURCES = tests/netproxy/test-link.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_link_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_lanes_SOURCES = tests/netproxy/test-lanes.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_lanes_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_hostile_SOURCES = tests/netproxy/test-hostile.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -684,7 +684,7 @@ int far_remote_frame(struct far_remote *r, struct far_conn *conn,
 
 void far_remote_link_up(struct far_remote *r)
 {
-    r->moving = r->phase == FAR_REMOTE_ACTIVE;
+    r->moving |= r->phase == FAR_REMOTE_ACTIVE;
     r->acks_due = false;
     stop_sending(r);
     prepare(r);

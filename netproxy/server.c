@@ -755,6 +755,15 @@ static void make_way(struct far_peer *peer, const struct far_conn *conn)
     }
 }
 
+/* In clear text nobody has proved a name; it is enough for those that the
+ * configuration gives. */
+static bool may_be_clear(const struct far_server *server, const char *platform)
+{
+    return server->section &&
+           far_conf_bool(server->section, "clear-text", false) &&
+           far_conf_lists(server->section, "clear-text-allow", platform);
+}
+
 static int arrival_up(struct far_conn *conn, struct far_error *error)
 {
     struct far_arrival *arrival = conn->owner;
@@ -767,6 +776,11 @@ static int arrival_up(struct far_conn *conn, struct far_error *error)
     if (conn->theirs.lane >= FAR_WIRE_LANES)
         return far_error(error, -EPROTO, "it wants to be lane %u",
                          conn->theirs.lane);
+    if (conn->clear && !may_be_clear(server, conn->platform))
+        return far_error(error, -EACCES,
+                         "the platform %s is not one that may come in clear "
+                         "text ([listen] clear-text-allow)",
+                         conn->platform);
     make_way(peer, conn);
     forget_arrival(arrival);
     conn->owner = peer;
@@ -861,9 +875,10 @@ static void host_text(char *out, size_t bytes, const struct sockaddr *address)
         *strrchr(out, ':') = 0;
 }
 
-static void let_in(struct far_server *server, int fd,
+static void let_in(struct far_listener *l, int fd,
                    const struct sockaddr *address)
 {
+    struct far_server *server = l->server;
     struct far_arrival *arrival;
     struct far_error error = { 0 };
     char host[64];
@@ -879,10 +894,10 @@ static void let_in(struct far_server *server, int fd,
     }
     arrival->server = server;
     snprintf(arrival->host, sizeof(arrival->host), "%s", host);
-    arrival->conn =
-        far_conn_accept(server->context->loop, &arrival_ops, arrival,
-                        &server->traffic, &server->context->me, &server->keys,
-                        server->context->trust, fd, &error);
+    arrival->conn = far_conn_accept(
+        server->context->loop, &arrival_ops, arrival, &server->traffic,
+        &server->context->me, l->clear ? NULL : &server->keys,
+        server->context->trust, fd, &error);
     if (!arrival->conn) {
         free(arrival);
         far_log_limited(server->context->log, &server->bucket, FAR_LOG_WARNING,
@@ -922,7 +937,7 @@ static void on_listener(struct far_io *io, uint32_t events)
             }
             return;
         }
-        let_in(l->server, fd, (struct sockaddr *)&address);
+        let_in(l, fd, (struct sockaddr *)&address);
     }
 }
 
@@ -951,8 +966,13 @@ static void start_listening(struct far_listener *l)
             l->port = ntohs(got.ss_family == AF_INET6
                                 ? ((struct sockaddr_in6 *)&got)->sin6_port
                                 : ((struct sockaddr_in *)&got)->sin_port);
-        far_log(l->server->context->log, FAR_LOG_INFO, "listening on %s",
-                l->text);
+        far_log(l->server->context->log,
+                l->clear ? FAR_LOG_WARNING : FAR_LOG_INFO, "listening on %s%s",
+                l->text,
+                l->clear ? " IN CLEAR TEXT: anybody on the way can read and "
+                           "change all of it, and be any platform that "
+                           "clear-text-allow names"
+                         : "");
     }
     rc = far_io_add(l->server->context->loop, &l->io, l->fd, EPOLLIN,
                     on_listener);
@@ -988,14 +1008,15 @@ static void close_listener(struct far_listener *l)
     free(l);
 }
 
-static void want_listener(struct far_server *server, const char *text)
+static void want_listener(struct far_server *server, const char *text,
+                          bool clear)
 {
     struct far_endpoint what;
     struct far_error error = { 0 };
     struct far_listener *l;
 
     for (l = server->listeners; l; l = l->next) {
-        if (!strcmp(l->text, text)) {
+        if (!strcmp(l->text, text) && l->clear == clear) {
             l->keep = true;
             return;
         }
@@ -1006,6 +1027,7 @@ static void want_listener(struct far_server *server, const char *text)
     l->server = server;
     l->fd = l->io.fd = -1;
     l->keep = true;
+    l->clear = clear;
     far_timer_init(&l->retry, server->context->loop, on_listen_retry);
     snprintf(l->text, sizeof(l->text), "%s", text);
     l->next = server->listeners;
@@ -1056,7 +1078,8 @@ static void replace_keys(struct far_server *server, struct far_keys *keys)
         if (same_key(now, far_keys_find(&old, p->platform)))
             continue;
         for (i = 0; i < FAR_WIRE_LANES; i++) {
-            if (p->lanes[i] && !p->lanes[i]->tls.by_certificate)
+            if (p->lanes[i] && !p->lanes[i]->clear &&
+                !p->lanes[i]->tls.by_certificate)
                 far_conn_fail(p->lanes[i], -EKEYREVOKED,
                               now ? "the key of this platform has changed"
                                   : "the key of this platform was taken away");
@@ -1125,17 +1148,39 @@ void far_server_review(struct far_server *server, int64_t now_s)
     }
 }
 
+/* Who came in clear text, and may no longer. */
+static void turn_out_clear(struct far_server *server)
+{
+    struct far_peer *p;
+    unsigned i;
+
+    for (p = server->peers; p; p = p->next) {
+        for (i = 0; i < FAR_WIRE_LANES; i++) {
+            if (p->lanes[i] && p->lanes[i]->clear &&
+                !may_be_clear(server, p->platform))
+                far_conn_fail(p->lanes[i], -EACCES,
+                              "clear text is no longer allowed");
+        }
+    }
+}
+
 void far_server_configure(struct far_server *server,
                           const struct far_conf_section *section)
 {
     const struct far_conf_entry *e = NULL;
     struct far_listener *l, **link = &server->listeners;
 
+    server->section = section;
     read_keys(server, section);
+    turn_out_clear(server);
     for (l = server->listeners; l; l = l->next)
         l->keep = false;
     while (section && (e = far_conf_entry(section, "address", e)))
-        want_listener(server, e->value);
+        want_listener(server, e->value, false);
+    e = NULL;
+    while (section && far_conf_bool(section, "clear-text", false) &&
+           (e = far_conf_entry(section, "clear-address", e)))
+        want_listener(server, e->value, true);
     while ((l = *link)) {
         if (l->keep) {
             link = &l->next;

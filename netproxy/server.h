@@ -46,6 +46,8 @@ struct far_listener {
     struct far_timer retry;
     char reason[FAR_WIRE_TEXT_BYTES]; /* why it does not listen, or "" */
     uint16_t port;                    /* that it has got */
+    bool clear;                       /* those who come do not prove who they
+                                         are */
     bool keep;                        /* while reloading */
     struct far_listener *next;
 };
@@ -63,6 +65,7 @@ struct far_server {
     struct far_keys keys;
     char keys_reason[FAR_WIRE_TEXT_BYTES]; /* why there are none, or "" */
     struct far_listener *listeners;
+    const struct far_conf_section *section; /* [listen], or NULL */
     struct far_arrival *arrivals;
     unsigned arrival_count;
     struct far_peer *peers;

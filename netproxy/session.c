@@ -424,8 +424,13 @@ int far_session_piece(struct far_session *s, uint32_t number, uint64_t sequence,
         s->stray_pieces++;
         return 0;
     }
-    if (slot->incoming_bytes != offset_bytes)
-        return -EPROTO;
+    if (slot->incoming_bytes != offset_bytes) {
+        /* What came before it came between two activations: the whole op is
+         * sent again. */
+        slot->source = NULL;
+        s->stray_pieces++;
+        return 0;
+    }
     room = room_of(s, number);
     if (!room)
         return -ENOMEM;

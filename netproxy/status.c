@@ -153,9 +153,9 @@ static json_t *listeners(const struct far_netproxy *n)
 
     for (l = n->server.listeners; l; l = l->next)
         json_array_append_new(
-            all, json_pack("{s:s, s:i, s:s, s:o}", "address", l->text, "port",
-                           (int)l->port, "state", l->fd >= 0 ? "up" : "down",
-                           "reason",
+            all, json_pack("{s:s, s:i, s:b, s:s, s:o}", "address", l->text,
+                           "port", (int)l->port, "clear_text", l->clear,
+                           "state", l->fd >= 0 ? "up" : "down", "reason",
                            text_or_null(l->reason[0] ? l->reason
                                                      : n->server.keys_reason)));
     return all;

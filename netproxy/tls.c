@@ -414,9 +414,12 @@ ssize_t far_tls_read(struct far_tls *tls, void *data, size_t bytes,
 {
     ssize_t r;
 
+    /* After new keys it says that it wants to be called again, though there
+     * may be more: it is out of input only when it has taken all of it. */
     do
         r = gnutls_record_recv(tls->session, data, bytes);
-    while (r == GNUTLS_E_INTERRUPTED || r == GNUTLS_E_WARNING_ALERT_RECEIVED);
+    while (r == GNUTLS_E_INTERRUPTED || r == GNUTLS_E_WARNING_ALERT_RECEIVED ||
+           (r == GNUTLS_E_AGAIN && far_buf_used(&tls->in)));
     if (r >= 0)
         return r;
     if (r == GNUTLS_E_AGAIN)

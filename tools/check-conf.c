@@ -112,6 +112,32 @@ static void judge_file(struct judge *j, const struct far_conf_section *section)
                 strerror(errno));
 }
 
+/* What a person has asked for by name, and should see each time. */
+static void judge_clear(struct judge *j, const struct far_conf_section *s)
+{
+    const struct far_conf_entry *e = far_conf_entry(s, "clear-text", NULL);
+    bool listens = !strcmp(s->kind, "listen");
+
+    if (!far_conf_bool(s, "clear-text", false)) {
+        e = far_conf_entry(s, "clear-address", NULL);
+        if (e)
+            problem(j, e->line, 1,
+                    "nothing listens there: clear-text is not on");
+        return;
+    }
+    problem(j, e->line, e->column,
+            "IN CLEAR TEXT: anybody on the way can read and change all that "
+            "goes over %s, and %s",
+            listens ? "clear-address" : "this link",
+            listens ? "be any platform that clear-text-allow names"
+                    : "be that platform");
+    if (listens && (!far_conf_entry(s, "clear-address", NULL) ||
+                    !far_conf_entry(s, "clear-text-allow", NULL)))
+        problem(j, e->line, 1,
+                "clear-text wants a clear-address, and clear-text-allow with "
+                "the platforms that may come there");
+}
+
 unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
                         void *arg)
 {
@@ -129,8 +155,10 @@ unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
                         "need no server",
                         s->name);
             judge_keys(&j, s, self);
+            judge_clear(&j, s);
         } else if (!strcmp(s->kind, "listen")) {
             judge_keys(&j, s, NULL);
+            judge_clear(&j, s);
         }
     }
     return j.problems;

@@ -22,7 +22,7 @@ const struct far_command far_commands[] = {
       far_check_command },
     { "metrics", "[--listen [ADDRESS:]PORT]",
       "counters and latencies as OpenMetrics", far_metrics_command },
-    { "link", "[-s BYTES] stop|start|capture PLATFORM [FILE|off]",
+    { "link", "[-s BYTES] stop|start|rekey|capture PLATFORM [FILE|off]",
       "a link by hand, and what goes over it", far_link_command },
     { "decode", "[--json] [-x] [FILE...]", "captured frames of a link in words",
       far_decode_command },

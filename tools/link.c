@@ -26,8 +26,8 @@ static int ask(struct far_tool *tool, json_t *request, int fd, json_t **answer)
                     "%s", rc == -ENOMEM ? "out of memory" : error.text);
 }
 
-static int stop_or_start(struct far_tool *tool, const char *verb,
-                         const char *platform)
+static int by_verb(struct far_tool *tool, const char *verb,
+                   const char *platform)
 {
     char what[16];
     json_t *answer = NULL;
@@ -101,9 +101,10 @@ int far_link_command(struct far_tool *tool, int argc, char **argv)
     argc -= optind;
     argv += optind;
     verb = argc ? argv[0] : "";
-    if (argc == 2 && (!strcmp(verb, "stop") || !strcmp(verb, "start")) &&
-        !bytes)
-        return stop_or_start(tool, verb, argv[1]);
+    if (argc == 2 && !bytes &&
+        (!strcmp(verb, "stop") || !strcmp(verb, "start") ||
+         !strcmp(verb, "rekey")))
+        return by_verb(tool, verb, argv[1]);
     if (argc == 3 && !strcmp(verb, "capture"))
         return strcmp(argv[2], "off") != 0
                    ? capture(tool, argv[1], argv[2], bytes)

@@ -108,6 +108,17 @@ static const json_t *link_to(const json_t *status, const char *platform)
     return NULL;
 }
 
+static unsigned lanes_up(const json_t *link)
+{
+    unsigned n = 0;
+    size_t i;
+    json_t *lane;
+
+    json_array_foreach (json_object_get(link, "lanes"), i, lane)
+        n += !strcmp(far_json_text(lane, "state"), "up");
+    return n;
+}
+
 static void print_platforms(const struct screen *s, const json_t *status)
 {
     size_t i, j;
@@ -136,6 +147,13 @@ static void print_platforms(const struct screen *s, const json_t *status)
         if (link) {
             put(s, tint_of(state), state, 12);
             put(s, PLAIN, far_json_text(p, "address"), 0);
+            if (!strncmp(far_json_text(link, "tls"), "NONE", 4)) {
+                fputs("  ", s->out);
+                put(s, RED, "CLEAR TEXT", 0);
+            }
+            if (json_array_size(json_object_get(link, "lanes")) > 1)
+                fprintf(s->out, "  %u of %zu lanes", lanes_up(link),
+                        json_array_size(json_object_get(link, "lanes")));
             if (far_json_number(rtt, "count")) {
                 char text[32];
 
