@@ -206,6 +206,11 @@ static int interrupt(struct far_remote *r, const struct far_wire_frame *f,
         r->repeated++;
         return 0;
     }
+    /* Above, nobody knows yet in which numbering it counts. */
+    if (!r->stated)
+        return far_error(error, -EPROTO,
+                         "an interrupt of %s comes before its state",
+                         r->who.device);
     if (op.sequence != r->received + 1)
         return far_error(error, -EPROTO,
                          "interrupt %llu comes after %llu of %s",
@@ -479,6 +484,7 @@ static int activated(struct far_remote *r, const struct far_wire_frame *f,
     r->epoch = a->epoch;
     r->phase = FAR_REMOTE_ACTIVE;
     r->state = FAR_DEVICE_GONE; /* until its state comes, next */
+    r->stated = false;
     snprintf(r->reason, sizeof(r->reason), "attached");
     resend_ops(r);
     return 0;
@@ -657,6 +663,7 @@ int far_remote_frame(struct far_remote *r, struct far_conn *conn,
             return 0;
         r->moving = false;
         r->state = f->state.state ? FAR_DEVICE_READY : FAR_DEVICE_GONE;
+        r->stated = true;
         r->device_incarnation = f->state.device_incarnation;
         memcpy(r->props, f->state.props, sizeof(r->props));
         memcpy(r->reason, f->text, sizeof(r->reason));

@@ -78,6 +78,7 @@ struct far_remote {
     uint64_t device_incarnation;
     uint8_t props[32];
     char reason[FAR_WIRE_TEXT_BYTES];
+    bool stated; /* its state has come since it was activated */
     bool told;
     enum far_device_state told_state;
     uint64_t told_incarnation, told_device_incarnation;

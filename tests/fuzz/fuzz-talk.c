@@ -250,7 +250,7 @@ struct guest {
     uint64_t busy; /* slots */
     uint64_t sequences[FAR_OP_SLOTS_MAX];
     uint16_t opcodes[FAR_OP_SLOTS_MAX];
-    bool open, full;
+    bool open, full, numbered;
     uint8_t payload[FAR_OP_SLOTS_MAX][512];
 };
 
@@ -278,8 +278,12 @@ static bool guest_interrupt(struct far_layer *layer, const struct far_op *op)
 
     if (g->full)
         return false;
-    if (op->attachment != g->who.attachment || op->sequence != g->received + 1)
-        abort(); /* lost, doubled, or another's */
+    if (op->attachment != g->who.attachment)
+        abort(); /* another's */
+    /* One that is gone tells nothing of its numbering. */
+    if (g->numbered && op->sequence != g->received + 1)
+        abort(); /* lost, or doubled */
+    g->numbered = layer->device_state == FAR_DEVICE_READY;
     g->received = op->sequence;
     if (op->opcode == FAR_INPUT_EVENT) {
         struct far_input_event e;
@@ -314,7 +318,7 @@ static void guest_state(struct far_layer *layer, enum far_device_state state,
     if (state == FAR_DEVICE_READY && news &&
         news->incarnation != g->incarnation) {
         g->incarnation = news->incarnation;
-        g->received = 0;
+        g->numbered = false; /* where it goes on, the first one tells */
     }
 }
 

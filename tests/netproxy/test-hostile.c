@@ -471,6 +471,107 @@ START_TEST(invented_completions_and_interrupts_end_the_connection)
 }
 END_TEST
 
+START_TEST(a_frame_that_is_cut_off_is_nothing)
+{
+    struct far_wire_header h = { .type = FAR_WIRE_DETACH,
+                                 .bytes = 32,
+                                 .handle = 1 };
+
+    mallory_is_up();
+    prepare(1, "kbd0");
+    activate(1);
+    say(&h, 31);
+    leave();
+    /* The session is still there for who comes back. */
+    mallory_is_up();
+    prepare(1, "kbd0");
+    activate(1);
+    ck_assert_uint_eq(m.got.activated.next, 1);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+/* The last of what the daemon has logged since it was started. */
+static const char *logged(void)
+{
+    static char text[65536];
+    char path[128];
+    FILE *f;
+    size_t n;
+
+    snprintf(path, sizeof(path), "%s/log", rig.dir);
+    f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    n = fread(text, 1, sizeof(text) - 1, f);
+    fclose(f);
+    text[n] = 0;
+    return text;
+}
+
+/* Which of borealis' links is the one with mallory, and its failures. */
+static long long mallorys_failures(void)
+{
+    char path[64];
+
+    for (int i = 0; i < 4; i++) {
+        snprintf(path, sizeof(path), "links.%d.platform", i);
+        if (strcmp(proxy_text(&borealis, path), "mallory") != 0)
+            continue;
+        snprintf(path, sizeof(path), "links.%d.counters.failures", i);
+        return proxy_number(&borealis, path);
+    }
+    return 0;
+}
+
+START_TEST(each_end_is_counted_and_logged_with_the_peer_and_the_reason)
+{
+    static const struct {
+        uint8_t type;
+        uint32_t handle;
+        size_t bytes;
+        const char *reason;
+    } wrong[] = {
+        { FAR_WIRE_DETACH, 9, 0, "handle 9 was never prepared" },
+        { FAR_WIRE_STATE, 1, 56, "a frame that only servers send" },
+        { FAR_WIRE_OP, 1, 16, "a op of only 48 bytes" },
+        { FAR_WIRE_ACK, 0, 0, "a ack with handle 0" },
+    };
+    static const uint8_t zeros[256];
+    char path[128], line[256];
+    int log, old = dup(2);
+
+    /* Borealis anew, with a log of its own. */
+    proxy_kill(&borealis, SIGTERM);
+    snprintf(path, sizeof(path), "%s/log", rig.dir);
+    log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    ck_assert_int_ge(log, 0);
+    dup2(log, 2);
+    proxy_start(&borealis, &rig, "borealis");
+    dup2(old, 2);
+    close(log);
+    close(old);
+    guest_wait_ready(&guest);
+
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        mallory_is_up();
+        say_frame(wrong[i].type, wrong[i].handle, zeros, wrong[i].bytes);
+        turned_out(wrong[i].reason);
+        for (int wait = 0; wait < 500 && mallorys_failures() <= i; wait++)
+            rig_turn(&rig, 10);
+        ck_assert_int_eq(mallorys_failures(), i + 1);
+        snprintf(line, sizeof(line), "connection ended: %s\n", wrong[i].reason);
+        ck_assert_msg(strstr(logged(), line) != NULL, "no \"%s\" in: %s", line,
+                      logged());
+    }
+    ck_assert_ptr_nonnull(strstr(logged(), "platform mallory (127.0.0.1:"));
+    /* And nothing of it befell another. */
+    ck_assert_ptr_null(strstr(logged(), "platform atlas (127.0.0.1"));
+    proxy_tap(&borealis, "kbd0", 30);
+    guest_wait_count(&guest, 2);
+}
+END_TEST
+
 START_TEST(the_same_op_repeated_is_done_once_and_an_older_one_dropped)
 {
     struct far_op op = { .attachment = 1,
@@ -751,6 +852,24 @@ START_TEST(a_server_that_leaves_a_gap_loses_its_connection)
 }
 END_TEST
 
+START_TEST(an_interrupt_before_the_devices_state_ends_the_connection)
+{
+    struct far_wire_prepared p = { .class = FAR_CLASS_INPUT,
+                                   .incarnation = 77 };
+    struct far_wire_activated a = { .incarnation = 77, .epoch = 1, .next = 1 };
+
+    serve_hello();
+    ck_assert(hear(FAR_WIRE_PREPARE));
+    say_frame(FAR_WIRE_PREPARED, 1, &p, sizeof(p));
+    ck_assert(hear(FAR_WIRE_ACTIVATE));
+    say_frame(FAR_WIRE_ACTIVATED, 1, &a, sizeof(a));
+    send_key(1, 30);
+    turned_out("before its state");
+    ck_assert_uint_eq(victim.count, 0);
+    other_goes_on();
+}
+END_TEST
+
 START_TEST(a_server_that_repeats_is_heard_once)
 {
     serve_active(77, 1);
@@ -877,6 +996,9 @@ int main(void)
     tcase_add_test(c, handles_that_were_never_prepared_end_the_connection);
     tcase_add_test(c, a_handle_above_the_limit_ends_the_connection);
     tcase_add_test(c, invented_completions_and_interrupts_end_the_connection);
+    tcase_add_test(c, a_frame_that_is_cut_off_is_nothing);
+    tcase_add_test(c,
+                   each_end_is_counted_and_logged_with_the_peer_and_the_reason);
     tcase_add_test(c,
                    the_same_op_repeated_is_done_once_and_an_older_one_dropped);
     tcase_add_test(c, a_slow_handshake_ends_after_five_seconds);
@@ -888,6 +1010,8 @@ int main(void)
     tcase_add_test(c, a_half_open_connection_is_given_up);
     suite_add_tcase(suite, c);
     tcase_add_test(s, a_server_that_leaves_a_gap_loses_its_connection);
+    tcase_add_test(s,
+                   an_interrupt_before_the_devices_state_ends_the_connection);
     tcase_add_test(s, a_server_that_repeats_is_heard_once);
     tcase_add_test(s,
                    a_server_that_floods_beyond_its_credit_loses_its_connection);
