@@ -4,6 +4,16 @@
 # add theirs to $(fuzzers), with LDFLAGS and LDADD as below.
 include $(srcdir)/tests/xen/local.mk
 
+# Not among those of `make check`: it takes as long as one lets it.
+if HAVE_CHECK
+check_PROGRAMS += tests/chaos/test-chaos
+tests_chaos_test_chaos_SOURCES = tests/chaos/test-chaos.c \
+	tests/chaos/backend.c tests/chaos/wires.c tests/chaos/chaos.h \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_chaos_test_chaos_LDADD = backend/libbackend.a $(NETPROXY_LIBS) \
+	$(CHECK_LIBS)
+endif
+
 fuzzers = tests/fuzz/fuzz-conf tests/fuzz/fuzz-credential \
 	tests/fuzz/fuzz-local tests/fuzz/fuzz-talk tests/fuzz/fuzz-wire \
 	tests/fuzz/fuzz-decode
