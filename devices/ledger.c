@@ -6,6 +6,10 @@
  * instead of doing it again: so each is done exactly once, whatever dies. It
  * can be read like any disk; it can't be written elsewhere.
  *
+ * An attachment is known by its number, which its platform's backend draws by
+ * lot, together with its guest and that one's generation: no platform can give
+ * the name of another's.
+ *
  * Of each attachment the last append of each slot is kept in memory; of the
  * attachments, those that appended last.
  */
@@ -32,6 +36,7 @@
 /* The last append in each slot. */
 struct history {
     uint64_t attachment, used; /* 0: free; the order of its last */
+    uint8_t guest_uuid[16], generation[16];
     struct {
         uint64_t sequence, at; /* of its contents */
     } slots[FAR_OP_SLOTS_MAX];
@@ -91,28 +96,45 @@ uint64_t far_ledger_check(const struct far_ledger_record *record,
 
 /* ---- what was done ---- */
 
-static struct history *history_of(struct ledger *l, uint64_t attachment,
-                                  bool make)
+static bool is_of(const struct history *h,
+                  const struct far_ledger_record *record)
 {
-    struct history *oldest = l->histories;
+    return h->attachment == record->attachment &&
+           !memcmp(h->guest_uuid, record->guest_uuid, 16) &&
+           !memcmp(h->generation, record->generation, 16);
+}
 
-    for (unsigned i = 0; i < HISTORIES; i++) {
-        if (l->histories[i].attachment == attachment)
+static struct history *history_of(struct ledger *l,
+                                  const struct far_ledger_record *record)
+{
+    for (unsigned i = 0; i < HISTORIES; i++)
+        if (is_of(&l->histories[i], record))
             return &l->histories[i];
-        if (l->histories[i].used < oldest->used)
-            oldest = &l->histories[i];
-    }
-    if (!make)
-        return NULL;
-    memset(oldest, 0, sizeof(*oldest));
-    oldest->attachment = attachment;
-    return oldest;
+    return NULL;
+}
+
+static struct history *history_make(struct ledger *l,
+                                    const struct far_ledger_record *record)
+{
+    struct history *h = history_of(l, record);
+
+    if (h)
+        return h;
+    h = l->histories;
+    for (unsigned i = 0; i < HISTORIES; i++)
+        if (l->histories[i].used < h->used)
+            h = &l->histories[i];
+    memset(h, 0, sizeof(*h));
+    h->attachment = record->attachment;
+    memcpy(h->guest_uuid, record->guest_uuid, 16);
+    memcpy(h->generation, record->generation, 16);
+    return h;
 }
 
 static void remember(struct ledger *l, const struct far_ledger_record *record,
                      uint64_t at)
 {
-    struct history *h = history_of(l, record->attachment, true);
+    struct history *h = history_make(l, record);
 
     h->used = record->order;
     h->slots[record->slot].sequence = record->sequence;
@@ -196,7 +218,7 @@ static void answer_at(struct far_op *op, uint64_t at)
 static int append(struct user *u, struct far_op *op, void *payload)
 {
     struct ledger *l = u->ledger;
-    const struct history *h = history_of(l, u->who.attachment, false);
+    const struct history *h;
     struct far_ledger_record record = {
         .magic = FAR_LEDGER_MAGIC,
         .attachment = u->who.attachment,
@@ -209,6 +231,9 @@ static int append(struct user *u, struct far_op *op, void *payload)
                               { l->buffer, op->payload_bytes } };
     ssize_t n;
 
+    memcpy(record.guest_uuid, u->who.guest_uuid, 16);
+    memcpy(record.generation, u->who.generation, 16);
+    h = history_of(l, &record);
     if (h && h->slots[op->slot].sequence >= op->sequence &&
         h->slots[op->slot].at) {
         if (h->slots[op->slot].sequence > op->sequence)
@@ -222,7 +247,6 @@ static int append(struct user *u, struct far_op *op, void *payload)
         return -ENOSPC;
     /* Once: what is checked must be what is written. */
     memcpy(l->buffer, payload, record.bytes);
-    memcpy(record.guest_uuid, u->who.guest_uuid, sizeof(record.guest_uuid));
     record.check = far_ledger_check(&record, l->buffer);
     n = pwritev2(l->fd, parts, 2, (off_t)l->end, 0);
     if (n != (ssize_t)(HEADER + record.bytes)) {

@@ -18,8 +18,8 @@ struct far_ledger_record {
     uint64_t attachment, sequence;
     uint32_t slot, bytes; /* of the contents */
     uint64_t order;       /* from 1, without gaps */
-    uint8_t guest_uuid[16];
-    uint8_t zeros[448];
+    uint8_t guest_uuid[16], generation[16];
+    uint8_t zeros[432];
 };
 static_assert(sizeof(struct far_ledger_record) == 512, "");
 

@@ -62,8 +62,9 @@ EXTRA_DIST += $(NETPROXY_GOLDEN) tests/netproxy/old/README.md \
 if HAVE_CHECK
 NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
-	tests/netproxy/test-session tests/netproxy/test-lanes tests/netproxy/test-ops \
-	tests/netproxy/test-cuts \
+	tests/netproxy/test-session tests/netproxy/test-lanes \
+	tests/netproxy/test-ops tests/netproxy/test-cuts \
+	tests/netproxy/test-many \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-times \
 	tests/netproxy/test-credential tests/netproxy/test-trust
@@ -91,6 +92,10 @@ tests_netproxy_test_hostile_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_notify_SOURCES = tests/netproxy/test-notify.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_notify_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_many_SOURCES = tests/netproxy/test-many.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_many_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -428,6 +428,7 @@ int far_session_piece(struct far_session *s, uint32_t number, uint64_t sequence,
         /* What came before it came between two activations: the whole op is
          * sent again. */
         slot->source = NULL;
+        slot->incoming_bytes = 0;
         s->stray_pieces++;
         return 0;
     }

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "core/block.h"
 #include "core/input.h"
 #include "netproxy/keys.h"
 #include "netproxy/tls.h"
@@ -44,6 +45,8 @@ static void setup(void)
               "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
               "[device kbd0]\ntype = virtual\n"
               "[export kbd0]\nallow = atlas mallory\n"
+              "[device mem0]\ntype = memory\nsize = 1\n"
+              "[export mem0]\nallow = mallory\n"
               "[device private]\ntype = virtual\n"
               "[export private]\nallow = atlas\n",
               port, rig.dir);
@@ -204,7 +207,7 @@ static void say_frame(uint8_t type, uint32_t handle, const void *body,
                       size_t bytes)
 {
     struct far_wire_header h = { .type = type, .handle = handle };
-    uint8_t frame[1024];
+    static uint8_t frame[8192];
 
     say(frame, far_wire_encode(frame, sizeof(frame), &h, body, bytes, NULL));
 }
@@ -238,6 +241,38 @@ static void prepare(uint32_t handle, const char *device)
     snprintf(p.device, sizeof(p.device), "%s", device);
     say_frame(FAR_WIRE_PREPARE, handle, &p, sizeof(p));
     ck_assert(hear(FAR_WIRE_PREPARED));
+}
+
+static void prepare_disk(uint32_t handle)
+{
+    struct far_wire_prepare p = { .attachment = 1, .class = FAR_CLASS_BLOCK };
+
+    memset(p.guest_uuid, 0x67, 16);
+    snprintf(p.device, sizeof(p.device), "mem0");
+    say_frame(FAR_WIRE_PREPARE, handle, &p, sizeof(p));
+    ck_assert(hear(FAR_WIRE_PREPARED));
+    ck_assert_int_eq(m.got.prepared.status, 0);
+}
+
+static void say_op(uint8_t type, uint8_t flags, const struct far_op *op,
+                   const void *payload)
+{
+    struct far_wire_header h = { .type = type, .flags = flags, .handle = 1 };
+    static uint8_t frame[16384];
+
+    say(frame, far_wire_encode_op(frame, sizeof(frame), &h, op, payload));
+}
+
+static void say_piece(uint32_t slot, uint32_t offset_bytes, uint32_t bytes)
+{
+    struct far_wire_data d = { .sequence = 1,
+                               .slot = slot,
+                               .offset_bytes = offset_bytes,
+                               .bytes = bytes };
+    uint8_t body[sizeof(d) + 4096] = { 0 };
+
+    memcpy(body, &d, sizeof(d));
+    say_frame(FAR_WIRE_DATA, 1, body, (sizeof(d) + bytes + 7) & ~(size_t)7);
 }
 
 static void activate(uint32_t handle)
@@ -598,6 +633,100 @@ START_TEST(the_same_op_repeated_is_done_once_and_an_older_one_dropped)
 }
 END_TEST
 
+static struct far_op disk_op(uint16_t opcode, uint16_t flags)
+{
+    struct far_block_args a = { .length_bytes = 1024 };
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = opcode,
+                         .flags = flags,
+                         .payload_bytes = 1024 };
+
+    memcpy(op.args, &a, sizeof(a));
+    return op;
+}
+
+START_TEST(ops_with_payloads_that_can_not_be_end_the_connection)
+{
+    static uint8_t payload[1024];
+    struct far_op op;
+
+    for (int i = 0; i < 5; i++) {
+        mallory_is_up();
+        prepare_disk(1);
+        activate(1);
+        op = disk_op(FAR_BLOCK_WRITE, FAR_OP_SENDS);
+        memset(payload, i, sizeof(payload));
+        say_op(FAR_WIRE_OP, 0, &op, payload); /* a good one first */
+        ck_assert(hear(FAR_WIRE_FEEDBACK));
+        ck_assert_int_eq(m.got.op.status, 0);
+        op.sequence = 2;
+        switch (i) {
+        case 0: /* longer than what was agreed on */
+            op.payload_bytes = (128u << 10) + 512;
+            say_op(FAR_WIRE_OP, FAR_WIRE_PIECES, &op, NULL);
+            break;
+        case 1:
+            op.flags = FAR_OP_SENDS | FAR_OP_RECEIVES;
+            say_op(FAR_WIRE_OP, 0, &op, payload);
+            break;
+        case 2:
+            op.flags = 0;
+            say_op(FAR_WIRE_OP, 0, &op, NULL);
+            break;
+        case 3:
+            op.opcode = FAR_OPCODE(FAR_CLASS_INPUT, 2);
+            say_op(FAR_WIRE_OP, 0, &op, payload);
+            break;
+        default: /* it says that all has come */
+            say_piece(5, 0, 512);
+            op.slot = 5;
+            op.sequence = 1;
+            say_op(FAR_WIRE_OP, FAR_WIRE_PIECES, &op, NULL);
+            break;
+        }
+        turned_out("can't be");
+    }
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(payloads_go_there_and_back_whole_and_in_pieces)
+{
+    static uint8_t payload[1024];
+    struct far_op op = disk_op(FAR_BLOCK_WRITE, FAR_OP_SENDS);
+
+    memset(payload, 0x5a, sizeof(payload));
+    mallory_is_up();
+    prepare_disk(1);
+    activate(1);
+    say_op(FAR_WIRE_OP, 0, &op, payload);
+    ck_assert(hear(FAR_WIRE_FEEDBACK));
+    ck_assert_int_eq(m.got.op.status, 0);
+    ck_assert_uint_eq(m.got.op.payload_bytes, 0);
+    op = disk_op(FAR_BLOCK_READ, FAR_OP_RECEIVES);
+    op.slot = 63;
+    say_op(FAR_WIRE_OP, 0, &op, NULL);
+    ck_assert(hear(FAR_WIRE_FEEDBACK));
+    ck_assert_uint_eq(m.got.payload_bytes, 1024);
+    /* With one missing it is not done: the whole of it will come again. */
+    say_piece(1, 0, 512);
+    say_piece(1, 768, 256);
+    op = disk_op(FAR_BLOCK_WRITE, FAR_OP_SENDS);
+    op.slot = 1;
+    say_op(FAR_WIRE_OP, FAR_WIRE_PIECES, &op, NULL);
+    say_piece(1, 0, 1000); /* zeros */
+    say_piece(1, 1000, 24);
+    op = disk_op(FAR_BLOCK_WRITE, FAR_OP_SENDS);
+    op.slot = 1;
+    say_op(FAR_WIRE_OP, FAR_WIRE_PIECES, &op, NULL);
+    ck_assert(hear(FAR_WIRE_FEEDBACK));
+    ck_assert_int_eq(m.got.op.status, 0);
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
 START_TEST(a_slow_handshake_ends_after_five_seconds)
 {
     uint64_t begin_us = far_now_us();
@@ -927,6 +1056,151 @@ START_TEST(answers_that_nobody_asked_for_end_the_connection)
 }
 END_TEST
 
+/* A disk of the victim's, at handle 2; its own memory and the answer to its one
+ * op. */
+static struct {
+    struct far_layer layer;
+    unsigned completions;
+    struct far_op done;
+    uint8_t bytes[4096];
+} disk;
+
+static void disk_complete(struct far_layer *layer, const struct far_op *op)
+{
+    (void)layer;
+    disk.completions++;
+    disk.done = *op;
+}
+
+static void disk_reads(uint32_t handle)
+{
+    static const struct far_layer_ops ops = { .name = "disk",
+                                              .complete = disk_complete };
+    struct far_local_who who = { .attachment = 50,
+                                 .class = FAR_CLASS_BLOCK,
+                                 .guest_name = "guest1",
+                                 .platform = "evil",
+                                 .device = "disk0" };
+    struct far_wire_prepared p = { .class = FAR_CLASS_BLOCK,
+                                   .incarnation = 78 };
+    struct far_wire_activated a = { .incarnation = 78, .epoch = 1, .next = 1 };
+    struct far_wire_limits limits = { 64, 65536 };
+    struct far_wire_header h = { .type = FAR_WIRE_PREPARED, .handle = handle };
+    struct far_op op = disk_op(FAR_BLOCK_READ, FAR_OP_RECEIVES);
+    struct far_layer *below;
+    uint8_t frame[512];
+    size_t n;
+
+    memset(&disk, 0, sizeof(disk));
+    disk.layer.ops = &ops;
+    memset(who.guest_uuid, 2, sizeof(who.guest_uuid));
+    ck_assert_int_eq(far_local_client_open(victim.client, &who, &below, NULL),
+                     0);
+    far_layer_stack(&disk.layer, below);
+    far_layer_activate(below, 0, 0);
+    ck_assert_int_eq(far_layer_submit(below, &op, disk.bytes), FAR_LATER);
+    rig_turn(&rig, 50);
+    ck_assert(hear(FAR_WIRE_PREPARE));
+    ck_assert_uint_eq(m.got.header.handle, handle);
+    n = far_wire_encode(frame, sizeof(frame), &h, &p, sizeof(p), NULL);
+    n = far_wire_add_option(frame, sizeof(frame), FAR_WIRE_OPTION_LIMITS,
+                            &limits, sizeof(limits));
+    say(frame, n);
+    ck_assert(hear(FAR_WIRE_ACTIVATE));
+    say_frame(FAR_WIRE_ACTIVATED, handle, &a, sizeof(a));
+    rig_turn(&rig, 50);
+    ck_assert(hear(FAR_WIRE_OP));
+    ck_assert_uint_eq(m.got.op.payload_bytes, 1024);
+}
+
+static void disk_ends(void)
+{
+    far_layer_close(disk.layer.below);
+}
+
+static void say_answer(uint32_t handle, uint8_t flags, const struct far_op *op,
+                       const void *payload)
+{
+    struct far_wire_header h = { .type = FAR_WIRE_FEEDBACK,
+                                 .flags = flags,
+                                 .handle = handle };
+    static uint8_t frame[16384];
+
+    say(frame, far_wire_encode_op(frame, sizeof(frame), &h, op, payload));
+}
+
+START_TEST(answers_with_other_payloads_than_were_asked_for_end_the_connection)
+{
+    static uint8_t payload[4096];
+
+    for (int i = 0; i < 3; i++) {
+        struct far_op op = disk_op(FAR_BLOCK_READ, FAR_OP_RECEIVES);
+        struct far_wire_data d = { .sequence = 1,
+                                   .offset_bytes = 0,
+                                   .bytes = 2048 };
+        uint8_t body[sizeof(d) + 2048] = { 0 };
+
+        serve_active(77, 1);
+        disk_reads(2);
+        memset(payload, 0xee, sizeof(payload));
+        op.attachment = 50;
+        if (i == 0) {
+            op.payload_bytes = 4096;
+            say_answer(2, 0, &op, payload);
+            turned_out("where 1024 were asked for");
+        } else if (i == 1) {
+            say_answer(2, FAR_WIRE_PIECES, &op, NULL);
+            turned_out("without all of its payload");
+        } else {
+            memcpy(body, &d, sizeof(d));
+            say_frame(FAR_WIRE_DATA, 2, body, sizeof(body));
+            turned_out("not asked for");
+        }
+        rig_turn(&rig, 20);
+        ck_assert_uint_eq(disk.completions, 0); /* it is asked again */
+        for (unsigned k = 0; k < 4096; k++)
+            ck_assert_uint_eq(disk.bytes[k], 0);
+        disk_ends();
+        rig_turn(&rig, 50);
+        if (i < 2) {
+            teardown_server();
+            setup_server();
+        }
+    }
+    other_goes_on();
+}
+END_TEST
+
+START_TEST(an_op_is_completed_once_however_often_the_server_answers)
+{
+    static uint8_t payload[1024];
+    struct far_op op = disk_op(FAR_BLOCK_READ, FAR_OP_RECEIVES);
+
+    serve_active(77, 1);
+    disk_reads(2);
+    memset(payload, 0xee, sizeof(payload));
+    op.attachment = 50;
+    op.sequence = 2; /* of the future */
+    say_answer(2, 0, &op, payload);
+    op.sequence = 1;
+    op.slot = 5; /* of a slot where nothing is */
+    say_answer(2, 0, &op, payload);
+    rig_turn(&rig, 50);
+    ck_assert_uint_eq(disk.completions, 0);
+    op.slot = 0;
+    for (int i = 0; i < 3; i++)
+        say_answer(2, 0, &op, payload);
+    rig_turn(&rig, 100);
+    ck_assert_uint_eq(disk.completions, 1);
+    ck_assert_uint_eq(disk.done.payload_bytes, 1024);
+    ck_assert_uint_eq(disk.bytes[1023], 0xee);
+    ck_assert_uint_eq(disk.bytes[1024], 0);
+    disk_ends();
+    leave();
+    other_goes_on();
+}
+END_TEST
+
 /* Its answer must not be taken for the next one's. */
 START_TEST(a_handle_is_not_used_again_before_the_owner_has_answered)
 {
@@ -1001,6 +1275,8 @@ int main(void)
                    each_end_is_counted_and_logged_with_the_peer_and_the_reason);
     tcase_add_test(c,
                    the_same_op_repeated_is_done_once_and_an_older_one_dropped);
+    tcase_add_test(c, ops_with_payloads_that_can_not_be_end_the_connection);
+    tcase_add_test(c, payloads_go_there_and_back_whole_and_in_pieces);
     tcase_add_test(c, a_slow_handshake_ends_after_five_seconds);
     tcase_add_test(c, a_crowd_that_says_nothing_does_not_keep_others_out);
     tcase_add_test(c,
@@ -1017,6 +1293,9 @@ int main(void)
                    a_server_that_floods_beyond_its_credit_loses_its_connection);
     tcase_add_test(s, impossible_events_never_reach_the_guest);
     tcase_add_test(s, answers_that_nobody_asked_for_end_the_connection);
+    tcase_add_test(
+        s, answers_with_other_payloads_than_were_asked_for_end_the_connection);
+    tcase_add_test(s, an_op_is_completed_once_however_often_the_server_answers);
     tcase_add_test(s, a_handle_is_not_used_again_before_the_owner_has_answered);
     tcase_add_test(s, wild_clocks_move_no_event_out_of_reason);
     suite_add_tcase(suite, s);
