@@ -2,7 +2,8 @@
 //
 // farside attach and detach: hotplug by hand. Input devices are libxl's kind,
 // so xl makes and removes them, and the backend finds them in xenstore as it
-// finds all others; then this waits until the backend says what became of it.
+// finds all others; those of Farside's own kinds are the backend's to make and
+// remove. Then this waits until the backend says what became of it.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -200,6 +201,14 @@ static void pause_ms(unsigned ms)
     nanosleep(&t, NULL);
 }
 
+/* Those that libxl has no command for, and Farside has a kind of. */
+static bool is_own(const char *class)
+{
+    enum far_class c = far_class_from_name(class);
+
+    return c == FAR_CLASS_TIMER || c == FAR_CLASS_DOORBELL;
+}
+
 static int wait_attached(const struct far_tool *tool, const json_t *before,
                          const char *domain, const char *class,
                          const char *address, uint64_t timeout_us)
@@ -247,7 +256,8 @@ static int wait_attached(const struct far_tool *tool, const json_t *before,
         /* A guest may load its driver later. */
         if (!strcmp(state, "waiting for the guest")) {
             waiting = true;
-            reason = "its driver for vkbd has not answered yet";
+            reason = is_own(class) ? "its driver has not answered yet"
+                                   : "its driver for vkbd has not answered yet";
         }
         if (over || !strcmp(state, "refused") ||
             (connected && t - connected > 2000000)) {
@@ -271,21 +281,38 @@ static int wait_attached(const struct far_tool *tool, const json_t *before,
     }
 }
 
+/* Asks the backend to make or remove it; 0 or an exit status. */
+static int ask_own(const struct far_tool *tool, const char *command,
+                   json_t *request)
+{
+    struct far_error error;
+    json_t *answer;
+    int r = far_ask(tool, "backend", request, &answer, &error);
+
+    json_decref(request);
+    if (r)
+        return far_fail(command,
+                        r == -EREMOTEIO ? FAR_EXIT_FAILED : FAR_EXIT_NO_DAEMON,
+                        "%s", error.text);
+    json_decref(answer);
+    return 0;
+}
+
 /* Only what libxl has a command for, and this version serves. */
 static int check_class(const char *command, const char *class)
 {
     enum far_class c = far_class_from_name(class);
 
-    if (c == FAR_CLASS_INPUT)
+    if (c == FAR_CLASS_INPUT || is_own(class))
         return 0;
     if (c == FAR_CLASS_NONE)
         return far_usage(command,
                          "'%s' is no class of devices; this version serves: "
-                         "input",
+                         "input, timer, doorbell",
                          class);
     return far_fail(command, FAR_EXIT_FAILED,
                     "devices of class %s are not served by this version of "
-                    "Farside, only: input",
+                    "Farside, only: input, timer, doorbell",
                     class);
 }
 
@@ -358,12 +385,14 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
         return far_usage("attach", "%s", error.text);
     if (argc - 3 > ARGUMENTS_MAX - 5)
         return far_usage("attach", "too many arguments");
+    if (is_own(class) && argc > 3)
+        return far_usage("attach", "devices of class %s have no keys", class);
     for (int i = 3; i < argc; i++) {
         r = check_pair(argv[i]);
         if (r)
             return r;
     }
-    if (find_xl(xl, &error))
+    if (!is_own(class) && find_xl(xl, &error))
         return far_fail("attach", FAR_EXIT_FAILED, "%s", error.text);
     /* Without a backend the device would hang in the guest, and its removal
      * take 20 s: so ask first. */
@@ -371,6 +400,17 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
         return far_fail("attach", FAR_EXIT_NO_DAEMON, "%s: %s", address,
                         error.text);
 
+    if (is_own(class)) {
+        r = ask_own(tool, "attach",
+                    json_pack("{s:s s:s s:s s:s}", "request", "attach",
+                              "domain", domain, "class", class, "address",
+                              address));
+        if (!r)
+            r = wait_attached(tool, before, domain, class, address,
+                              (uint64_t)(seconds * 1e6));
+        json_decref(before);
+        return r;
+    }
     snprintf(unique_id, sizeof(unique_id), "unique-id=%s", address);
     args[n++] = xl;
     args[n++] = verb;
@@ -418,7 +458,7 @@ int far_detach_command(struct far_tool *tool, int argc, char **argv)
     r = check_class("detach", class);
     if (r)
         return r;
-    if (find_xl(xl, &error))
+    if (!is_own(class) && find_xl(xl, &error))
         return far_fail("detach", FAR_EXIT_FAILED, "%s", error.text);
 
     devid = strtol(which, &end, 10);
@@ -440,8 +480,17 @@ int far_detach_command(struct far_tool *tool, int argc, char **argv)
         json_decref(status);
     }
     snprintf(number, sizeof(number), "%lld", (long long)devid);
-    r = run_xl((char *[]){ xl, verb, argv[0], number, NULL }, said,
-               sizeof(said));
+    if (is_own(class)) {
+        r = ask_own(tool, "detach",
+                    json_pack("{s:s s:s s:s s:I}", "request", "detach",
+                              "domain", domain, "class", class, "devid",
+                              (json_int_t)devid));
+        if (r)
+            return r;
+    } else {
+        r = run_xl((char *[]){ xl, verb, argv[0], number, NULL }, said,
+                   sizeof(said));
+    }
     if (r) {
         if (r < 0)
             snprintf(said, sizeof(said), "%s", strerror(-r));

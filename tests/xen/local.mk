@@ -2,10 +2,12 @@
 # The lab builds what it boots by itself; here it is only shipped.
 EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/lib/build.sh tests/xen/lib/lab.sh tests/xen/lib/one \
-	tests/xen/lib/two.sh \
+	tests/xen/lib/own.sh tests/xen/lib/two.sh \
 	tests/xen/dom0/init tests/xen/dom0/start tests/xen/dom0/words \
 	tests/xen/guest/init tests/xen/guest/evread.c \
 	tests/xen/guest/mkinput.c \
+	tests/xen/scenarios/doorbell.sh tests/xen/scenarios/fallthrough.sh \
+	tests/xen/scenarios/own-kinds-reboot.sh tests/xen/scenarios/timer.sh \
 	tests/xen/scenarios/boot.sh tests/xen/scenarios/input-absent.sh \
 	tests/xen/scenarios/input-hotplug.sh \
 	tests/xen/scenarios/input-local.sh \
