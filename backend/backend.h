@@ -11,6 +11,7 @@
 
 #include <jansson.h>
 #include "backend/journal.h"
+#include "backend/line.h"
 #include "devices/device.h"
 #include "xenbus/evtchn.h"
 #include "xenbus/grant.h"
@@ -129,6 +130,7 @@ struct far_attachment {
     char reason[232]; /* why it is refused; "" if it isn't */
     uint64_t refusals, connects, disconnects, adoptions, bounces;
 
+    struct far_line line; /* what its port notifies the guest through */
     struct far_journal_record *record;
     void *port; /* the port's own */
     struct far_attachment *next;
@@ -178,6 +180,10 @@ void far_attachment_step(struct far_attachment *attachment);
  * end of this turn; the port must not touch the ring any more. */
 void far_attachment_fail(struct far_attachment *attachment, const char *format,
                          ...) __attribute__((format(printf, 2, 3)));
+/* The line drives this event channel from now on (NULL: none), with the limits
+ * of the guest's section. */
+void far_attachment_line(struct far_attachment *attachment,
+                         struct far_evtchn *evtchn);
 /* The guest's event channels; NULL and errno. */
 struct far_evtchns *far_guest_channels(struct far_guest *guest);
 /* Fills who but for the device's part (platform, standby, device, class). Makes

@@ -64,6 +64,11 @@ static void add_device(struct far_attachment *a, void *arg)
         return;
     if (a->reason[0])
         json_object_set_new(device, "reason", json_string(a->reason));
+    json_object_set_new(device, "interrupts",
+                        json_pack("{s:I s:I s:I}", "raised",
+                                  (json_int_t)a->line.raised, "injected",
+                                  (json_int_t)a->line.injected, "delayed",
+                                  (json_int_t)a->line.delayed));
     a->type->status(a, device);
     json_array_append_new(list->devices, device);
 }

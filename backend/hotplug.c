@@ -1035,9 +1035,46 @@ void far_hotplug_each(struct far_backend *backend,
     }
 }
 
+/* The guest's own section of farside.conf, by name or UUID; or NULL. */
+static const struct far_conf_section *section_of(const struct far_guest *guest)
+{
+    char uuid[FAR_UUID_TEXT_BYTES];
+
+    (void)far_uuid_format(uuid, guest->uuid);
+    for (const struct far_conf_section *s = guest->backend->conf->sections; s;
+         s = s->next)
+        if (!strcmp(s->kind, "guest") &&
+            (!strcmp(s->name, guest->name) || !strcasecmp(s->name, uuid)))
+            return s;
+    return NULL;
+}
+
+static struct far_line_limits limits_of(const struct far_attachment *a)
+{
+    const struct far_conf_section *s = section_of(a->guest);
+
+    return (struct far_line_limits){
+        .per_second = (uint32_t)far_conf_number(s, "interrupts-max", 0),
+        .coalesce_events =
+            (uint32_t)far_conf_number(s, "interrupts-together", 0),
+        .coalesce_ns = far_conf_time_us(s, "interrupts-wait", 0) * 1000,
+    };
+}
+
+void far_attachment_line(struct far_attachment *a, struct far_evtchn *evtchn)
+{
+    struct far_line_limits limits = limits_of(a);
+
+    if (evtchn)
+        far_line_connect(&a->line, a->backend->loop, evtchn, &limits);
+    else
+        far_line_disconnect(&a->line);
+}
+
 static void reload(struct far_attachment *a, void *arg)
 {
     (void)arg;
+    a->line.limits = limits_of(a);
     a->type->reload(a);
 }
 

@@ -10,6 +10,7 @@ backend_libbackend_a_SOURCES = \
 	backend/control.c \
 	backend/hotplug.c \
 	backend/journal.c backend/journal.h \
+	backend/line.c backend/line.h \
 	backend/notify.c backend/notify.h \
 	backend/own.h backend/own-nodes.c backend/own-port.c \
 	backend/port-doorbell.c \
@@ -33,6 +34,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-input-checks \
 	tests/backend/test-journal \
 	tests/backend/test-backend \
+	tests/backend/test-line \
 	tests/backend/test-own \
 	tests/backend/test-timer-checks
 check_PROGRAMS += $(backend_tests) tests/backend/front
@@ -53,6 +55,9 @@ tests_backend_test_journal_LDADD = $(backend_test_libs)
 tests_backend_test_backend_SOURCES = tests/backend/test-backend.c \
 	tests/backend/rig.h tests/core/suite.h
 tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_line_SOURCES = tests/backend/test-line.c \
+	tests/core/suite.h
+tests_backend_test_line_LDADD = $(backend_test_libs)
 tests_backend_test_own_SOURCES = tests/backend/test-own.c \
 	tests/backend/rig.h tests/core/suite.h
 tests_backend_test_own_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)

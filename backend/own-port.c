@@ -128,23 +128,25 @@ int far_own_map(struct far_attachment *a, struct far_own *own,
         r = far_grant_map(a->backend->grants, pages[i].map, a->guest->domid,
                           &pages[i].ref, 1, true, &a->guest->quota);
         if (r) {
-            far_own_unmap(own);
+            far_own_unmap(a, own);
             return far_error(error, r, "the guest's %s %u can't be mapped: %s",
                              pages[i].name, pages[i].ref, strerror(-r));
         }
     }
     r = far_evtchn_bind(channels, &own->evtchn, front->event_channel, fired);
     if (r) {
-        far_own_unmap(own);
+        far_own_unmap(a, own);
         return far_error(error, r,
                          "the guest's event-channel %u can't be bound: %s",
                          front->event_channel, strerror(-r));
     }
+    far_attachment_line(a, &own->evtchn);
     return 0;
 }
 
-void far_own_unmap(struct far_own *own)
+void far_own_unmap(struct far_attachment *a, struct far_own *own)
 {
+    far_attachment_line(a, NULL);
     far_evtchn_unbind(&own->evtchn);
     far_grant_unmap(&own->control);
     far_grant_unmap(&own->ring);

@@ -33,7 +33,8 @@ int far_own_read_ref(struct far_attachment *a, const char *node, uint32_t *ref,
 int far_own_map(struct far_attachment *a, struct far_own *own,
                 enum far_evtchn_verdict (*fired)(struct far_evtchn *),
                 struct far_error *error);
-void far_own_unmap(struct far_own *own); /* idempotent */
+void far_own_unmap(struct far_attachment *a, struct far_own *own);
+/* idempotent */
 
 /* --- own-nodes.c --- */
 bool far_own_kind(const char *kind);

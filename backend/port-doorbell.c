@@ -311,7 +311,7 @@ static void settle(struct far_defer *defer)
     port->notify = false;
     if (push) {
         port->notifies++;
-        (void)far_evtchn_notify(&port->own.evtchn);
+        (void)far_line_raise(&port->a->line);
     }
     if (port->received)
         far_layer_ack(port->bottom, port->received);
@@ -473,7 +473,7 @@ static void unserve(struct port *port)
         port->out[i].stale = true;
     far_defer_cancel(port->a->backend->loop, &port->settle);
     far_poller_del(&port->poller);
-    far_own_unmap(&port->own);
+    far_own_unmap(port->a, &port->own);
     port->page = NULL;
 }
 

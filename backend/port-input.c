@@ -116,7 +116,7 @@ static void publish_now(struct port *port)
                port->ring.mine - port->ring.published, port->begin_ns);
     if (far_kbd_back_publish(&port->ring)) {
         port->notifies++;
-        (void)far_evtchn_notify(&port->evtchn);
+        (void)far_line_raise(&port->a->line);
     }
     if (any && port->begin_ns) {
         uint64_t now = far_now_ns();
@@ -632,6 +632,7 @@ static int serve(struct port *port, int64_t mine, struct far_error *error)
                          "the guest's event-channel %u can't be bound: %s",
                          port->mode.port, strerror(-r));
     }
+    far_attachment_line(a, &port->evtchn);
     far_kbd_back_init(&port->ring, port->map.memory,
                       mine < 0 ? far_kbd_page_start(port->map.memory)
                                : (uint32_t)mine,
@@ -656,6 +657,7 @@ static void unserve(struct port *port)
     port->unsettled = false;
     far_defer_cancel(port->a->backend->loop, &port->publish);
     far_poller_del(&port->poller);
+    far_attachment_line(port->a, NULL);
     far_evtchn_unbind(&port->evtchn);
     far_grant_unmap(&port->map);
 }
@@ -807,7 +809,7 @@ static int input_adopt(struct far_attachment *a, struct far_error *error)
     activate(port);
     publish_now(port);
     /* The predecessor may have died between in_prod and its event. */
-    (void)far_evtchn_notify(&port->evtchn);
+    (void)far_line_raise(&port->a->line);
     return 0;
 }
 

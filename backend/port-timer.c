@@ -422,7 +422,7 @@ static void settle(struct far_defer *defer)
     port->notify = false;
     if (push) {
         port->notifies++;
-        (void)far_evtchn_notify(&port->own.evtchn);
+        (void)far_line_raise(&port->a->line);
     }
     if (port->received)
         far_layer_ack(port->fast, port->received);
@@ -616,7 +616,7 @@ static void unserve(struct port *port)
         port->outside[i].stale = true;
     far_poller_del(&port->poller);
     far_clock_leave(&port->clock);
-    far_own_unmap(&port->own);
+    far_own_unmap(port->a, &port->own);
     far_grant_unmap(&port->slots_map);
     port->page = NULL;
     port->slots = NULL;

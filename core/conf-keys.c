@@ -113,6 +113,11 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "export", .key = "may-interrupt", .kind = FAR_CONF_GUESTS,
       .repeat = true },
 
+    { .section = "guest", .key = "interrupts-max", .kind = FAR_CONF_NUMBER,
+      .min = 1, .max = 1000000 },
+    { .section = "guest", .key = "interrupts-wait", .kind = FAR_CONF_TIME },
+    { .section = "guest", .key = "interrupts-together",
+      .kind = FAR_CONF_NUMBER, .min = 1, .max = 1000000 },
     { .section = "guest", .key = "attach", .kind = FAR_CONF_ATTACH,
       .repeat = true },
     { .section = NULL },

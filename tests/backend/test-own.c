@@ -267,6 +267,44 @@ START_TEST(what_is_meant_for_outside_goes_there_and_the_counters_say_so)
 }
 END_TEST
 
+/* --- interrupts -------------------------------------------------------------
+ */
+
+START_TEST(a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing)
+{
+    struct guest g;
+    json_t *whole, *guests, *one, *d, *lines = NULL;
+    uint64_t begin, took_us;
+    size_t i, k;
+
+    write_conf("[guest g]\nattach = timer timer0\ninterrupts-max = 100\n");
+    json_decref(ask("{\"request\":\"reload\"}"));
+    g = own_guest("g", TIMERS);
+    OK(&g, "open 0 512 2"); /* notified, not looking */
+    OK(&g, "connected 20000");
+    begin = far_now_us();
+    OK(&g, "many 512 1000000000");
+    ck_assert_uint_eq(number(say(&g, "wait 512 20000"), 1), 512);
+    took_us = far_now_us() - begin;
+    whole = ask("{\"request\":\"status\"}");
+    guests = json_object_get(whole, "guests");
+    json_array_foreach (guests, i, one)
+        if (json_integer_value(json_object_get(one, "domid")) ==
+            (json_int_t)g.domid)
+            json_array_foreach (json_object_get(one, "devices"), k, d)
+                lines = json_object_get(d, "interrupts");
+    ck_assert_ptr_nonnull(lines);
+    ck_assert_int_gt(json_integer_value(json_object_get(lines, "delayed")), 0);
+    ck_assert_int_gt(json_integer_value(json_object_get(lines, "raised")), 300);
+    /* the clock's handshake took its part before */
+    ck_assert_int_le(json_integer_value(json_object_get(lines, "injected")),
+                     (json_int_t)(600 + took_us / 10000));
+    json_decref(whole);
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
 /* --- doorbells -------------------------------------------------------------
  */
 
@@ -717,6 +755,7 @@ int main(int argc, char **argv)
         a_timer_outlives_a_kill_of_the_backend,
         a_saved_guest_keeps_its_timers_and_its_clock_goes_on,
         what_is_meant_for_outside_goes_there_and_the_counters_say_so,
+        a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing,
         two_guests_ring_each_other_and_nobody_else_hears,
         a_thousand_rings_come_once_each_and_a_full_page_refuses,
         a_doorbell_rings_again_after_a_kill_of_the_backend,
