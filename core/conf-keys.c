@@ -17,7 +17,7 @@ const struct far_conf_kind_of_section far_conf_section_kinds[] = {
     { "platform", false, false }, { "listen", false, true },
     { "server", true, true },     { "device", true, true },
     { "export", true, true },     { "guest", true, true },
-    { NULL, false, false },
+    { "relay", true, true },      { NULL, false, false },
 };
 
 /* clang-format off */
@@ -110,8 +110,12 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "export", .key = "allow", .kind = FAR_CONF_NAMES,
       .repeat = true },
+    { .section = "export", .key = "forward", .kind = FAR_CONF_FAR },
     { .section = "export", .key = "may-interrupt", .kind = FAR_CONF_GUESTS,
       .repeat = true },
+
+    { .section = "relay", .key = "may-carry", .kind = FAR_CONF_NAMES,
+      .required = true, .repeat = true },
 
     { .section = "guest", .key = "interrupts-max", .kind = FAR_CONF_NUMBER,
       .min = 1, .max = 1000000 },
@@ -397,6 +401,10 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
         if (!each_word(e->value, is_name, NULL))
             wants = "names with blanks between them";
         break;
+    case FAR_CONF_FAR:
+        if (!is_guest(NULL, e->value))
+            wants = "a device of another platform: PLATFORM/DEVICE";
+        break;
     case FAR_CONF_GUESTS:
         if (!each_word(e->value, is_guest, NULL))
             wants = "guests as PLATFORM/NAME or PLATFORM/UUID, with blanks "
@@ -564,11 +572,37 @@ static void judge_behind(struct judge *j, const struct far_conf_section *s)
     }
 }
 
+/* A device is here, or it is elsewhere. */
+static void judge_forward(struct judge *j, const struct far_conf_section *s)
+{
+    const struct far_conf_entry *e = far_conf_entry(s, "forward", NULL);
+    struct far_address to;
+
+    if (far_address_parse(&to, e->value, NULL) || !to.platform[0])
+        return;
+    if (far_conf_section(j->conf, "device", s->name))
+        problem(j, e->line, 1,
+                "forward: there is a [device %.80s] here; it is one or the "
+                "other",
+                s->name);
+    if (!far_conf_section(j->conf, "server", to.platform))
+        problem(j, e->line, e->column,
+                "forward = %.80s: there is no [server %s]", e->value,
+                to.platform);
+    if (far_conf_entry(s, "may-interrupt", NULL))
+        problem(j, e->line, 1,
+                "[export %.80s]: may-interrupt is said where the device is, "
+                "on %s",
+                s->name, to.platform);
+}
+
 static void judge_across(struct judge *j, const struct far_conf_section *s,
                          const char *type)
 {
-    if (strcmp(s->kind, "export") == 0 && far_name_valid(s->name) &&
-        !far_conf_section(j->conf, "device", s->name))
+    if (strcmp(s->kind, "export") == 0 && far_conf_entry(s, "forward", NULL))
+        judge_forward(j, s);
+    else if (strcmp(s->kind, "export") == 0 && far_name_valid(s->name) &&
+             !far_conf_section(j->conf, "device", s->name))
         no_device(j, s->line, 1, "export", s->name);
     if (strcmp(s->kind, "device") != 0)
         return;

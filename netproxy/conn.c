@@ -16,6 +16,7 @@
 #include "netproxy/conn.h"
 
 #define OPS_BYTES_MAX     65536u  /* plain text that waits: interrupts, ops */
+#define FORWARD_BYTES_MAX 65536u  /* and then one more, that was passed on */
 #define CONTROL_BYTES_MAX 32768u  /* and control frames above all others */
 #define RECEIVE_FIRST     4096u   /* doubled while that is too little */
 #define RECEIVE_MAX       131072u /* a turn, clear */
@@ -108,7 +109,7 @@ uint64_t far_conn_rtt_ns(const struct far_conn *c)
 
 static void watch(struct far_conn *c)
 {
-    uint32_t events = EPOLLIN;
+    uint32_t events = c->paused_for ? 0 : EPOLLIN;
 
     if (c->state == FAR_CONN_CONNECTING)
         events = EPOLLOUT;
@@ -193,8 +194,51 @@ static void transmit(struct far_conn *c)
         want_flush(c);
 }
 
+static void arm(struct far_conn *c);
+static void run_resume(struct far_defer *defer);
+
+/* All that are paused for it are read again, at the end of this turn. */
+static void feed_again(struct far_conn *c)
+{
+    struct far_conn *f;
+
+    while ((f = c->feeders)) {
+        c->feeders = f->next_feeder;
+        f->paused_for = f->next_feeder = NULL;
+        far_defer(f->loop, &f->resume, run_resume);
+    }
+}
+
+void far_conn_pause(struct far_conn *c, struct far_conn *until)
+{
+    if (c->paused_for || c->state != FAR_CONN_UP || until->state != FAR_CONN_UP)
+        return;
+    c->paused_for = until;
+    c->next_feeder = until->feeders;
+    until->feeders = c;
+    watch(c);
+    arm(c);
+}
+
+static void forget_pause(struct far_conn *c)
+{
+    struct far_conn **at;
+
+    feed_again(c);
+    far_defer_cancel(c->loop, &c->resume);
+    if (!c->paused_for)
+        return;
+    at = &c->paused_for->feeders;
+    while (*at != c)
+        at = &(*at)->next_feeder;
+    *at = c->next_feeder;
+    c->paused_for = c->next_feeder = NULL;
+}
+
 static void give_room(struct far_conn *c)
 {
+    if (!c->out_blocked && c->feeders && !far_conn_full(c))
+        feed_again(c);
     if (c->wants_room && !c->out_blocked && c->state == FAR_CONN_UP) {
         c->wants_room = false;
         if (c->ops->room)
@@ -391,11 +435,45 @@ int far_conn_rekey(struct far_conn *c, struct far_error *error)
     return 0;
 }
 
+bool far_conn_full(struct far_conn *c)
+{
+    return c->state == FAR_CONN_UP && far_buf_used(&c->out) > FORWARD_BYTES_MAX;
+}
+
+int far_conn_forward(struct far_conn *c, struct far_wire_header *header,
+                     const void *fixed, size_t fixed_bytes, const void *rest,
+                     size_t rest_bytes)
+{
+    size_t bytes = FAR_WIRE_HEADER_BYTES + fixed_bytes + rest_bytes;
+    uint8_t *room;
+
+    if (c->state != FAR_CONN_UP)
+        return -ENOTCONN;
+    if (bytes > c->theirs.frame_max)
+        return -EMSGSIZE;
+    room = far_buf_reserve(&c->out, bytes);
+    if (!room) {
+        far_conn_fail(c, -ENOBUFS, "it does not read what it asked for");
+        return -ENOTCONN;
+    }
+    header->bytes = (uint32_t)bytes;
+    header->time_ns = far_now_ns();
+    memcpy(room, header, FAR_WIRE_HEADER_BYTES);
+    memcpy(room + FAR_WIRE_HEADER_BYTES, fixed, fixed_bytes);
+    if (rest_bytes)
+        memcpy(room + FAR_WIRE_HEADER_BYTES + fixed_bytes, rest, rest_bytes);
+    far_buf_commit(&c->out, bytes);
+    c->traffic->frames_out++;
+    want_flush(c);
+    return 0;
+}
+
 /* Ending. */
 
 static void release(struct far_conn *c)
 {
     far_io_del(&c->io);
+    forget_pause(c);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
@@ -473,6 +551,7 @@ void far_conn_fail(struct far_conn *c, int code, const char *reason)
     if (c->state != FAR_CONN_CONNECTING)
         tell_peer(c, code, reason);
     c->state = FAR_CONN_ENDED;
+    forget_pause(c);
     c->traffic->failures++;
     c->traffic->distrusted += c->tls.distrust != FAR_DISTRUST_NONE;
     far_io_del(&c->io);
@@ -639,7 +718,8 @@ static int take_frame(struct far_conn *c, const struct far_wire_frame *f,
 /* All whole frames of what was decrypted. */
 static int take_frames(struct far_conn *c, struct far_error *error)
 {
-    while (c->state == FAR_CONN_GREETING || c->state == FAR_CONN_UP) {
+    while ((c->state == FAR_CONN_GREETING || c->state == FAR_CONN_UP) &&
+           !c->paused_for) {
         struct far_wire_frame frame;
         int n = far_wire_next(far_buf_at(&c->in), far_buf_used(&c->in),
                               c->state == FAR_CONN_UP ? FAR_CONN_FRAME_MAX
@@ -698,7 +778,7 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
                                                "it hung up in the handshake")
                                    : 0;
     }
-    while (!c->freed && c->state != FAR_CONN_ENDED) {
+    while (!c->freed && c->state != FAR_CONN_ENDED && !c->paused_for) {
         uint8_t *room = far_buf_reserve(&c->in, FAR_TLS_RECORD_BYTES);
 
         if (!room)
@@ -717,6 +797,25 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
             return rc;
     }
     return 0;
+}
+
+/* What was left when it was paused; then the socket. */
+static void run_resume(struct far_defer *defer)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)defer - offsetof(struct far_conn, resume));
+    struct far_error error = { 0 };
+    int rc;
+
+    c->busy++;
+    rc = take_frames(c, &error);
+    if (!rc)
+        rc = take_bytes(c, &error);
+    if (rc && !c->freed)
+        far_conn_fail(c, rc, error.text);
+    if (!c->freed && c->state == FAR_CONN_UP)
+        watch(c);
+    unwind(c);
 }
 
 /* One recv a turn: what does not fit comes with the next. */
@@ -797,7 +896,9 @@ static void serve(struct far_conn *c, uint32_t events)
     if (c->state == FAR_CONN_CONNECTING) {
         connected(c);
     } else {
-        if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        if (c->paused_for && (events & (EPOLLHUP | EPOLLERR)))
+            far_conn_fail(c, -ECONNRESET, "it hung up");
+        else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
             receive(c);
         if ((events & EPOLLOUT) && c->state != FAR_CONN_ENDED) {
             c->out_blocked = false;
@@ -891,6 +992,15 @@ static void beat(struct far_conn *c, uint64_t now_us)
         far_timer_set(&c->timer, next_us);
 }
 
+/* We don't listen; it may know that we live. */
+static void keep_alive(struct far_conn *c, uint64_t now_us)
+{
+    send_heartbeat(c, 0, 0);
+    c->heard_us = now_us;
+    if (c->state == FAR_CONN_UP)
+        far_timer_set(&c->timer, now_us + FAR_CONN_HEARTBEAT_US);
+}
+
 /* The timer: connecting, the handshake, and then the heartbeat. Silence is
  * counted in beats, not by the clock: after a stop of this process (or of the
  * whole machine) what has come meanwhile is read first. */
@@ -908,6 +1018,8 @@ static void tick(struct far_timer *timer)
     else if (c->stalled_since_us &&
              now_us - c->stalled_since_us > FAR_CONN_STALLED_US)
         far_conn_fail(c, -ETIMEDOUT, "it has stopped reading");
+    else if (c->paused_for)
+        keep_alive(c, now_us);
     else if (now_us - c->heard_us >= FAR_CONN_HEARTBEAT_US && c->missed >= 2 &&
              has_need(c))
         far_conn_fail(c, -ETIMEDOUT, "it has been silent for three heartbeats");

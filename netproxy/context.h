@@ -11,6 +11,7 @@
 
 struct far_notifier;
 struct far_resolver;
+struct far_router;
 struct far_trust;
 
 struct far_context {
@@ -18,7 +19,8 @@ struct far_context {
     struct far_log *log;
     struct far_resolver *resolver; /* NULL: numeric addresses only */
     struct far_notifier *notifier;
-    uint32_t times_every;     /* [platform] times */
+    uint32_t times_every; /* [platform] times */
+    struct far_router *router;
     struct far_wire_hello me; /* role and link are set per connection */
     struct far_trust *trust;  /* netproxy.c's; a reload brings another */
 };

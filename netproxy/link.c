@@ -13,6 +13,7 @@
 #include "netproxy/link.h"
 #include "netproxy/notify.h"
 #include "netproxy/remote.h"
+#include "netproxy/route.h"
 
 static void enter(struct far_link *l, enum far_link_state state,
                   const char *reason)
@@ -50,6 +51,12 @@ static void each_remote(struct far_link *l, void (*call)(struct far_remote *))
 
 static void try_now(struct far_lane *lane);
 
+static void tell_down(struct far_link *l)
+{
+    each_remote(l, far_remote_link_down);
+    far_routes_link_down(l);
+}
+
 /* Between two tries: short while somebody says no, longer while nobody says
  * anything, or says that trying again will not help soon. */
 static void retry_later(struct far_lane *lane, int code)
@@ -83,7 +90,7 @@ static void give_up(struct far_link *l, const char *reason)
         l->lanes[i].delay_us = 0;
     }
     enter(l, FAR_LINK_DOWN, reason);
-    each_remote(l, far_remote_link_down);
+    tell_down(l);
 }
 
 /* A lane is not up, for that reason; the link may be. */
@@ -136,13 +143,14 @@ static void run_elect(struct far_defer *defer)
     if (!l->control) {
         far_notify_link_down(l->context->notifier, l);
         enter(l, FAR_LINK_DOWN, l->lanes[0].reason);
-        each_remote(l, far_remote_link_down);
+        tell_down(l);
         return;
     }
     if (l->state != FAR_LINK_UP)
         l->reconnects++;
     enter(l, FAR_LINK_UP, "");
     each_remote(l, far_remote_link_up);
+    far_routes_link_up(l);
     for (i = 0; i < FAR_WIRE_LANES; i++)
         try_now(&l->lanes[i]);
 }
@@ -184,6 +192,8 @@ static int on_frame(struct far_conn *conn, const struct far_wire_frame *frame,
             far_notify_take(l->context->notifier, l, frame);
         return 0;
     }
+    if (handle >= FAR_ROUTE_HANDLE_FIRST)
+        return far_route_from_owner(l, conn, frame, error);
     if (handle && handle < l->remotes_room && l->remotes[handle])
         return far_remote_frame(l->remotes[handle], conn, frame, error);
     return 0; /* of an attachment that was given up meanwhile */
@@ -229,6 +239,7 @@ static void lane_lost(struct far_lane *lane, const struct far_conn *conn)
         if (l->remotes[i])
             lane->moved += far_remote_lane_down(l->remotes[i], lane, conn);
     }
+    far_routes_lane_down(l, lane->number);
 }
 
 static void on_down(struct far_conn *conn, int code, const char *reason)
@@ -441,6 +452,7 @@ void far_link_free(struct far_link *l)
     far_defer_cancel(l->context->loop, &l->prompt);
     far_defer_cancel(l->context->loop, &l->elect);
     free(l->remotes);
+    free(l->routes);
     explicit_bzero(&l->key, sizeof(l->key));
     free(l);
 }
@@ -620,7 +632,7 @@ void far_link_configure(struct far_link *l, const struct far_conf_section *s)
     if (l->control || l->lanes[0].conn) {
         hang_up(l, "the link's configuration has changed");
         enter(l, FAR_LINK_DOWN, "the link's configuration has changed");
-        each_remote(l, far_remote_link_down);
+        tell_down(l);
     }
     l->lanes[0].delay_us = 0;
     try_now(&l->lanes[0]);
@@ -631,7 +643,7 @@ void far_link_stop(struct far_link *l)
     hang_up(l, "the link was stopped by a person");
     enter(l, FAR_LINK_STOPPED,
           "stopped by a person (`farside link start` starts it)");
-    each_remote(l, far_remote_link_down);
+    tell_down(l);
 }
 
 void far_link_start(struct far_link *l)
@@ -658,7 +670,7 @@ uint32_t far_link_add(struct far_link *l, struct far_remote *remote)
         }
     }
     room = l->remotes_room ? l->remotes_room * 2 : 16;
-    if (room > FAR_CONN_HANDLES_MAX)
+    if (room > FAR_ROUTE_HANDLE_FIRST)
         return 0;
     more = realloc(l->remotes, room * sizeof(*more));
     if (!more)

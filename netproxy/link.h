@@ -26,6 +26,7 @@
 #define FAR_LINK_ACK_US           250000 /* acks that nobody waits for */
 
 struct far_remote;
+struct far_route;
 
 enum far_link_state {
     FAR_LINK_DOWN, /* between two tries, or a reason why none is made */
@@ -75,6 +76,8 @@ struct far_link {
     struct far_remote **remotes; /* by handle */
     uint32_t remotes_room;
     uint32_t gone; /* of them: detached, which the owner does not know yet */
+    struct far_route **routes; /* netproxy/route.h; by handle, above those */
+    unsigned route_next;
     struct far_defer prompt; /* acks that somebody waits for */
     struct far_link *next;
 };

@@ -17,6 +17,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/netproxy.c netproxy/netproxy.h \
 	netproxy/notify.c netproxy/notify.h \
 	netproxy/remote.c netproxy/remote.h \
+	netproxy/route.c netproxy/route.h \
 	netproxy/resolver.c netproxy/resolver.h \
 	netproxy/review.c \
 	netproxy/sandbox.c netproxy/sandbox.h \
@@ -66,6 +67,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-ops tests/netproxy/test-cuts \
 	tests/netproxy/test-many \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
+	tests/netproxy/test-relay \
 	tests/netproxy/test-times \
 	tests/netproxy/test-credential tests/netproxy/test-trust
 check_PROGRAMS += $(NETPROXY_TESTS)
@@ -96,6 +98,10 @@ tests_netproxy_test_notify_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_many_SOURCES = tests/netproxy/test-many.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_many_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_relay_SOURCES = tests/netproxy/test-relay.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_relay_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -70,6 +70,11 @@ struct far_link *far_netproxy_link(const struct far_netproxy *n,
     return NULL;
 }
 
+static struct far_link *find_link(void *arg, const char *platform)
+{
+    return far_netproxy_link(arg, platform);
+}
+
 /* The local server's questions: who asks is this machine's backend. */
 
 static bool is_ours(const struct far_netproxy *n,
@@ -78,10 +83,25 @@ static bool is_ours(const struct far_netproxy *n,
     return !who->platform[0] || !strcmp(who->platform, n->context.me.platform);
 }
 
-static int open_for_guest(void *arg, const struct far_local_who *who,
+/* A device of ours that is elsewhere is that one, for our own guests too. */
+static struct far_local_who behind(const struct far_netproxy *n,
+                                   const struct far_local_who *who)
+{
+    struct far_local_who there = *who;
+    struct far_address to;
+
+    if (!is_ours(n, who) || !far_forwarded(n->conf, who->device, &to))
+        return there;
+    memcpy(there.platform, to.platform, sizeof(there.platform));
+    memcpy(there.device, to.device, sizeof(there.device));
+    return there;
+}
+
+static int open_for_guest(void *arg, const struct far_local_who *asked,
                           struct far_layer **layer, struct far_error *error)
 {
     struct far_netproxy *n = arg;
+    struct far_local_who there = behind(n, asked), *who = &there;
     struct far_link *l;
 
     if (is_ours(n, who))
@@ -95,10 +115,11 @@ static int open_for_guest(void *arg, const struct far_local_who *who,
     return far_remote_open(l, who, layer, error);
 }
 
-static void guest_leaving(void *arg, const struct far_local_who *who,
+static void guest_leaving(void *arg, const struct far_local_who *asked,
                           bool detached)
 {
     struct far_netproxy *n = arg;
+    struct far_local_who there = behind(n, asked), *who = &there;
     struct far_link *l;
 
     if (is_ours(n, who)) {
@@ -230,6 +251,7 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
     far_netproxy_review_trust(n);
     far_conf_free(old);
     far_server_retry(&n->server);
+    far_router_review(&n->router);
     far_local_use_retry(&n->controller);
     far_local_server_retry(n->local);
 }
@@ -289,6 +311,8 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     n->controller.devices = &n->devices;
     n->controller.platform = n->context.me.platform;
     n->context.notifier = &n->notifier;
+    n->context.router = &n->router;
+    far_router_init(&n->router, &n->context, &n->controller, find_link, n);
     far_notifier_init(&n->notifier, &n->context, &n->controller, &n->server);
     far_server_init(&n->server, &n->context, &n->controller);
     n->conf_file = strdup(o->conf_file);
@@ -359,6 +383,7 @@ void far_netproxy_free(struct far_netproxy *n)
     n->notifier.local = NULL;
     far_local_server_free(n->local);
     far_server_free(&n->server);
+    far_router_free(&n->router);
     far_controller_free(&n->controller);
     while (n->links) {
         struct far_link *l = n->links;

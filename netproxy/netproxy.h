@@ -12,6 +12,7 @@
 #include "devices/starter.h"
 #include "netproxy/link.h"
 #include "netproxy/notify.h"
+#include "netproxy/route.h"
 #include "netproxy/server.h"
 
 struct far_netproxy {
@@ -23,6 +24,7 @@ struct far_netproxy {
     struct far_controller controller;
     struct far_server server;
     struct far_notifier notifier;
+    struct far_router router;
     struct far_link *links;
     struct far_local_server *local;
     struct far_control *control;

@@ -13,6 +13,7 @@
 #include <unistd.h>
 #include "core/clock.h"
 #include "netproxy/notify.h"
+#include "netproxy/route.h"
 #include "netproxy/server.h"
 
 #define LISTEN_RETRY_US 1000000
@@ -30,6 +31,9 @@ struct far_attachment {
     uint8_t giving[FAR_WIRE_LANES]; /* slot whose payload goes in pieces */
     uint32_t given[FAR_WIRE_LANES]; /* bytes of it */
     struct far_local_who who;
+    char origin[FAR_NAME_BYTES]; /* whose guest it is: the peer's, or that of a
+                                    platform for which the peer speaks */
+    struct far_route *route;     /* NULL: the device is here, or nowhere */
     bool refused; /* and asked again when the reason may be gone */
     bool ended;   /* by another platform: not asked again */
     int status;   /* that was told last */
@@ -255,7 +259,7 @@ static void user_lost(struct far_session_user *user, const char *reason)
 {
     struct far_attachment *a = of_user(user);
     struct far_error error = { 0 };
-    int rc = far_controller_may(a->peer->server->controller, a->peer->platform,
+    int rc = far_controller_may(a->peer->server->controller, a->origin,
                                 a->who.device, &error);
 
     stop_answers(a);
@@ -271,20 +275,30 @@ static const struct far_session_user_ops attachment_ops = {
     .lost = user_lost,
 };
 
+/* May the peer speak for its guest? */
+static bool entrusted(const struct far_attachment *a, struct far_error *error)
+{
+    return !strcmp(a->origin, a->peer->platform) ||
+           !far_way_allowed(a->peer->server->controller->conf,
+                            a->peer->platform, a->origin, error);
+}
+
 static void prepare(struct far_attachment *a, bool again)
 {
     struct far_peer *peer = a->peer;
     struct far_error error = { 0 };
-    struct far_session *s = far_controller_prepare(
-        peer->server->controller, peer->platform, &a->who, &error);
+    struct far_session *s = NULL;
 
+    if (entrusted(a, &error))
+        s = far_controller_prepare(peer->server->controller, a->origin, &a->who,
+                                   &error);
     if (!s) {
         if (again && a->status == error.code && !strcmp(a->reason, error.text))
             return; /* nothing new */
         a->refused = true;
         far_log_limited(peer->server->context->log, &peer->bucket,
                         FAR_LOG_WARNING, "%s asks for %s: refused: %s",
-                        peer->platform, a->who.device, error.text);
+                        a->origin, a->who.device, error.text);
         answer(a, error.code, error.text);
         return;
     }
@@ -348,6 +362,8 @@ static void drop_attachments(struct far_peer *peer)
     for (i = 0; i < peer->attachments_room; i++) {
         if (peer->attachments[i]) {
             stop_answers(peer->attachments[i]);
+            if (peer->attachments[i]->route)
+                far_route_end(peer->attachments[i]->route, false);
             far_session_leave(&peer->attachments[i]->user);
             free(peer->attachments[i]);
         }
@@ -363,7 +379,11 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
                       const struct far_wire_frame *f, struct far_error *error)
 {
     const struct far_wire_prepare *p = &f->prepare;
+    const struct far_controller *c = peer->server->controller;
     struct far_attachment *a = at(peer, f->header.handle);
+    struct far_address elsewhere;
+    struct far_error why = { 0 };
+    struct far_way way;
 
     if (!a)
         a = make(peer, f->header.handle, error);
@@ -372,6 +392,14 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
     stop_answers(a);
     far_session_leave(&a->user);
     a->conn = conn;
+    if (a->route)
+        far_route_end(a->route, false);
+    a->route = NULL;
+    a->refused = a->ended = false;
+    if (far_forwarded(c->conf, p->device, &elsewhere)) {
+        a->route = far_route_new(peer->server->context->router, peer, conn, f);
+        return a->route ? 0 : far_error(error, -ENOMEM, "out of memory");
+    }
     memset(&a->who, 0, sizeof(a->who));
     a->who.attachment = p->attachment;
     memcpy(a->who.guest_uuid, p->guest_uuid, 16);
@@ -382,6 +410,15 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
     memcpy(a->who.device, p->device, sizeof(a->who.device));
     a->who.class = p->class;
     a->who.guest_devid = p->guest_devid;
+    if (far_way_read(&way, c->conf, c->platform, peer->platform, f, &why) &&
+        why.code != -EACCES) {
+        far_log_limited(peer->server->context->log, &peer->bucket,
+                        FAR_LOG_WARNING, "%s asks for %s: refused: %s",
+                        peer->platform, a->who.device, why.text);
+        answer(a, why.code, why.text);
+        return 0;
+    }
+    memcpy(a->origin, way.origin, sizeof(a->origin));
     prepare(a, false);
     return 0;
 }
@@ -505,6 +542,8 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
     struct far_peer *peer = conn->owner;
     struct far_attachment *a = at(peer, f->header.handle);
 
+    if (a && a->route && far_route_takes(f))
+        return far_route_from_client(a->route, conn, f, error);
     switch (f->header.type) {
     case FAR_WIRE_PREPARE:
         return on_prepare(peer, conn, f, error);
@@ -548,6 +587,8 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
             far_session_leave(&a->user);
             far_controller_end(peer->server->controller, s, "detached");
         }
+        if (a->route)
+            far_route_end(a->route, true);
         peer->attachments[f->header.handle] = NULL;
         free(a);
         return 0;
@@ -619,6 +660,8 @@ static void lane_gone(struct far_peer *peer, const struct far_conn *conn)
             continue;
         if (a->conn == conn)
             a->conn = NULL;
+        if (a->route)
+            far_route_lane_down(a->route, conn);
         far_fair_remove(&peer->fair[lane], &a->fair[lane]);
         for (slot = 0; slot < FAR_WIRE_SLOTS_MAX; slot++) {
             if ((a->answers >> slot & 1) && a->op_lanes[slot] == lane)
@@ -1195,6 +1238,7 @@ void far_server_configure(struct far_server *server,
 
 void far_server_retry(struct far_server *server)
 {
+    struct far_error error;
     struct far_peer *p;
     uint32_t i;
 
@@ -1202,7 +1246,13 @@ void far_server_retry(struct far_server *server)
         for (i = 0; i < p->attachments_room; i++) {
             struct far_attachment *a = p->attachments[i];
 
-            if (a && a->refused && !a->ended)
+            if (!a || a->route)
+                continue;
+            if (a->user.session && !entrusted(a, &error)) {
+                far_session_leave(&a->user);
+                a->refused = true;
+            }
+            if (a->refused && !a->ended)
                 prepare(a, true);
         }
     }

@@ -51,6 +51,11 @@ const char *far_wire_type_name(unsigned type, char room[16])
     return room;
 }
 
+size_t far_wire_fixed_bytes(unsigned type)
+{
+    return types[type].fixed_bytes;
+}
+
 static size_t pad8(size_t bytes)
 {
     return (bytes + 7) & ~(size_t)7;
@@ -279,6 +284,7 @@ int far_wire_decode(struct far_wire_frame *f, const uint8_t *data, size_t bytes,
 
     memcpy(&f->header, data, sizeof(f->header));
     f->refused = false;
+    f->raw = data;
     f->payload = NULL;
     f->payload_bytes = 0;
     f->options = NULL;

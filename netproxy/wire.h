@@ -284,6 +284,7 @@ struct far_wire_frame {
     };
     const uint8_t *payload; /* of an op or piece; points into the data */
     size_t payload_bytes;   /* that are in this frame */
+    const uint8_t *raw;     /* the whole frame: where all of these point into */
     const uint8_t *options; /* point into the data; far_wire_option() */
     size_t options_bytes;
     char text[FAR_WIRE_TEXT_BYTES]; /* "" if there is none; printable */
@@ -334,6 +335,8 @@ static inline size_t far_wire_op_bytes(const struct far_wire_header *header,
 /* The version that two hellos agree on, or -EPROTONOSUPPORT. */
 int far_wire_version(const struct far_wire_hello *mine,
                      const struct far_wire_hello *theirs);
+/* Of the fixed part of that type, which is known. */
+size_t far_wire_fixed_bytes(unsigned type);
 /* "prepare", or "type 77" put into room. */
 const char *far_wire_type_name(unsigned type, char room[16]);
 

@@ -1,0 +1,741 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Routes (netproxy/route.h). In order: ways, answers of our own, asking, what
+ * passes, the links' news, status.
+ *
+ * A route keeps its client's PREPARE, and asks again with it when the link to
+ * the next platform comes back: the client hears "refused" meanwhile, activates
+ * again when it hears otherwise, and so sends and gets again what was lost with
+ * the link. What belongs to an activation (ops, pieces, acks) passes only after
+ * an ACTIVATE has passed over this connection: the owner sees no tail of
+ * what it had no beginning of.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "core/clock.h"
+#include "core/input.h"
+#include "core/uuid.h"
+#include "netproxy/route.h"
+#include "netproxy/server.h"
+
+struct far_route {
+    struct far_router *router;
+    struct far_peer *peer; /* NULL: parked, its client is lost */
+    struct far_conn *conn; /* of its last PREPARE or ACTIVATE; NULL: that one is
+                              gone, and it will come by another */
+    uint32_t client_handle;
+    struct far_link *link; /* NULL: refused before it got one */
+    uint32_t owner_handle;
+    struct far_way way;
+    char device[FAR_NAME_BYTES]; /* as the client calls it */
+    char guest[FAR_NAME_BYTES];  /* for status */
+    struct far_address to;
+    uint8_t *prepare; /* the client's frame */
+    size_t prepare_bytes;
+    bool asked;          /* over this connection of the link */
+    bool live;           /* an ACTIVATE has passed since */
+    unsigned unanswered; /* ACTIVATEs */
+    bool told;
+    int status; /* that the client was told last */
+    char reason[FAR_WIRE_TEXT_BYTES];
+    struct far_log_bucket bucket;
+    struct far_timer expiry;
+    struct far_route *next;
+};
+
+void far_router_init(struct far_router *router, struct far_context *context,
+                     struct far_controller *controller,
+                     struct far_link *(*link)(void *arg, const char *platform),
+                     void *arg)
+{
+    memset(router, 0, sizeof(*router));
+    router->context = context;
+    router->controller = controller;
+    router->link = link;
+    router->arg = arg;
+}
+
+/* Ways. */
+
+bool far_forwarded(const struct far_conf *conf, const char *device,
+                   struct far_address *to)
+{
+    const char *text = far_conf_string(far_conf_section(conf, "export", device),
+                                       "forward", NULL);
+
+    return text && !far_address_parse(to, text, NULL) && to->platform[0] &&
+           !to->standby[0];
+}
+
+int far_way_allowed(const struct far_conf *conf, const char *relay,
+                    const char *origin, struct far_error *error)
+{
+    if (far_conf_lists(far_conf_section(conf, "relay", relay), "may-carry",
+                       origin))
+        return 0;
+    return far_error(error, -EACCES,
+                     "%s may not speak for %s here ([relay %s] may-carry = %s "
+                     "is missing)",
+                     relay, origin, relay, origin);
+}
+
+/* "atlas -> borealis -> cygnus" */
+static const char *way_text(const struct far_way *way, const char *here,
+                            char *out, size_t bytes)
+{
+    size_t n = (size_t)snprintf(out, bytes, "%s", way->origin);
+
+    for (unsigned i = 0; i < way->count && n < bytes; i++)
+        n += (size_t)snprintf(out + n, bytes - n, " -> %s", way->visited[i]);
+    if (n < bytes)
+        snprintf(out + n, bytes - n, " -> %s", here);
+    return out;
+}
+
+static bool take_name(char out[FAR_NAME_BYTES], const uint8_t *in)
+{
+    memcpy(out, in, FAR_NAME_BYTES);
+    return !out[FAR_NAME_BYTES - 1] && far_name_valid(out);
+}
+
+static int decode_way(struct far_way *way, const char *peer,
+                      const struct far_wire_frame *f, struct far_error *error)
+{
+    size_t origin_bytes, bytes;
+    const uint8_t *origin =
+        far_wire_option(f, FAR_WIRE_OPTION_ORIGIN, &origin_bytes);
+    const uint8_t *visited =
+        far_wire_option(f, FAR_WIRE_OPTION_VISITED, &bytes);
+
+    memset(way, 0, sizeof(*way));
+    if (bytes > FAR_WIRE_HOPS * FAR_NAME_BYTES)
+        return far_error(error, -ELOOP,
+                         "the request was passed on more than %d times",
+                         FAR_WIRE_HOPS);
+    if (bytes % FAR_NAME_BYTES || (origin && (origin_bytes != FAR_NAME_BYTES ||
+                                              !take_name(way->origin, origin))))
+        return far_error(error, -EPROTO, "a request whose way can't be read");
+    for (; way->count < bytes / FAR_NAME_BYTES; way->count++) {
+        if (!take_name(way->visited[way->count],
+                       visited + way->count * FAR_NAME_BYTES))
+            return far_error(error, -EPROTO,
+                             "a request whose way can't be read");
+    }
+    if (!origin)
+        snprintf(way->origin, sizeof(way->origin), "%s", peer);
+    return 0;
+}
+
+int far_way_read(struct far_way *way, const struct far_conf *conf,
+                 const char *me, const char *peer,
+                 const struct far_wire_frame *f, struct far_error *error)
+{
+    char text[(FAR_WIRE_HOPS + 2) * (FAR_NAME_BYTES + 4)];
+    bool again;
+    int rc = decode_way(way, peer, f, error);
+
+    if (rc)
+        return rc;
+    /* Who passes a request on stands last in the list: nobody hides. */
+    if (strcmp(way->count ? way->visited[way->count - 1] : way->origin, peer))
+        return far_error(error, -EPROTO,
+                         "%s sends a request of %s, and does not say that it "
+                         "passed it on",
+                         peer, way->origin);
+    again = !strcmp(way->origin, me);
+    for (unsigned i = 0; i < way->count; i++) {
+        again |= !strcmp(way->visited[i], me) ||
+                 !strcmp(way->visited[i], way->origin);
+        for (unsigned k = 0; k < i; k++)
+            again |= !strcmp(way->visited[i], way->visited[k]);
+    }
+    if (again)
+        return far_error(error, -ELOOP,
+                         "the request goes round in a circle: %s",
+                         way_text(way, me, text, sizeof(text)));
+    if (!way->count)
+        return 0;
+    return far_way_allowed(conf, peer, way->origin, error);
+}
+
+/* Answers of our own. */
+
+static void send_client(struct far_route *r, uint8_t type, const void *fixed,
+                        size_t bytes, const char *text)
+{
+    struct far_wire_header header = { .type = type,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = r->client_handle };
+    if (r->conn)
+        far_conn_send(r->conn, &header, fixed, bytes, text);
+}
+
+/* Of its ACTIVATEs that nobody will answer. */
+static void answer_activates(struct far_route *r, int status,
+                             const char *reason)
+{
+    struct far_wire_activated body = { .status = status };
+
+    for (; r->unanswered; r->unanswered--)
+        send_client(r, FAR_WIRE_ACTIVATED, &body, sizeof(body), reason);
+    r->live = false;
+}
+
+/* The client's ACTIVATEs that nobody will answer, and then why. */
+static int refuse(struct far_route *r, int status, const char *reason)
+{
+    struct far_wire_prepared prepared = { .status = status };
+    bool news = !r->told || r->status != status || strcmp(r->reason, reason);
+
+    answer_activates(r, status, reason);
+    if (!news)
+        return status;
+    r->told = true;
+    r->status = status;
+    snprintf(r->reason, sizeof(r->reason), "%s", reason);
+    send_client(r, FAR_WIRE_PREPARED, &prepared, sizeof(prepared), reason);
+    return status;
+}
+
+static int refuse_saying(struct far_route *r, const struct far_error *error)
+{
+    if (r->peer)
+        far_log_limited(r->router->context->log, &r->bucket, FAR_LOG_WARNING,
+                        "%s asks for %s of %s: refused: %s", r->way.origin,
+                        r->to.device, r->to.platform, error->text);
+    r->router->refused++;
+    return refuse(r, error->code, error->text);
+}
+
+/* Asking. */
+
+static const char *me_of(const struct far_route *r)
+{
+    return r->router->context->me.platform;
+}
+
+/* May it go on, and over which link? 0, or why not. */
+static int judge(struct far_route *r, const struct far_wire_frame *f,
+                 struct far_error *error)
+{
+    const struct far_controller *c = r->router->controller;
+    char text[(FAR_WIRE_HOPS + 3) * (FAR_NAME_BYTES + 4)];
+    struct far_link *link;
+    int rc;
+    bool back;
+
+    rc = far_way_read(&r->way, c->conf, me_of(r), r->peer->platform, f, error);
+    if (!rc)
+        rc = far_controller_may(c, r->way.origin, r->device, error);
+    if (rc)
+        return rc;
+    if (!far_forwarded(c->conf, r->device, &r->to))
+        return far_error(error, -ENOENT,
+                         "[export %s] of %s forwards nothing any more",
+                         r->device, me_of(r));
+    way_text(&r->way, me_of(r), text, sizeof(text));
+    back = !strcmp(r->to.platform, me_of(r)) ||
+           !strcmp(r->to.platform, r->way.origin);
+    for (unsigned i = 0; i < r->way.count; i++)
+        back |= !strcmp(r->to.platform, r->way.visited[i]);
+    if (back)
+        return far_error(error, -ELOOP,
+                         "the request would go round in a circle: %s -> %s",
+                         text, r->to.platform);
+    if (!f->header.hops || r->way.count >= FAR_WIRE_HOPS)
+        return far_error(error, -ELOOP,
+                         "the request may not be passed on any further: %s",
+                         text);
+    link = r->router->link(r->router->arg, r->to.platform);
+    if (!link || !link->configured)
+        return far_error(error, -ENOENT,
+                         "%s forwards %s to %s, which it does not know: there "
+                         "is no [server %s] in its farside.conf",
+                         me_of(r), r->device, r->to.platform, r->to.platform);
+    r->link = link;
+    return 0;
+}
+
+static void give_handle(struct far_route *r)
+{
+    if (r->owner_handle)
+        r->link->routes[r->owner_handle - FAR_ROUTE_HANDLE_FIRST] = NULL;
+    r->owner_handle = 0;
+}
+
+static int take_handle(struct far_route *r, struct far_error *error)
+{
+    struct far_link *l = r->link;
+
+    if (r->owner_handle)
+        return 0;
+    if (!l->routes)
+        l->routes = calloc(FAR_ROUTES_MAX, sizeof(struct far_route *));
+    if (!l->routes)
+        return far_error(error, -ENOMEM, "out of memory");
+    /* The one that was free the longest: what is still under way to it finds
+     * nobody. */
+    for (unsigned i = 0; i < FAR_ROUTES_MAX; i++) {
+        unsigned at = l->route_next++ % FAR_ROUTES_MAX;
+
+        if (!l->routes[at]) {
+            l->routes[at] = r;
+            r->owner_handle = FAR_ROUTE_HANDLE_FIRST + at;
+            return 0;
+        }
+    }
+    return far_error(error, -ENOSPC, "%s passes on too much to %s already",
+                     me_of(r), l->name);
+}
+
+/* The client's options but for the way, which is ours to write. */
+static size_t copy_options(uint8_t *out, size_t room,
+                           const struct far_wire_frame *f, size_t n)
+{
+    const uint8_t *at = f->options, *end = at + f->options_bytes;
+
+    while (n && at && end - at >= 8) {
+        struct far_wire_option option;
+        size_t whole;
+
+        memcpy(&option, at, sizeof(option));
+        whole = FAR_WIRE_OPTION_ROOM(option.bytes);
+        switch (option.type & ~FAR_WIRE_OPTION_MUST) {
+        case FAR_WIRE_OPTION_PAD:
+        case FAR_WIRE_OPTION_ORIGIN:
+        case FAR_WIRE_OPTION_VISITED:
+            break;
+        default:
+            n = far_wire_add_option(out, room, option.type, at + sizeof(option),
+                                    option.bytes);
+        }
+        at += whole;
+    }
+    return n;
+}
+
+static int ask(struct far_route *r, const struct far_wire_frame *f,
+               struct far_error *error)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_PREPARE,
+                                      .flags = f->header.flags,
+                                      .hops = (uint8_t)(f->header.hops - 1),
+                                      .handle = r->owner_handle };
+    struct far_wire_prepare body = f->prepare;
+    uint8_t out[FAR_ROUTE_PREPARE_BYTES];
+    struct far_way way = r->way;
+    size_t n;
+
+    memset(body.device, 0, sizeof(body.device));
+    snprintf(body.device, sizeof(body.device), "%s", r->to.device);
+    memset(way.visited[way.count], 0, FAR_NAME_BYTES);
+    snprintf(way.visited[way.count++], FAR_NAME_BYTES, "%s", me_of(r));
+    n = far_wire_encode(out, sizeof(out), &header, &body, sizeof(body), NULL);
+    n = copy_options(out, sizeof(out), f, n);
+    n = n ? far_wire_add_option(out, sizeof(out), FAR_WIRE_OPTION_ORIGIN,
+                                way.origin, FAR_NAME_BYTES)
+          : 0;
+    n = n ? far_wire_add_option(out, sizeof(out), FAR_WIRE_OPTION_VISITED,
+                                way.visited, way.count * FAR_NAME_BYTES)
+          : 0;
+    if (!n)
+        return far_error(error, -EMSGSIZE, "the request is too long");
+    memcpy(&header, out, sizeof(header));
+    r->asked = true;
+    r->live = false;
+    if (far_conn_forward(r->link->control, &header, out + FAR_WIRE_HEADER_BYTES,
+                         n - FAR_WIRE_HEADER_BYTES, NULL, 0) == -EMSGSIZE)
+        return far_error(error, -EMSGSIZE, "the request is too long");
+    return 0;
+}
+
+/* From the PREPARE that is kept: asks, or refuses. By a new handle: what is
+ * still under way to the old one finds nobody, and at the owner the new one
+ * takes its place. */
+static void begin(struct far_route *r)
+{
+    struct far_error error = { 0 };
+    struct far_wire_frame f;
+    int rc = far_wire_decode(&f, r->prepare, r->prepare_bytes, &error);
+
+    answer_activates(r, -EAGAIN, "it is asked anew");
+    give_handle(r);
+    r->asked = false;
+    if (!rc)
+        rc = judge(r, &f, &error);
+    if (!rc)
+        rc = take_handle(r, &error);
+    if (!rc && !far_link_is_up(r->link))
+        rc = far_error(&error, -ENOTCONN,
+                       "%s waits for its link to %s, which is down: %.120s",
+                       me_of(r), r->link->name,
+                       r->link->reason[0] ? r->link->reason : "connecting");
+    if (!rc)
+        rc = ask(r, &f, &error);
+    if (rc)
+        refuse_saying(r, &error);
+}
+
+static void drop(struct far_route *r)
+{
+    struct far_route **at = &r->router->routes;
+
+    while (*at != r)
+        at = &(*at)->next;
+    *at = r->next;
+    far_timer_cancel(&r->expiry);
+    give_handle(r);
+    free(r->prepare);
+    free(r);
+}
+
+static void tell_detached(struct far_route *r)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_DETACH,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = r->owner_handle };
+
+    if (r->asked && r->link && far_link_is_up(r->link))
+        far_conn_send(r->link->control, &header, NULL, 0, NULL);
+}
+
+static void on_expiry(struct far_timer *timer)
+{
+    struct far_route *r =
+        (struct far_route *)((char *)timer -
+                             offsetof(struct far_route, expiry));
+
+    tell_detached(r);
+    drop(r);
+}
+
+struct far_route *far_route_new(struct far_router *router,
+                                struct far_peer *peer, struct far_conn *conn,
+                                const struct far_wire_frame *f)
+{
+    struct far_route *r;
+
+    r = calloc(1, sizeof(*r));
+    if (!r)
+        return NULL;
+    r->prepare_bytes = f->header.bytes;
+    r->prepare = malloc(r->prepare_bytes);
+    if (!r->prepare) {
+        free(r);
+        return NULL;
+    }
+    memcpy(r->prepare, f->raw, r->prepare_bytes);
+    r->router = router;
+    r->peer = peer;
+    r->conn = conn;
+    r->client_handle = f->header.handle;
+    snprintf(r->device, sizeof(r->device), "%s", f->prepare.device);
+    if (f->prepare.guest_name[0])
+        snprintf(r->guest, sizeof(r->guest), "%s", f->prepare.guest_name);
+    else
+        far_uuid_format(r->guest, f->prepare.guest_uuid);
+    far_timer_init(&r->expiry, router->context->loop, on_expiry);
+    r->next = router->routes;
+    router->routes = r;
+    begin(r);
+    return r;
+}
+
+void far_route_end(struct far_route *r, bool detached)
+{
+    if (detached)
+        tell_detached(r);
+    r->peer = NULL;
+    r->conn = NULL;
+    r->live = false;
+    /* The owner's session has a user until it is told otherwise, or another one
+     * comes in its place: a client that comes back does so by a new handle. */
+    if (detached || !r->asked)
+        drop(r);
+    else
+        far_timer_set(&r->expiry, far_now_us() + FAR_ROUTE_KEEP_US);
+}
+
+void far_router_free(struct far_router *router)
+{
+    while (router->routes)
+        drop(router->routes);
+}
+
+void far_router_review(struct far_router *router)
+{
+    struct far_route *r, *next;
+
+    for (r = router->routes; r; r = next) {
+        struct far_error error = { 0 };
+        struct far_wire_frame f;
+        struct far_link *before = r->link;
+        struct far_address to = r->to;
+        int rc;
+
+        next = r->next;
+        if (!r->peer)
+            continue;
+        rc = far_wire_decode(&f, r->prepare, r->prepare_bytes, &error);
+        if (!rc)
+            rc = judge(r, &f, &error);
+        if (r->asked &&
+            (rc || r->link != before || strcmp(to.device, r->to.device))) {
+            struct far_link *now = r->link;
+
+            r->link = before;
+            tell_detached(r);
+            give_handle(r);
+            r->link = now;
+            r->asked = false;
+        }
+        if (rc)
+            refuse_saying(r, &error);
+        else if (!r->asked)
+            begin(r);
+    }
+}
+
+/* What passes. */
+
+/* The one that is fed is full: no more is read from the one that feeds it. */
+static void brake(struct far_conn *from, struct far_conn *to)
+{
+    if (far_conn_full(to))
+        far_conn_pause(from, to);
+}
+
+static int pass(struct far_route *r, struct far_conn *from, struct far_conn *to,
+                uint32_t handle, const struct far_wire_frame *f,
+                struct far_error *error)
+{
+    struct far_wire_header header = f->header;
+    uint8_t fixed[sizeof(f->fixed)];
+    size_t bytes = far_wire_fixed_bytes(f->header.type);
+    int rc;
+
+    if (!header.hops)
+        return far_error(error, -ELOOP,
+                         "a frame that may not be passed on any further");
+    header.hops--;
+    header.handle = handle;
+    memcpy(fixed, f->fixed, bytes);
+    if (header.type == FAR_WIRE_INTERRUPT && f->op.opcode == FAR_INPUT_EVENT) {
+        struct far_op op = f->op;
+        struct far_input_event e; /* by our clock, as our frames are */
+        int64_t us;
+
+        memcpy(&e, op.args, sizeof(e));
+        us = (int64_t)e.time_us + far_conn_offset_ns(from) / 1000;
+        if (e.time_us)
+            e.time_us = us > 0 ? (uint64_t)us : 1;
+        memcpy(op.args, &e, sizeof(e));
+        memcpy(fixed, &op, sizeof(op));
+    }
+    rc = far_conn_forward(to, &header, fixed, bytes,
+                          f->raw + FAR_WIRE_HEADER_BYTES + bytes,
+                          f->header.bytes - FAR_WIRE_HEADER_BYTES - bytes);
+    if (rc == -EMSGSIZE) {
+        far_error(error, rc, "a frame of %u bytes, which is too long for %s",
+                  f->header.bytes, to->platform);
+        refuse_saying(r, error);
+        return 0;
+    }
+    r->router->passed++;
+    brake(from, to);
+    return 0;
+}
+
+static bool is_bulk(const struct far_wire_frame *f)
+{
+    return f->header.type == FAR_WIRE_OP || f->header.type == FAR_WIRE_DATA ||
+           f->header.type == FAR_WIRE_FEEDBACK;
+}
+
+/* An op goes on by the lane that it came by, its answer comes back so; all else
+ * goes where the attachment is. */
+static struct far_conn *to_owner(const struct far_route *r,
+                                 const struct far_conn *from,
+                                 const struct far_wire_frame *f)
+{
+    const struct far_lane *lane = &r->link->lanes[from->theirs.lane];
+
+    return is_bulk(f) && far_lane_is_up(lane) ? lane->conn : r->link->control;
+}
+
+static struct far_conn *to_client(const struct far_route *r,
+                                  const struct far_conn *from,
+                                  const struct far_wire_frame *f)
+{
+    struct far_conn *lane = r->peer ? r->peer->lanes[from->mine.lane] : NULL;
+
+    return is_bulk(f) && lane ? lane : r->conn;
+}
+
+bool far_route_takes(const struct far_wire_frame *f)
+{
+    switch (f->header.type) {
+    case FAR_WIRE_ACTIVATE:
+    case FAR_WIRE_OP:
+    case FAR_WIRE_DATA:
+    case FAR_WIRE_ACK:
+    case FAR_WIRE_CANCEL:
+    case FAR_WIRE_ERROR:
+        return true;
+    default:
+        return false;
+    }
+}
+
+int far_route_from_client(struct far_route *r, struct far_conn *conn,
+                          const struct far_wire_frame *f,
+                          struct far_error *error)
+{
+    if (!r->asked || !far_link_is_up(r->link)) {
+        struct far_wire_activated body = { .status = r->status ? r->status
+                                                               : -ENOTCONN };
+
+        if (f->header.type == FAR_WIRE_ACTIVATE)
+            send_client(r, FAR_WIRE_ACTIVATED, &body, sizeof(body), r->reason);
+        return 0;
+    }
+    if (f->header.type == FAR_WIRE_ACTIVATE) {
+        r->conn = conn;
+        r->unanswered++;
+        r->live = true;
+    } else if (!r->live) {
+        return 0;
+    }
+    return pass(r, conn, to_owner(r, conn, f), r->owner_handle, f, error);
+}
+
+int far_route_from_owner(struct far_link *l, struct far_conn *conn,
+                         const struct far_wire_frame *f,
+                         struct far_error *error)
+{
+    uint32_t at = f->header.handle - FAR_ROUTE_HANDLE_FIRST;
+    struct far_route *r =
+        l->routes && at < FAR_ROUTES_MAX ? l->routes[at] : NULL;
+    struct far_conn *to;
+
+    if (!r || !r->asked)
+        return 0; /* its client has given it up */
+    switch (f->header.type) {
+    case FAR_WIRE_PREPARED:
+        if (!r->peer) {
+            if (f->prepared.status) /* another one sits there now */
+                drop(r);
+            return 0;
+        }
+        r->told = true;
+        r->status = f->prepared.status;
+        memcpy(r->reason, f->text, sizeof(r->reason));
+        break;
+    case FAR_WIRE_ACTIVATED:
+        if (!r->unanswered)
+            return far_error(error, -EPROTO,
+                             "an activated that nobody asked for");
+        r->unanswered--;
+        break;
+    case FAR_WIRE_FEEDBACK:
+    case FAR_WIRE_INTERRUPT:
+    case FAR_WIRE_DATA:
+    case FAR_WIRE_STATE:
+        if (!r->live)
+            return 0;
+        break;
+    case FAR_WIRE_ACK:
+    case FAR_WIRE_ERROR:
+        break;
+    default:
+        return far_error(error, -EPROTO, "a frame that only clients send");
+    }
+    to = to_client(r, conn, f);
+    return to ? pass(r, conn, to, r->client_handle, f, error) : 0;
+}
+
+/* The links' news. */
+
+void far_routes_link_up(struct far_link *l)
+{
+    struct far_router *router = l->context->router;
+    struct far_route *r;
+
+    for (r = router->routes; r; r = r->next) {
+        if (r->peer && r->link == l)
+            begin(r);
+    }
+}
+
+/* What was under way on it is lost, on our side or the other: it is asked anew,
+ * activated anew, and what has no answer comes again. */
+void far_routes_lane_down(struct far_link *l, unsigned lane)
+{
+    struct far_router *router = l->context->router;
+    struct far_route *r;
+
+    if (!lane || !far_link_is_up(l))
+        return; /* of the link, far_routes_link_up() or down() tells */
+    for (r = router->routes; r; r = r->next) {
+        if (r->peer && r->link == l && r->live)
+            begin(r);
+    }
+}
+
+void far_route_lane_down(struct far_route *r, const struct far_conn *conn)
+{
+    if (r->conn == conn)
+        r->conn = NULL; /* the client prepares again elsewhere */
+    else if (r->live)
+        begin(r);
+}
+
+void far_routes_link_down(struct far_link *l)
+{
+    struct far_router *router = l->context->router;
+    struct far_route *r, *next;
+
+    for (r = router->routes; r; r = next) {
+        struct far_error error = { 0 };
+
+        next = r->next;
+        if (r->link != l)
+            continue;
+        r->asked = false;
+        if (!r->peer) { /* the owner leaves it by itself */
+            drop(r);
+            continue;
+        }
+        far_error(&error, -ENOTCONN,
+                  "%s waits for its link to %s, which is down: %.120s",
+                  me_of(r), l->name, l->reason[0] ? l->reason : "connecting");
+        refuse(r, error.code, error.text);
+    }
+}
+
+json_t *far_router_status(const struct far_router *router)
+{
+    json_t *all = json_array();
+    const struct far_route *r;
+    char to[2 * FAR_NAME_BYTES];
+
+    for (r = router->routes; r; r = r->next) {
+        snprintf(to, sizeof(to), "%s/%s", r->to.platform, r->to.device);
+        json_array_append_new(
+            all,
+            json_pack(
+                "{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "origin", r->way.origin,
+                "guest", r->guest, "from", r->peer ? r->peer->platform : "",
+                "device", r->device, "to", to, "state",
+                !r->peer    ? "waiting for its client"
+                : r->status ? "refused"
+                : !r->told  ? "asking"
+                : r->live   ? "active"
+                            : "prepared",
+                "reason", r->reason[0] ? json_string(r->reason) : json_null()));
+    }
+    return all;
+}
