@@ -33,7 +33,7 @@ if HAVE_CHECK
 backend_tests = tests/backend/test-handshake \
 	tests/backend/test-input-checks \
 	tests/backend/test-journal \
-	tests/backend/test-backend \
+	tests/backend/test-backend tests/backend/test-notify \
 	tests/backend/test-line \
 	tests/backend/test-own \
 	tests/backend/test-timer-checks
@@ -58,6 +58,9 @@ tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_line_SOURCES = tests/backend/test-line.c \
 	tests/core/suite.h
 tests_backend_test_line_LDADD = $(backend_test_libs)
+tests_backend_test_notify_SOURCES = tests/backend/test-notify.c \
+	tests/backend/rig.h tests/core/suite.h
+tests_backend_test_notify_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_own_SOURCES = tests/backend/test-own.c \
 	tests/backend/rig.h tests/core/suite.h
 tests_backend_test_own_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)

@@ -96,21 +96,29 @@ void far_notify_adopt(struct far_guest *guest,
 
 /* --- those that wait ----------------------------------------------------- */
 
-struct attempt {
-    struct far_guest *guest;
-    const struct far_op *op;
-    struct far_error error;
-    int result; /* -ENXIO: nobody takes it */
+struct search {
+    const struct far_guest *guest;
+    enum far_class class;
+    struct far_attachment *before, *found;
 };
 
-static void try_device(struct far_attachment *a, void *arg)
+/* By the numbers of the guest's devices: it is the same one each time. */
+static bool comes_behind(const struct far_attachment *a,
+                         const struct far_attachment *b)
 {
-    struct attempt *t = arg;
+    if (a->devid != b->devid)
+        return a->devid > b->devid;
+    return strcmp(a->kind, b->kind) > 0;
+}
 
-    if (a->guest != t->guest || !a->type->notify || t->result != -ENXIO ||
-        a->type->class != FAR_OPCODE_CLASS(t->op->opcode))
-        return;
-    t->result = a->type->notify(a, t->op, &t->error);
+static void look_at(struct far_attachment *a, void *arg)
+{
+    struct search *s = arg;
+
+    if (a->guest == s->guest && a->type->notify && a->type->class == s->class &&
+        (!s->before || comes_behind(a, s->before)) &&
+        (!s->found || comes_behind(s->found, a)))
+        s->found = a;
 }
 
 /* One, to the guest's first device that can take it. 1: it needed nothing to be
@@ -120,19 +128,26 @@ static int inject(struct far_notices *n, const struct waiting *w,
 {
     struct far_guest *guest = n->guest;
     struct far_notify_marks before = guest->marks;
-    struct attempt t = { .guest = guest, .op = &w->op, .result = -ENXIO };
+    struct search s = { .guest = guest,
+                        .class = FAR_OPCODE_CLASS(w->op.opcode) };
+    int result = far_error(error, -ENXIO,
+                           "%s has no device of class %s that could take it "
+                           "now",
+                           guest->name, far_class_name(s.class));
 
-    far_error(&t.error, -ENXIO,
-              "%s has no device of class %s that could take "
-              "it now",
-              guest->name, far_class_name(FAR_OPCODE_CLASS(w->op.opcode)));
     /* Before: the publication that follows writes both down. */
     set_mark(&guest->marks, w->source, w->sequence);
-    far_hotplug_each(guest->backend, try_device, &t);
-    if (t.result < 0)
+    while (result == -ENXIO) {
+        s.found = NULL;
+        far_hotplug_each(guest->backend, look_at, &s);
+        if (!s.found)
+            break;
+        result = s.found->type->notify(s.found, &w->op, error);
+        s.before = s.found;
+    }
+    if (result < 0)
         guest->marks = before;
-    *error = t.error;
-    return t.result;
+    return result;
 }
 
 static uint64_t patience_us(const struct far_guest *guest)
@@ -323,7 +338,7 @@ static bool allowed(const struct far_guest *guest,
 
 /* Is it of a class that is there, one that a device may send, and not from
  * yesterday? */
-static int judge(const struct far_backend *backend, const struct far_op *op,
+static int judge(const struct far_backend *backend, struct far_op *op,
                  struct far_error *error)
 {
     struct far_input_event e;
@@ -348,10 +363,13 @@ static int judge(const struct far_backend *backend, const struct far_op *op,
         e.time_us && e.time_us < now_us && now_us - e.time_us > stale_us)
         return far_error(error, -ETIME,
                          "it is too old (stale in farside.conf)");
+    if (!e.time_us || e.time_us > now_us)
+        e.time_us = now_us;
+    memcpy(op->args, &e, sizeof(e));
     return 0;
 }
 
-static int take(struct far_backend *backend, const struct far_local_notify *m,
+static int take(struct far_backend *backend, struct far_local_notify *m,
                 struct far_error *error)
 {
     struct far_guest *guest = find(backend, m);
@@ -401,8 +419,9 @@ static int take(struct far_backend *backend, const struct far_local_notify *m,
 static void on_notify(void *arg, const struct far_local_notify *m)
 {
     struct far_backend *backend = arg;
+    struct far_local_notify mine = *m;
     struct far_error error = { 0 };
-    int r = take(backend, m, &error);
+    int r = take(backend, &mine, &error);
 
     if (r)
         far_local_client_notified(backend->client, m->id, r, error.text);

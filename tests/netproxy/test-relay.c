@@ -433,7 +433,7 @@ static void liar_comes(const char *name, const char *to, uint16_t port)
     snprintf(path, sizeof(path), "%s/keys", rig.dir);
     ck_assert_int_eq(far_keys_read(&keys, path, &error), 0);
     liar.conn = far_conn_connect(rig.loop, &liar_ops, NULL, &liar.traffic, &me,
-                                 to, far_keys_find(&keys, name),
+                                 to, far_keys_find(&keys, name), NULL,
                                  (struct sockaddr *)&in, sizeof(in), &error);
     ck_assert_ptr_nonnull(liar.conn);
     far_keys_free(&keys);

@@ -251,7 +251,7 @@ guest_tell() { host "$1" "tell $2 '$3'"; }
 # hosts all share the keys in psk.keys.
 config() {
     cat >"$LAB_LOGS/h$1/farside.conf"
-    printf '%s:%064x\n' atlas 4711 cygnus 815 >"$LAB_LOGS/h$1/psk.keys"
+    printf '%s:%064x\n' atlas 4711 borealis 2206 cygnus 815 >"$LAB_LOGS/h$1/psk.keys"
 }
 
 # farside N: installs and starts both daemons on host N

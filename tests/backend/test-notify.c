@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Interrupts to guests from devices that they never attached, as the backend
+ * takes them: this test is the netproxy, honest or not, and the fronts are
+ * front.c's. Allowed, once over any kill, bounded, and released in the end.
+ */
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "core/local.h"
+#include "tests/backend/rig.h"
+
+#define LINE(address) "vkb=backend-type=linux,unique-id=" address
+
+static struct guest witness;
+
+static const char *back(const struct guest *g, unsigned devid)
+{
+    static char path[128];
+
+    snprintf(path, sizeof(path), "/local/domain/0/backend/vinput/%u/%u",
+             g->domid, devid);
+    return path;
+}
+
+/* As xen-kbdfront does it: nodes, 3, and 4 when the backend is at 2 or 4. */
+static void connect_front(struct guest *g, unsigned devid)
+{
+    OK(g, "write device/vkbd/%u/page-gref %lu", devid,
+       strtoul(say(g, "share %u", devid) + 3, NULL, 10));
+    OK(g, "write device/vkbd/%u/event-channel %lu", devid,
+       strtoul(say(g, "offer %u", devid) + 3, NULL, 10));
+    OK(g, "write device/vkbd/%u/state 3", devid);
+    OK(g, "wait %s/state 24 5000", back(g, devid));
+    OK(g, "write device/vkbd/%u/state 4", devid);
+    OK(g, "wait %s/state 4 5000", back(g, devid));
+}
+
+static void press(const char *device, unsigned code, int value)
+{
+    json_t *answer = ask("{\"request\":\"send\",\"device\":\"%s\",\"events\":[{"
+                         "\"type\":\"key\",\"code\":%u,\"value\":%d}]}",
+                         device, code, value);
+
+    ck_assert_ptr_nonnull(answer);
+    json_decref(answer);
+}
+
+static void type(const char *device, unsigned code)
+{
+    press(device, code, 1);
+    press(device, code, 0);
+}
+
+static void witness_works(void)
+{
+    type("wit", 50);
+    ck_assert_str_eq(say(&witness, "drain 0 2000 2"), "ok k50+ k50-");
+}
+
+static void set_up(void)
+{
+    char path[200];
+    FILE *f;
+
+    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
+    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
+    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    snprintf(path, sizeof(path), "%s/farside.conf", host);
+    f = fopen(path, "w");
+    fprintf(f, "[platform]\nname = atlas\nrelease-after = 200ms\n"
+               "[device wit]\ntype = virtual\n"
+               "[device kbd0]\ntype = virtual\n"
+               "[device kbd1]\ntype = virtual\n"
+               "[server borealis]\naddress = 127.0.0.1:1\n"
+               "psk-file = /none\nmay-interrupt = g\n");
+    fclose(f);
+    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
+    start_backend();
+    witness = guest("witness", LINE("wit"));
+    connect_front(&witness, 0);
+}
+
+static void tear_down(void)
+{
+    if (backend)
+        kill_backend(SIGTERM);
+    stop_front(&witness);
+}
+
+static int stranger = -1, stranger_listens = -1;
+static uint64_t stranger_id;
+
+static void stranger_begins(void)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+    char path[200];
+
+    snprintf(path, sizeof(path), "%s/run/devices.sock", host);
+    ck_assert_uint_lt(strlen(path), sizeof(address.sun_path));
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    unlink(address.sun_path);
+    stranger_listens = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+    ck_assert(
+        !bind(stranger_listens, (struct sockaddr *)&address, sizeof(address)) &&
+        !listen(stranger_listens, 4));
+}
+
+/* The next message of that type; false after so many ms. */
+static bool stranger_hears(uint32_t type, void *message, int ms)
+{
+    struct pollfd p = { .fd = stranger, .events = POLLIN };
+    uint64_t until = far_now_us() + (uint64_t)ms * 1000;
+    uint32_t got[FAR_LOCAL_BYTES_MAX / 4];
+
+    while (far_now_us() < until) {
+        int n;
+
+        if (poll(&p, 1, 5) <= 0)
+            continue;
+        n = far_local_receive(stranger, got, sizeof(got), NULL, NULL);
+        if (n <= 0)
+            return false;
+        if (got[0] == type) {
+            memcpy(message, got, (size_t)n);
+            return true;
+        }
+    }
+    return false;
+}
+
+static void stranger_is_met(void)
+{
+    struct far_local_hello hello = { .type = FAR_LOCAL_HELLO,
+                                     .bytes = sizeof(hello),
+                                     .magic = FAR_LOCAL_MAGIC,
+                                     .version = FAR_LOCAL_VERSION,
+                                     .platform = "atlas" };
+    struct pollfd p = { .fd = stranger_listens, .events = POLLIN };
+    uint32_t room[FAR_LOCAL_BYTES_MAX / 4];
+
+    if (stranger >= 0)
+        close(stranger);
+    ck_assert_int_eq(poll(&p, 1, 10000), 1);
+    stranger = accept4(stranger_listens, NULL, NULL, SOCK_CLOEXEC);
+    ck_assert_int_ge(stranger, 0);
+    ck_assert_int_eq(far_local_send(stranger, &hello, NULL, 0), 0);
+    ck_assert(stranger_hears(FAR_LOCAL_GUESTS, room, 5000));
+}
+
+static void stranger_goes(void)
+{
+    close(stranger);
+    close(stranger_listens);
+    stranger = stranger_listens = -1;
+}
+
+static struct far_local_notify notice(uint64_t sequence, const char *name,
+                                      const struct far_input_event *event)
+{
+    struct far_local_notify m = { .type = FAR_LOCAL_NOTIFY,
+                                  .bytes = sizeof(m),
+                                  .id = ++stranger_id,
+                                  .sequence = sequence,
+                                  .instance = "an instance",
+                                  .platform = "borealis",
+                                  .device = "kbd9",
+                                  .op = { .opcode = FAR_INPUT_EVENT } };
+
+    snprintf(m.guest_name, sizeof(m.guest_name), "%s", name);
+    memcpy(m.op.args, event, sizeof(*event));
+    return m;
+}
+
+static struct far_local_notify key_notice(uint64_t sequence, const char *name,
+                                          unsigned code, int value)
+{
+    struct far_input_event e = { .type = FAR_INPUT_KEY,
+                                 .code = (uint16_t)code,
+                                 .value = value,
+                                 .time_us = far_now_us() };
+
+    return notice(sequence, name, &e);
+}
+
+static void stranger_says(const struct far_local_notify *m)
+{
+    int r;
+
+    while ((r = far_local_send(stranger, m, NULL, 0)) == -EAGAIN)
+        nap_ms(1);
+    ck_assert_int_eq(r, 0);
+}
+
+/* What it is answered, by whatever id; 1: nothing for so long. */
+static int stranger_is_told(struct far_local_notified *m, int ms)
+{
+    return stranger_hears(FAR_LOCAL_NOTIFIED, m, ms) ? m->status : 1;
+}
+
+static int sent(const struct far_local_notify *m)
+{
+    struct far_local_notified answer;
+
+    stranger_says(m);
+    return stranger_is_told(&answer, 5000);
+}
+
+static int sent_key(uint64_t sequence, const char *name, unsigned code,
+                    int value)
+{
+    struct far_local_notify m = key_notice(sequence, name, code, value);
+
+    return sent(&m);
+}
+
+START_TEST(an_interrupt_reaches_a_guest_that_did_not_attach_its_sender)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    struct far_input_event e = { .type = FAR_INPUT_MOTION, .x = 3, .y = -4 };
+    struct far_local_notify m;
+
+    connect_front(&g, 0);
+    stranger_begins();
+    stranger_is_met();
+    ck_assert_int_eq(sent_key(1, "g", 30, 1), 0);
+    ck_assert_int_eq(sent_key(2, "g", 30, 0), 0);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    m = notice(3, "g", &e);
+    ck_assert_int_eq(sent(&m), 0);
+    ck_assert_str_eq(say(&g, "drain 0 1000 1"), "ok m3,-4,0");
+    /* and its own keyboard's are among them, each once */
+    type("kbd0", 31);
+    ck_assert_int_eq(sent_key(4, "g", 32, 1), 0);
+    ck_assert_int_eq(sent_key(5, "g", 32, 0), 0);
+    ck_assert_str_eq(say(&g, "drain 0 1000 4"), "ok k31+ k31- k32+ k32-");
+    destroy(&g);
+    witness_works();
+    stranger_goes();
+}
+END_TEST
+
+START_TEST(an_interrupt_that_is_not_allowed_or_is_none_reaches_nobody)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    struct far_input_event touch = { .type = FAR_INPUT_TOUCH,
+                                     .code = FAR_TOUCH_DOWN };
+    struct far_input_event wrong = { .type = 99 };
+    struct far_input_event old = {
+        .type = FAR_INPUT_KEY, .code = 30, .value = 1, .time_us = 1
+    };
+    struct far_local_notify m;
+
+    connect_front(&g, 0);
+    stranger_begins();
+    stranger_is_met();
+    ck_assert_int_eq(sent_key(1, "witness", 30, 1), -EACCES);
+    ck_assert_int_eq(sent_key(2, "nobody", 30, 1), -ESRCH);
+    ck_assert_int_eq(sent_key(3, "", 30, 1), -ESRCH);
+    m = key_notice(4, "g", 30, 1);
+    snprintf(m.platform, sizeof(m.platform), "cygnus");
+    ck_assert_int_eq(sent(&m), -EACCES);
+    snprintf(m.platform, sizeof(m.platform), "atlas"); /* no such export */
+    ck_assert_int_eq(sent(&m), -EACCES);
+    m = key_notice(5, "g", 30, 1);
+    memset(m.generation, 0x77, 16); /* of a guest that had that name before */
+    ck_assert_int_eq(sent(&m), -ESRCH);
+    m = key_notice(6, "g", 30, 1);
+    memset(m.guest_uuid, 0x77, 16);
+    ck_assert_int_eq(sent(&m), -ESRCH);
+    m = notice(7, "g", &touch);
+    ck_assert_int_eq(sent(&m), -EOPNOTSUPP);
+    m = notice(8, "g", &wrong);
+    ck_assert_int_eq(sent(&m), -EINVAL);
+    m = notice(9, "g", &old);
+    ck_assert_int_eq(sent(&m), -ETIME);
+    m = key_notice(10, "g", 30, 1);
+    m.op.opcode = FAR_OPCODE(FAR_CLASS_SOUND, 0x80);
+    ck_assert_int_eq(sent(&m), -EOPNOTSUPP);
+    ck_assert_str_eq(say(&g, "drain 0 200 1"), "ok");
+    ck_assert_int_eq(sent_key(11, "g", 30, 1), 0);
+    ck_assert_int_eq(sent_key(12, "g", 30, 0), 0);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    destroy(&g);
+    ck_assert_int_eq(sent_key(13, "g", 30, 1), -ESRCH);
+    witness_works();
+    stranger_goes();
+}
+END_TEST
+
+START_TEST(an_interrupt_that_is_sent_again_happens_once)
+{
+    struct guest g = guest("g", LINE("kbd0") " " LINE("kbd1"));
+    struct far_local_notify m;
+
+    connect_front(&g, 0);
+    connect_front(&g, 1);
+    stranger_begins();
+    stranger_is_met();
+    ck_assert_int_eq(sent_key(7, "g", 30, 1), 0);
+    ck_assert_int_eq(sent_key(8, "g", 30, 0), 0);
+    ck_assert_int_eq(sent_key(8, "g", 30, 0), 0);
+    ck_assert_int_eq(sent_key(7, "g", 30, 1), 0);
+    ck_assert_int_eq(sent_key(1, "g", 31, 1), 0); /* older than those */
+    ck_assert_str_eq(say(&g, "drain 0 500 3"), "ok k30+ k30-");
+    kill_backend(SIGKILL);
+    start_backend();
+    stranger_is_met();
+    ck_assert_int_eq(sent_key(8, "g", 30, 0), 0);
+    ck_assert_int_eq(sent_key(7, "g", 30, 1), 0);
+    ck_assert_str_eq(say(&g, "drain 0 500 1"), "ok");
+    /* another sender, or the same one begun anew, has its own numbers */
+    m = key_notice(1, "g", 32, 1);
+    m.instance[0] ^= 1;
+    ck_assert_int_eq(sent(&m), 0);
+    m = key_notice(2, "g", 32, 0);
+    m.instance[0] ^= 1;
+    ck_assert_int_eq(sent(&m), 0);
+    ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k32+ k32-");
+    destroy(&g);
+    stranger_goes();
+}
+END_TEST
+
+/* Killed at any instant, also between the guest's ring and the answer. */
+START_TEST(killed_at_random_no_interrupt_of_another_is_lost_or_comes_twice)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    unsigned rounds = full(100, 12);
+    uint64_t sequence = 0;
+    char want[64];
+
+    connect_front(&g, 0);
+    stranger_begins();
+    stranger_is_met();
+    srandom(1);
+    for (unsigned i = 0; i < rounds; i++) {
+        unsigned code = 2 + i % 50;
+        struct far_local_notify press = key_notice(++sequence, "g", code, 1);
+        struct far_local_notify release = key_notice(++sequence, "g", code, 0);
+        struct timespec pause = { 0, random() % 1500000 };
+
+        stranger_says(&press);
+        stranger_says(&release);
+        nanosleep(&pause, NULL);
+        kill_backend(SIGKILL);
+        start_backend();
+        stranger_is_met();
+        ck_assert_int_eq(sent(&press), 0);
+        ck_assert_int_eq(sent(&release), 0);
+        snprintf(want, sizeof(want), "ok k%u+ k%u-", code, code);
+        ck_assert_str_eq(say(&g, "drain 0 500 3"), want);
+    }
+    destroy(&g);
+    witness_works();
+    stranger_goes();
+}
+END_TEST
+
+START_TEST(a_key_that_another_pressed_and_forgot_is_released)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+
+    connect_front(&g, 0);
+    stranger_begins();
+    stranger_is_met();
+    ck_assert_int_eq(sent_key(1, "g", 30, 1), 0);
+    ck_assert_str_eq(say(&g, "drain 0 1000 1"), "ok k30+");
+    press("kbd0", 40, 1); /* its own stays down */
+    ck_assert_str_eq(say(&g, "drain 0 2000 2"), "ok k40+ k30-");
+    ck_assert_int_eq(sent_key(2, "g", 30, 0), 0); /* late */
+    ck_assert_int_eq(sent_key(3, "g", 40, 0), 0); /* not its to release */
+    ck_assert_str_eq(say(&g, "drain 0 500 1"), "ok");
+    press("kbd0", 40, 0);
+    ck_assert_str_eq(say(&g, "drain 0 1000 1"), "ok k40-");
+    destroy(&g);
+    stranger_goes();
+}
+END_TEST
+
+START_TEST(a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    struct far_local_notified answer;
+    unsigned done = 0, full_ones = 0, late = 0;
+    uint64_t sequence = 0;
+
+    connect_front(&g, 0);
+    stranger_begins();
+    stranger_is_met();
+    for (unsigned i = 0; i < 60; i++) { /* a ring has 51 */
+        struct far_input_event e = { .type = FAR_INPUT_KEY,
+                                     .code = (uint16_t)(2 + i / 2),
+                                     .value = !(i % 2) };
+        struct far_local_notify m = notice(++sequence, "g", &e);
+
+        stranger_says(&m);
+        if (i >= 40)
+            nap_ms(6); /* as often as it is allowed */
+    }
+    for (unsigned i = 0; i < 40; i++) { /* more than may wait */
+        struct far_input_event e = { .type = FAR_INPUT_KEY,
+                                     .code = 100,
+                                     .value = !(i % 2) };
+        struct far_local_notify m = notice(++sequence, "g", &e);
+
+        stranger_says(&m);
+    }
+    witness_works();
+    while (done + full_ones + late < 100) {
+        int status = stranger_is_told(&answer, 10000);
+
+        ck_assert_int_ne(status, 1);
+        done += status == 0;
+        full_ones += status == -ENOBUFS;
+        late += status == -ETIMEDOUT;
+    }
+    ck_assert_uint_ge(done, 40);
+    ck_assert_uint_gt(full_ones, 0);
+    ck_assert_uint_gt(late, 0);
+    say(&g, "drain 0 500 200");
+    ck_assert_int_eq(sent_key(++sequence, "g", 90, 1), 0);
+    ck_assert_int_eq(sent_key(++sequence, "g", 90, 0), 0);
+    ck_assert_ptr_nonnull(strstr(say(&g, "drain 0 1000 20"), "k90+ k90-"));
+    destroy(&g);
+    witness_works();
+    stranger_goes();
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    const TTest *const tests[] = {
+        an_interrupt_reaches_a_guest_that_did_not_attach_its_sender,
+        an_interrupt_that_is_not_allowed_or_is_none_reaches_nobody,
+        an_interrupt_that_is_sent_again_happens_once,
+        killed_at_random_no_interrupt_of_another_is_lost_or_comes_twice,
+        a_key_that_another_pressed_and_forgot_is_released,
+        a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else,
+    };
+
+    return rig_main("notify", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                    tear_down, argc, argv);
+}
