@@ -40,25 +40,26 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 /* ---- TLS that is none ---- */
 
 int far_tls_client(struct far_tls *tls, const struct far_key *key,
+                   struct far_trust *trust, const char *platform,
                    struct far_error *error)
 {
     (void)key;
+    (void)trust;
+    (void)platform;
     (void)error;
     memset(tls, 0, sizeof(*tls));
     far_buf_init(&tls->in, 1 << 18);
     far_buf_init(&tls->out, 1 << 18);
     tls->session = (gnutls_session_t)(void *)tls;
+    snprintf(tls->identity, sizeof(tls->identity), "mallory");
     return 0;
 }
 
 int far_tls_server(struct far_tls *tls, const struct far_keys *keys,
-                   struct far_error *error)
+                   struct far_trust *trust, struct far_error *error)
 {
     (void)keys;
-    snprintf(tls->identity, sizeof(tls->identity), "mallory");
-    far_tls_client(tls, NULL, error);
-    snprintf(tls->identity, sizeof(tls->identity), "mallory");
-    return 0;
+    return far_tls_client(tls, NULL, trust, "", error);
 }
 
 void far_tls_free(struct far_tls *tls)
@@ -116,9 +117,26 @@ bool far_tls_wants_rekey(const struct far_tls *tls, uint64_t now_us)
     return false;
 }
 
+enum far_distrust far_tls_judge(const struct far_tls *tls,
+                                const struct far_trust *trust, int64_t now_s,
+                                struct far_error *error)
+{
+    (void)tls;
+    (void)trust;
+    (void)now_s;
+    (void)error;
+    return FAR_DISTRUST_NONE;
+}
+
 void far_tls_bye(struct far_tls *tls)
 {
     (void)tls;
+}
+
+void far_tls_proof(const struct far_tls *tls, char *out, size_t bytes)
+{
+    (void)tls;
+    snprintf(out, bytes, "none");
 }
 
 void far_tls_describe(const struct far_tls *tls, char *out, size_t bytes)
