@@ -327,6 +327,16 @@ static bool has_proof(const struct far_link *l)
     return l->key.bytes || l->by_certificate || l->clear;
 }
 
+/* A server that knows of one connection only would take a second one for the
+ * first one's successor. */
+static bool takes(const struct far_conn *control, uint8_t lane)
+{
+    uint8_t lanes = control->theirs.lanes;
+
+    return lanes >= FAR_WIRE_LANES ||
+           (lanes == 2 && lane == FAR_WIRE_LANE_BULK);
+}
+
 /* The first lane finds the way; the others follow when the link is up. */
 static void try_now(struct far_lane *lane)
 {
@@ -338,7 +348,7 @@ static void try_now(struct far_lane *lane)
 
     if (lane->conn || lane->query.id || !lane->wanted || !l->configured ||
         l->state == FAR_LINK_STOPPED || !l->address_count || !has_proof(l) ||
-        (lane->number && !l->control))
+        (lane->number && (!l->control || !takes(l->control, lane->number))))
         return;
     far_timer_cancel(&lane->retry);
     what = &l->addresses[lane->attempt++ % l->address_count];
