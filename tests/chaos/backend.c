@@ -23,7 +23,7 @@ struct disk {
     uint64_t guest, next; /* request to be looked at */
     unsigned repeats;     /* of a dead backend's ops; nothing new before */
     bool open[REQUESTS];
-    uint8_t own[FAR_OP_SLOTS_MAX][CONTENTS_MAX];
+    _Alignas(8) uint8_t own[FAR_OP_SLOTS_MAX][CONTENTS_MAX];
     void *payloads[FAR_OP_SLOTS_MAX];
 };
 
@@ -75,7 +75,7 @@ static void answer(struct disk *d, const struct far_op *op)
     if (!r->reads) {
         r->at = a.offset_bytes;
     } else if (op->status == 0) {
-        uint8_t want[CONTENTS_MAX];
+        _Alignas(8) uint8_t want[CONTENTS_MAX];
 
         contents(want, r->bytes, d->guest, r->of, r->seed);
         if (op->payload_bytes != r->bytes ||

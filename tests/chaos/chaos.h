@@ -52,7 +52,7 @@ struct memory {
     struct guest_memory guests[GUESTS];
 };
 
-/* What guest appends as its request number n. */
+/* What guest appends as its request number n; out is aligned to 8. */
 static inline void contents(uint8_t *out, uint32_t bytes, uint64_t guest,
                             uint64_t n, uint64_t seed)
 {
