@@ -14,8 +14,9 @@
 #include "bench/samples.h"
 #include "core/clock.h"
 
-#define WARM_US   300000u
-#define DEPTH_MAX 64
+#define WARM_US    300000u
+#define DEPTH_MAX  64
+#define FILL_BYTES 65536u
 
 struct request {
     uint64_t begun_ns;
@@ -105,6 +106,12 @@ int main(int argc, char **argv)
     if (size < (int64_t)bytes || !buffers)
         die("size");
     size_bytes = (uint64_t)size;
+    for (uint64_t at = 0; at + FILL_BYTES <= size_bytes; at += FILL_BYTES) {
+        static const uint8_t some[FILL_BYTES] = { 1 };
+
+        if (nbd_pwrite(nbd, some, FILL_BYTES, at, 0) < 0)
+            die("write");
+    }
     for (unsigned i = 0; i < depth; i++)
         ask(i);
     end_us = far_now_us() + WARM_US;
