@@ -20,7 +20,7 @@
 
 /* Per guest, at once. */
 #define FAR_GUEST_DEVICES_MAX 64u
-#define FAR_GUEST_PAGES_MAX   1024u
+#define FAR_GUEST_PAGES_MAX   8192u
 
 struct far_backend;
 struct far_attachment;
@@ -37,8 +37,8 @@ struct far_notify_marks {
 };
 
 /* A port. Members are called in the loop, in this order over an attachment's
- * life: mine, (publish, connect or adopt, disconnect)*, detach. None but notify
- * may be NULL. */
+ * life: mine, (publish, activate, connect or adopt, disconnect)*, detach. None
+ * may be NULL but where it says so. */
 struct far_port_type {
     const char *const *kinds; /* of backend directories; NULL-terminated */
     enum far_class class;
@@ -53,6 +53,9 @@ struct far_port_type {
      * Failure: the device is refused with error's text, or -EAGAIN: asked again
      * after a while. A device that is not there is no failure. */
     int (*publish)(struct far_attachment *attachment, struct far_error *error);
+    /* With FAR_HS_NEEDS_DEVICE: the front is there, tell the device, which then
+     * makes device_ready() true, maybe later. NULL without that flag. */
+    void (*activate)(struct far_attachment *attachment);
     /* Front is ready: reads its nodes, maps, binds, serves. All or nothing. */
     int (*connect)(struct far_attachment *attachment, struct far_error *error);
     /* The same for the ring that a dead predecessor served, by the journal's
@@ -60,6 +63,9 @@ struct far_port_type {
     int (*adopt)(struct far_attachment *attachment, struct far_error *error);
     /* Stops serving, unmaps, unbinds. Idempotent. */
     void (*disconnect)(struct far_attachment *attachment);
+    /* With FAR_HS_INSISTS: another has written our state: takes the node from
+     * it. NULL without that flag. */
+    void (*reclaim)(struct far_attachment *attachment);
     /* The last call: frees port. Idempotent. */
     void (*detach)(struct far_attachment *attachment);
     /* The configuration was read anew: open again what was not there. */
@@ -128,7 +134,7 @@ struct far_attachment {
     bool detached;    /* let go of; waits for its nodes to vanish */
     bool seen;        /* by the scan that runs */
     char reason[232]; /* why it is refused; "" if it isn't */
-    uint64_t refusals, connects, disconnects, adoptions, bounces;
+    uint64_t refusals, connects, disconnects, adoptions, bounces, reclaims;
 
     struct far_line line; /* what its port notifies the guest through */
     struct far_journal_record *record;
@@ -195,6 +201,7 @@ int far_attachment_record(struct far_attachment *attachment,
 extern const struct far_port_type far_port_input;
 extern const struct far_port_type far_port_timer;
 extern const struct far_port_type far_port_doorbell;
+extern const struct far_port_type far_port_vbd;
 
 /* --- control.c --- */
 /* Answers a request of the control socket; arg is the struct far_backend. */

@@ -718,6 +718,10 @@ static void step(struct far_attachment *a)
                 break;
             /* our own watch brings us back: libxl looks for a 2 that stands */
             return;
+        case FAR_HS_ACTIVATE:
+            v->activated = true;
+            a->type->activate(a);
+            break;
         case FAR_HS_CONNECT:
             if (!connect_front(a))
                 return;
@@ -730,6 +734,15 @@ static void step(struct far_attachment *a)
             a->disconnects++;
             v->connected = false;
             v->published = false;
+            v->activated = false;
+            break;
+        case FAR_HS_RECLAIM:
+            /* it may go on for a while, and need not be quick */
+            if (!may_connect(a))
+                return;
+            a->type->reclaim(a);
+            if (!set_state(a, FAR_XB_CONNECTED))
+                a->reclaims++;
             break;
         case FAR_HS_SET_5:
             if (v->back == FAR_XB_CONNECTED && !v->refused &&
@@ -741,6 +754,7 @@ static void step(struct far_attachment *a)
             first = v->front != FAR_XB_CLOSING && v->front != FAR_XB_CLOSED;
             if (!set_state(a, FAR_XB_CLOSED)) {
                 v->published = false;
+                v->activated = false;
                 a->shown_us = first ? 1 : far_now_us() + CLOSED_STANDS_US;
                 /* it was at 6 before ours was written */
                 if (v->front == FAR_XB_CLOSED)

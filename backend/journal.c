@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -35,6 +37,7 @@ static_assert(sizeof(union place) == FAR_JOURNAL_RECORD_BYTES, "the layout");
 
 struct far_journal {
     int fd;
+    char *path;
     struct header *header;
     unsigned chunks;
     union place *chunk[CHUNKS_MAX];
@@ -138,8 +141,9 @@ struct far_journal *far_journal_open(const char *path, const char **anew,
         far_error(error, -ENOMEM, "%s: memory is out", path);
         return NULL;
     }
+    journal->path = strdup(path);
     journal->fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (journal->fd < 0 || fstat(journal->fd, &st)) {
+    if (!journal->path || journal->fd < 0 || fstat(journal->fd, &st)) {
         far_error(error, -errno, "%s: %s", path, strerror(errno));
         goto fail;
     }
@@ -199,6 +203,7 @@ void far_journal_close(struct far_journal *journal)
         munmap(journal->header, HEADER_BYTES);
     if (journal->fd >= 0)
         close(journal->fd);
+    free(journal->path);
     free(journal);
 }
 
@@ -270,12 +275,102 @@ struct far_journal_record *far_journal_take(struct far_journal *journal)
     }
 }
 
+/* ---- annexes ---- */
+
+struct annex {
+    uint32_t version, reserved;
+    uint64_t attachment, bytes;
+    uint64_t made; /* written last */
+    uint8_t memory[] __attribute__((aligned(64)));
+};
+
+/* A record never moves: its place names its annex. */
+static bool annex_path(const struct far_journal *journal,
+                       const struct far_journal_record *record, char *path,
+                       size_t bytes)
+{
+    for (unsigned i = 0; i < journal->chunks; i++) {
+        const union place *place = (const union place *)(const void *)record;
+
+        if (place < journal->chunk[i] ||
+            place >= journal->chunk[i] + CHUNK_RECORDS)
+            continue;
+        return snprintf(path, bytes, "%s.%u", journal->path,
+                        i * CHUNK_RECORDS +
+                            (unsigned)(place - journal->chunk[i])) < (int)bytes;
+    }
+    return false;
+}
+
+void *far_journal_annex(struct far_journal *journal,
+                        const struct far_journal_record *record,
+                        uint32_t version, size_t bytes, bool make)
+{
+    size_t whole = sizeof(struct annex) + bytes;
+    struct annex *annex;
+    char path[PATH_MAX];
+    struct stat st;
+    int fd, saved;
+
+    if (!annex_path(journal, record, path, sizeof(path))) {
+        errno = ENAMETOOLONG;
+        return NULL;
+    }
+    if (make)
+        (void)unlink(path);
+    fd = open(path,
+              O_RDWR | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT | O_EXCL : 0),
+              0600);
+    if (fd < 0) {
+        if (!make && errno == ENOENT)
+            errno = ESTALE;
+        return NULL;
+    }
+    annex = MAP_FAILED;
+    if (fstat(fd, &st) || (make && ftruncate(fd, (off_t)whole)))
+        ;
+    else if (!make && st.st_size != (off_t)whole)
+        errno = ESTALE;
+    else
+        annex = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    saved = errno;
+    close(fd);
+    errno = saved;
+    if (annex == MAP_FAILED)
+        return NULL;
+    if (make) {
+        annex->version = version;
+        annex->attachment = record->who.attachment;
+        annex->bytes = bytes;
+        __atomic_store_n(&annex->made, FAR_JOURNAL_USED, __ATOMIC_RELEASE);
+    } else if (annex->made != FAR_JOURNAL_USED || annex->version != version ||
+               annex->attachment != record->who.attachment ||
+               annex->bytes != bytes) {
+        munmap(annex, whole);
+        errno = ESTALE;
+        return NULL;
+    }
+    return annex->memory;
+}
+
+void far_journal_annex_close(void *memory, size_t bytes)
+{
+    if (memory)
+        munmap((char *)memory - offsetof(struct annex, memory),
+               sizeof(struct annex) + bytes);
+}
+
 void far_journal_drop(struct far_journal *journal,
                       struct far_journal_record *record)
 {
-    (void)journal;
-    if (record)
-        atomic_store_explicit(&record->used, 0, memory_order_release);
+    char path[PATH_MAX];
+
+    if (!record)
+        return;
+    /* the record first: an annex without one is made anew when it is needed */
+    atomic_store_explicit(&record->used, 0, memory_order_release);
+    if (annex_path(journal, record, path, sizeof(path)))
+        (void)unlink(path);
 }
 
 unsigned far_journal_sweep(struct far_journal *journal,

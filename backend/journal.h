@@ -161,6 +161,16 @@ int far_journal_resume(struct far_journal_record *record, uint32_t ring,
 int far_journal_last(const struct far_journal_record *record,
                      struct far_journal_state *state);
 
+/* The annex: memory of a class's own beside a record, in a file of its own that
+ * goes when the record is dropped. make: a new one, zeroed, that belongs to
+ * the record's attachment (who.attachment is set) and version; else the one
+ * that was made so, with as many bytes. NULL and errno: ESTALE if there is none
+ * like that. It stays mapped until far_journal_annex_close(). */
+void *far_journal_annex(struct far_journal *journal,
+                        const struct far_journal_record *record,
+                        uint32_t version, size_t bytes, bool make);
+void far_journal_annex_close(void *annex, size_t bytes); /* NULL is fine */
+
 /* Ops in flight. give: before an op goes to its device, a private copy is kept;
  * slot and sequence are given here and written into op (a guest's ring is no
  * record: an answer overwrites a request that is still open). complete: just

@@ -8,6 +8,7 @@ backend_libbackend_a_SOURCES = \
 	backend/chain.c backend/chain.h \
 	backend/clock.c backend/clock.h \
 	backend/control.c \
+	backend/grant-cache.c backend/grant-cache.h \
 	backend/hotplug.c \
 	backend/journal.c backend/journal.h \
 	backend/line.c backend/line.h \
@@ -17,7 +18,12 @@ backend_libbackend_a_SOURCES = \
 	backend/port-input.c \
 	backend/port-timer.c \
 	backend/port-timer-checks.c backend/port-timer-checks.h \
-	backend/port-input-checks.c backend/port-input-checks.h
+	backend/port-input-checks.c backend/port-input-checks.h \
+	backend/port-vbd.c backend/port-vbd.h \
+	backend/port-vbd-checks.c backend/port-vbd-checks.h \
+	backend/port-vbd-journal.c backend/port-vbd-journal.h \
+	backend/port-vbd-nodes.c
+backend/port-vbd-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-doorbell.$(OBJEXT): xenstore-schema/schema.h
@@ -36,8 +42,9 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-backend tests/backend/test-notify \
 	tests/backend/test-line \
 	tests/backend/test-own \
-	tests/backend/test-timer-checks
-check_PROGRAMS += $(backend_tests) tests/backend/front
+	tests/backend/test-timer-checks \
+	tests/backend/test-vbd
+check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest
 TESTS += $(backend_tests)
 endif
 backend_test_libs = backend/libbackend.a devices/libdevices.a \
@@ -69,6 +76,11 @@ tests_backend_test_timer_checks_SOURCES = \
 tests_backend_test_timer_checks_LDADD = $(backend_test_libs)
 tests_backend_front_SOURCES = tests/backend/front.c
 tests_backend_front_LDADD = $(XEN_LIBS)
+tests_backend_test_vbd_SOURCES = tests/backend/test-vbd.c \
+	tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vbd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_blkguest_SOURCES = tests/backend/blkguest.c
+tests_backend_blkguest_LDADD = frontend/libfront.la $(XEN_LIBS)
 
 dist_man_MANS += man/farside-backend.8
 EXTRA_DIST += docs/GENERATION.md

@@ -16,9 +16,9 @@
 #include "core/daemon.h"
 #include "devices/starter.h"
 
-static const struct far_port_type *const ports[] = { &far_port_input,
-                                                     &far_port_timer,
-                                                     &far_port_doorbell, NULL };
+static const struct far_port_type *const ports[] = {
+    &far_port_input, &far_port_vbd, &far_port_timer, &far_port_doorbell, NULL
+};
 
 struct program {
     struct far_daemon daemon;

@@ -232,7 +232,7 @@ static bool came(struct task *task, int result)
         failed(task, -EIO, "it has become shorter");
         return true;
     }
-    if (reads && !in_place(task))
+    if (reads && !in_place(task) && !task->user->closed)
         memcpy(task->payload + task->done, piece_of(task), (size_t)result);
     task->done += (uint32_t)result;
     return task->done == task->op.payload_bytes;
@@ -313,7 +313,8 @@ static void reap(struct far_io *io, uint32_t events)
         int result = cqe->res;
 
         io_uring_cqe_seen(&disk->ring, cqe);
-        if (came(task, result)) {
+        /* a user that has closed has no payload any more */
+        if (came(task, result) || task->user->closed) {
             finish(task);
             continue;
         }

@@ -5,6 +5,7 @@ noinst_LTLIBRARIES += frontend/libfront.la
 frontend_libfront_la_SOURCES = \
 	core/clock.h \
 	core/loop.c core/loop.h \
+	frontend/blk.c frontend/blk.h \
 	frontend/event-check.c \
 	frontend/farside-frontend.h \
 	frontend/frontend.c \

@@ -740,7 +740,8 @@ static const char help[] =
     "  dir [HOST]                      the folder of a host\n"
     "  run HOST[/GUEST] [--] CMD...    run a program in dom0 or in a guest\n"
     "What of xl there is:\n"
-    "  create HOST NAME [KEY=VALUE...] keys: vkb type memory uuid gntalloc\n"
+    "  create HOST NAME [KEY=VALUE...] keys: vkb disk type memory uuid "
+    "gntalloc\n"
     "                                  paused\n"
     "  destroy HOST GUEST\n"
     "  pause | unpause HOST GUEST\n"
@@ -750,6 +751,8 @@ static const char help[] =
     "  vkb-attach HOST GUEST KEY=VALUE,...\n"
     "  vkb-detach HOST GUEST DEVID\n"
     "  vkb-list HOST GUEST\n"
+    "  block-attach HOST GUEST SPEC\n"
+    "  block-detach HOST GUEST VDEV\n"
     "  domid HOST NAME, domname HOST DOMID\n"
     "Environment: FARSIDE_SIM_DIR, FARSIDE_XENSTORED, FARSIDE_SIM_LIB\n";
 

@@ -24,7 +24,9 @@
 
 #define DESTROY_TIMEOUT_MS 10000
 #define QEMU_TIMEOUT_MS    2000
+#define INIT_TIMEOUT_MS    10000
 #define MAX_VKBS           64
+#define MAX_DISKS          16
 
 struct vkb {
     int devid; /* -1: the next free one */
@@ -36,6 +38,13 @@ struct vkb {
     char *text; /* as it was given */
 };
 
+struct disk {
+    int devid;
+    bool read_only, cdrom, no_discard;
+    char vdev[8], script[64], target[256];
+    char *text; /* as it was given */
+};
+
 struct config {
     char name[HV_NAME];
     uint8_t uuid[16];
@@ -44,6 +53,8 @@ struct config {
     bool paused;
     struct vkb vkbs[MAX_VKBS];
     int vkb_count;
+    struct disk disks[MAX_DISKS];
+    int disk_count;
 };
 
 struct xl {
@@ -238,10 +249,56 @@ static void free_vkb(struct vkb *v)
     free(v->text);
 }
 
+/* ---- disk lines ---- */
+
+static int parse_disk(struct disk *d, const char *text)
+{
+    char *copy = strdup(text), *at = copy;
+    int rc = 0;
+
+    memset(d, 0, sizeof(*d));
+    d->text = strdup(text);
+    while (at && *at && !rc) {
+        /* the target is the rest of the line */
+        char *next = strncmp(at, "target=", 7) ? strchr(at, ',') : NULL;
+        if (next)
+            *next++ = 0;
+        char *value = strchr(at, '=');
+        if (value)
+            *value++ = 0;
+        if (value && !strcmp(at, "vdev"))
+            snprintf(d->vdev, sizeof(d->vdev), "%s", value);
+        else if (value && !strcmp(at, "access"))
+            d->read_only = value[0] == 'r' && strcmp(value, "rw");
+        else if (value && !strcmp(at, "script"))
+            snprintf(d->script, sizeof(d->script), "%s", value);
+        else if (value && !strcmp(at, "target"))
+            snprintf(d->target, sizeof(d->target), "%s", value);
+        else if (value && !strcmp(at, "devtype"))
+            d->cdrom = !strcmp(value, "cdrom");
+        else if (!strcmp(at, "discard") || !strcmp(at, "no-discard"))
+            d->no_discard = at[0] == 'n';
+        else if (strcmp(at, "format"))
+            rc = complain("unknown value \"%s\" in disk spec", at);
+        at = next;
+    }
+    free(copy);
+    if (!rc && (strlen(d->vdev) != 4 || strncmp(d->vdev, "xvd", 3) ||
+                d->vdev[3] < 'a' || d->vdev[3] > 'p'))
+        rc = complain("vdev is one of xvda to xvdp here, not '%s'", d->vdev);
+    if (!rc && (!d->script[0] || !d->target[0]))
+        rc = complain("only disks with script= and target= are simulated");
+    d->devid = (202 << 8) + (d->vdev[3] - 'a') * 16;
+    d->read_only |= d->cdrom;
+    return rc;
+}
+
 static void free_config(struct config *c)
 {
     for (int i = 0; i < c->vkb_count; i++)
         free_vkb(&c->vkbs[i]);
+    for (int i = 0; i < c->disk_count; i++)
+        free(c->disks[i].text);
     free(c);
 }
 
@@ -266,6 +323,8 @@ static int write_config(const struct config *c, const char *path)
             uuid, c->type, c->memory_mb, c->gntalloc);
     for (int i = 0; i < c->vkb_count; i++)
         fprintf(f, "vkb %d %s\n", c->vkbs[i].devid, c->vkbs[i].text);
+    for (int i = 0; i < c->disk_count; i++)
+        fprintf(f, "disk %s\n", c->disks[i].text);
     if (fclose(f) || rename(tmp, path))
         return complain("can't write %s: %s", path, strerror(errno));
     return 0;
@@ -304,6 +363,9 @@ static struct config *read_config(const char *path)
                 v->devid = (int)devid;
                 c->vkb_count++;
             }
+        } else if (!strcmp(line, "disk") && c->disk_count < MAX_DISKS) {
+            if (!parse_disk(&c->disks[c->disk_count], value))
+                c->disk_count++;
         }
     }
     fclose(f);
@@ -452,6 +514,83 @@ static int add_vkb(struct xl *x, uint32_t domid, struct vkb *v)
     return add_device(x, domid, &fe, NULL, &be,
                       path_of("/libxl/%u/device/vkbd/%d", domid, v->devid),
                       false);
+}
+
+/* libxl waits for exactly 2, and runs the script; what the script does to the
+ * kernel's driver has no place here, what it says in xenstore has. */
+static int run_script(struct xl *x, const struct disk *d, const char *be)
+{
+    int64_t end = now_ms() + INIT_TIMEOUT_MS;
+
+    for (;;) {
+        char *state = get(x, XBT_NULL, path_of("%s/state", be));
+        bool there = state && !strcmp(state, "2");
+        free(state);
+        if (there)
+            break;
+        if (now_ms() > end)
+            return complain("unable to add device with path %s", be);
+        poll(NULL, 0, 2);
+    }
+    if (strstr(d->script, "block-farside")) {
+        char *error = get(x, XBT_NULL, path_of("%s/error", be));
+        if (error) {
+            put(x, XBT_NULL, path_of("%s/hotplug-error", be), "%s", error);
+            put(x, XBT_NULL, path_of("%s/hotplug-status", be), "error");
+            free(error);
+            return complain("%s add failed", d->script);
+        }
+    }
+    put(x, XBT_NULL, path_of("%s/hotplug-status", be), "connected");
+    return 0;
+}
+
+static int add_disk(struct xl *x, uint32_t domid, const struct disk *d)
+{
+    struct pairs back[] = { { "frontend-id", "" },
+                            { "online", "1" },
+                            { "state", "1" },
+                            { "removable", "" },
+                            { "bootable", "1" },
+                            { "dev", "" },
+                            { "type", "phy" },
+                            { "mode", "" },
+                            { "device-type", "" },
+                            { "discard-enable", "" },
+                            { "specification", "xen" },
+                            { "params", "" },
+                            { "script", "" } };
+    struct pairs front[] = { { "backend-id", "0" },
+                             { "state", "1" },
+                             { "virtual-device", "" },
+                             { "device-type", "" },
+                             { "trusted", "1" } };
+    char be_path[128];
+
+    snprintf(back[0].value, sizeof(back[0].value), "%u", domid);
+    snprintf(back[3].value, sizeof(back[3].value), "%d", d->cdrom);
+    snprintf(back[5].value, sizeof(back[5].value), "%s", d->vdev);
+    snprintf(back[7].value, sizeof(back[7].value), "%s",
+             d->read_only ? "r" : "w");
+    snprintf(back[8].value, sizeof(back[8].value), "%s",
+             d->cdrom ? "cdrom" : "disk");
+    snprintf(back[9].value, sizeof(back[9].value), "%d", !d->no_discard);
+    snprintf(back[11].value, sizeof(back[11].value), "%s", d->target);
+    snprintf(back[12].value, sizeof(back[12].value), "/etc/xen/scripts/%s",
+             d->script);
+    snprintf(front[2].value, sizeof(front[2].value), "%d", d->devid);
+    snprintf(front[3].value, sizeof(front[3].value), "%s",
+             d->cdrom ? "cdrom" : "disk");
+    snprintf(be_path, sizeof(be_path), "/local/domain/0/backend/vbd/%u/%d",
+             domid, d->devid);
+    const struct dir fe = {
+        path_of("/local/domain/%u/device/vbd/%d", domid, d->devid), front, 5
+    };
+    const struct dir be = { be_path, back, 13 };
+    int r =
+        add_device(x, domid, &fe, NULL, &be,
+                   path_of("/libxl/%u/device/vbd/%d", domid, d->devid), false);
+    return r ? r : run_script(x, d, be_path);
 }
 
 static int add_console(struct xl *x, uint32_t domid, uint32_t frame)
@@ -790,9 +929,12 @@ static uint32_t build(struct xl *x, struct config *c, const char *name)
         r = add_vkb(x, domid, &c->vkbs[i]);
     if (!r)
         r = add_console(x, domid, rsp.d);
+    for (int i = 0; i < c->disk_count && !r; i++)
+        r = add_disk(x, domid, &c->disks[i]);
     if (!r)
         r = write_config(c, record_path(x, c->uuid));
     if (r) {
+        remove_all(x, domid);
         wipe(x, domid);
         keeper_op(x, HV_DOM_DESTROY, domid, 0, NULL);
         return 0;
@@ -878,6 +1020,11 @@ static int cmd_create(struct xl *x, int argc, char **argv)
                 rc = complain("at most %d vkb lines", MAX_VKBS);
             else
                 rc = parse_vkb(&c->vkbs[c->vkb_count++], v);
+        } else if (KEY("disk")) {
+            if (c->disk_count == MAX_DISKS)
+                rc = complain("at most %d disk lines", MAX_DISKS);
+            else
+                rc = parse_disk(&c->disks[c->disk_count++], v);
         } else if (KEY("type")) {
             if (strcmp(v, "pv") && strcmp(v, "pvh"))
                 rc = complain("type is pv or pvh, not '%s'", v);
@@ -1092,6 +1239,74 @@ static int cmd_vkb_detach(struct xl *x, const char *guest, const char *devid)
     return rc;
 }
 
+static int cmd_block_attach(struct xl *x, const char *guest, const char *text)
+{
+    struct hv_info info;
+    struct disk d = { 0 };
+    int rc = find(x, guest, &info);
+
+    if (!rc)
+        rc = parse_disk(&d, text);
+    struct config *c = rc ? NULL : read_config(record_path(x, info.uuid));
+    rc = rc || !c || c->disk_count == MAX_DISKS;
+    if (!rc) {
+        rc = add_disk(x, info.domid, &d);
+        if (rc) { /* libxl takes away what it could not add */
+            char devid[16];
+            struct removal r;
+            snprintf(devid, sizeof(devid), "%d", d.devid);
+            if (describe(x, info.domid, "vbd", devid, &r)) {
+                begin_removal(x, &r, true);
+                await_closed(x, &r, 1, DESTROY_TIMEOUT_MS);
+                finish_removal(x, &r);
+            }
+        }
+    }
+    if (!rc) {
+        c->disks[c->disk_count++] = d;
+        rc = write_config(c, record_path(x, info.uuid));
+    } else {
+        free(d.text);
+    }
+    if (c)
+        free_config(c);
+    return rc;
+}
+
+/* As xl does it without --force: a front that does not close keeps it. */
+static int cmd_block_detach(struct xl *x, const char *guest, const char *vdev)
+{
+    struct hv_info info;
+    struct removal d;
+    char devid[16];
+    int rc = find(x, guest, &info);
+
+    if (rc)
+        return rc;
+    snprintf(devid, sizeof(devid), "%d",
+             strncmp(vdev, "xvd", 3) ? atoi(vdev)
+                                     : (202 << 8) + (vdev[3] - 'a') * 16);
+    if (!describe(x, info.domid, "vbd", devid, &d))
+        return complain("Error: Device %s not connected.", vdev);
+    begin_removal(x, &d, false);
+    await_closed(x, &d, 1, DESTROY_TIMEOUT_MS);
+    if (d.waiting)
+        return complain("%s of %s: did not close", vdev, guest);
+    finish_removal(x, &d);
+    struct config *c = read_config(record_path(x, info.uuid));
+    if (c) {
+        for (int i = 0; i < c->disk_count; i++)
+            if (c->disks[i].devid == atoi(devid)) {
+                free(c->disks[i].text);
+                c->disks[i] = c->disks[--c->disk_count];
+                break;
+            }
+        write_config(c, record_path(x, info.uuid));
+        free_config(c);
+    }
+    return 0;
+}
+
 static int number(struct xl *x, const char *path)
 {
     char *v = get(x, XBT_NULL, path);
@@ -1162,6 +1377,10 @@ static int dispatch(struct xl *x, const char *cmd, int argc, char **argv)
         return cmd_vkb_detach(x, argv[0], argv[1]);
     if (!strcmp(cmd, "vkb-list"))
         return cmd_vkb_list(x, argv[0]);
+    if (!strcmp(cmd, "block-attach"))
+        return cmd_block_attach(x, argv[0], argv[1]);
+    if (!strcmp(cmd, "block-detach"))
+        return cmd_block_detach(x, argv[0], argv[1]);
     /* domid, domname */
     int rc = find(x, argv[0], &info);
     if (!rc && !strcmp(cmd, "domid"))
@@ -1177,11 +1396,11 @@ int far_sim_xl(struct far_sim *s, const char *command, int argc, char **argv)
         const char *name;
         int args; /* after HOST */
     } commands[] = {
-        { "create", 1 },     { "destroy", 1 },  { "reboot", 1 },
-        { "pause", 1 },      { "unpause", 1 },  { "save", 1 },
-        { "restore", 1 },    { "migrate", 2 },  { "vkb-attach", 2 },
-        { "vkb-detach", 2 }, { "vkb-list", 1 }, { "domid", 1 },
-        { "domname", 1 },
+        { "create", 1 },       { "destroy", 1 },      { "reboot", 1 },
+        { "pause", 1 },        { "unpause", 1 },      { "save", 1 },
+        { "restore", 1 },      { "migrate", 2 },      { "vkb-attach", 2 },
+        { "block-attach", 2 }, { "block-detach", 2 }, { "vkb-detach", 2 },
+        { "vkb-list", 1 },     { "domid", 1 },        { "domname", 1 },
     };
     struct xl x = { .s = s };
 

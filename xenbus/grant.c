@@ -127,6 +127,82 @@ void far_grant_unmap(struct far_grant_map *map)
     *map = (struct far_grant_map){ 0 };
 }
 
+struct far_grant_copies {
+    struct far_grants *grants;
+    uint16_t domid;
+    bool ran;
+    uint32_t room, count;
+    xengnttab_grant_copy_segment_t segments[];
+};
+
+struct far_grant_copies *far_grant_copies_new(struct far_grants *grants,
+                                              unsigned domid, uint32_t room)
+{
+    struct far_grant_copies *copies =
+        calloc(1, sizeof(*copies) + room * sizeof(copies->segments[0]));
+
+    if (!copies)
+        return NULL;
+    copies->grants = grants;
+    copies->domid = (uint16_t)domid;
+    copies->room = room;
+    return copies;
+}
+
+void far_grant_copies_free(struct far_grant_copies *copies)
+{
+    free(copies);
+}
+
+uint32_t far_grant_copies_add(struct far_grant_copies *copies, uint32_t ref,
+                              uint32_t offset, uint32_t bytes, void *memory,
+                              bool to_guest)
+{
+    xengnttab_grant_copy_segment_t *s;
+
+    if (copies->ran)
+        copies->count = 0;
+    copies->ran = false;
+    if (copies->count == copies->room)
+        return UINT32_MAX;
+    s = &copies->segments[copies->count];
+    if (to_guest) {
+        s->source.virt = memory;
+        s->dest.foreign.ref = ref;
+        s->dest.foreign.offset = (uint16_t)offset;
+        s->dest.foreign.domid = copies->domid;
+        s->flags = GNTCOPY_dest_gref;
+    } else {
+        s->source.foreign.ref = ref;
+        s->source.foreign.offset = (uint16_t)offset;
+        s->source.foreign.domid = copies->domid;
+        s->dest.virt = memory;
+        s->flags = GNTCOPY_source_gref;
+    }
+    s->len = (uint16_t)bytes;
+    s->status = GNTST_general_error;
+    return copies->count++;
+}
+
+void far_grant_copies_run(struct far_grant_copies *copies)
+{
+    if (!copies->ran && copies->count &&
+        xengnttab_grant_copy(copies->grants->handle, copies->count,
+                             copies->segments)) {
+        /* refused as a whole, or ended in between: nothing can be told */
+        for (uint32_t i = 0; i < copies->count; i++)
+            copies->segments[i].status = GNTST_general_error;
+    }
+    copies->ran = true;
+}
+
+bool far_grant_copies_failed(const struct far_grant_copies *copies,
+                             uint32_t number)
+{
+    return number >= copies->count ||
+           copies->segments[number].status != GNTST_okay;
+}
+
 struct far_shares *far_shares_open(void)
 {
     struct far_shares *shares = malloc(sizeof(*shares));

@@ -38,6 +38,22 @@ int far_grant_map(struct far_grants *grants, struct far_grant_map *map,
                   bool writable, struct far_grant_quota *quota);
 void far_grant_unmap(struct far_grant_map *map); /* idempotent */
 
+/* Copies between a guest's granted pages and our memory, many in one call. Each
+ * lies within one page of the guest's. */
+struct far_grant_copies;
+struct far_grant_copies *far_grant_copies_new(struct far_grants *grants,
+                                              unsigned domid, uint32_t room);
+void far_grant_copies_free(struct far_grant_copies *copies); /* NULL: fine */
+/* Notes one; its number, or UINT32_MAX: no room, run first. */
+uint32_t far_grant_copies_add(struct far_grant_copies *copies, uint32_t ref,
+                              uint32_t offset, uint32_t bytes, void *memory,
+                              bool to_guest);
+/* Makes all that were noted; far_grant_copies_failed() then tells of each. The
+ * next add begins anew. Nothing is printed. */
+void far_grant_copies_run(struct far_grant_copies *copies);
+bool far_grant_copies_failed(const struct far_grant_copies *copies,
+                             uint32_t number);
+
 struct far_shares; /* /dev/xen/gntalloc */
 struct far_shares *far_shares_open(void);
 void far_shares_close(struct far_shares *shares);

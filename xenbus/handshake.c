@@ -40,6 +40,8 @@ enum {
     WAITS = 1 << 12,
     NEEDS = 1 << 13,
     ADOPTS = 1 << 14,
+    INSISTS = 1 << 15,
+    ACTIVE = 1 << 16,
 };
 
 struct row {
@@ -121,6 +123,8 @@ static const struct row table[] = {
       FAR_HS_DISCONNECT },
 
     /* Another wrote our state under a front that is served. */
+    { "another wrote our state, it is set right", ANY & ~CONN, READY | CONN,
+      SERVED | INSISTS, 0, FAR_HS_RECLAIM },
     { "another closes us, the front must close first", CLOSING,
       ANY & ~CLOSED & ~INIT, SERVED | WAITS, 0, FAR_HS_NOTHING },
     { "another wrote our state while we serve", ANY & ~CONN, ANY, SERVED, 0,
@@ -150,6 +154,8 @@ static const struct row table[] = {
       0, 0, FAR_HS_SET_2 },
     { "in 2, but nothing was offered", WAIT, ANY, 0, PUBLISHED,
       FAR_HS_PUBLISH },
+    { "the front is ready, the device must know", WAIT, READY, NEEDS,
+      ANSWERS | ACTIVE, FAR_HS_ACTIVATE },
     { "the front is ready, the device is not", WAIT, READY, NEEDS, ANSWERS,
       FAR_HS_NOTHING },
     { "the front is ready", WAIT, READY, 0, 0, FAR_HS_CONNECT },
@@ -172,6 +178,7 @@ static unsigned facts(const struct far_handshake_view *v)
     f |= v->front_connected_seen ? WAS_4 : 0;
     f |= v->adoptable ? ADOPTABLE : 0;
     f |= v->device_ready ? ANSWERS : 0;
+    f |= v->activated ? ACTIVE : 0;
     f |= v->published ? PUBLISHED : 0;
     f |= v->refused ? REFUSED : 0;
     f |= v->front_closed_seen ? CLOSED_SEEN : 0;
@@ -180,6 +187,7 @@ static unsigned facts(const struct far_handshake_view *v)
     f |= v->flags & FAR_HS_WAIT_FOR_FRONT ? WAITS : 0;
     f |= v->flags & FAR_HS_NEEDS_DEVICE ? NEEDS : 0;
     f |= v->flags & FAR_HS_ADOPTS ? ADOPTS : 0;
+    f |= v->flags & FAR_HS_INSISTS ? INSISTS : 0;
     return f;
 }
 
@@ -245,12 +253,16 @@ const char *far_handshake_action_name(enum far_handshake_action action)
         return "publish";
     case FAR_HS_SET_2:
         return "set 2";
+    case FAR_HS_ACTIVATE:
+        return "activate";
     case FAR_HS_CONNECT:
         return "connect";
     case FAR_HS_ADOPT:
         return "adopt";
     case FAR_HS_DISCONNECT:
         return "disconnect";
+    case FAR_HS_RECLAIM:
+        return "reclaim";
     case FAR_HS_SET_5:
         return "set 5";
     case FAR_HS_SET_6:

@@ -31,6 +31,8 @@ enum far_handshake_flags {
                                   a mounted file system) */
     FAR_HS_NEEDS_DEVICE = 4, /* no Connected before the device answers (vbd) */
     FAR_HS_ADOPTS = 8,       /* a successor takes the ring over as it is */
+    FAR_HS_INSISTS = 16,     /* a state that another wrote is set right (vbd: a
+                                xen-blkback that was loaded late) */
 };
 
 /* What is seen. */
@@ -46,6 +48,7 @@ struct far_handshake_view {
     bool adoptable;              /* the journal knows it: same guest, same
                                     nodes, same version */
     bool device_ready;           /* the device behind answers */
+    bool activated;              /* it was told that the front is there */
     bool published;              /* features are in xenstore */
     bool refused;                /* we will not serve it: error node says why */
     bool front_closed_seen;      /* since we let go of it (or began), the front
@@ -60,9 +63,12 @@ enum far_handshake_action {
     FAR_HS_NOTHING,    /* wait for the next change */
     FAR_HS_PUBLISH,    /* write the features (before state 2) */
     FAR_HS_SET_2,      /* write InitWait */
+    FAR_HS_ACTIVATE,   /* the front is there: tell the device, which may then
+                          fence a former holder, and answers when it can */
     FAR_HS_CONNECT,    /* read the front's nodes, map, bind, serve: then 4 */
     FAR_HS_ADOPT,      /* the same without a change of state */
     FAR_HS_DISCONNECT, /* stop serving, unbind, unmap (idempotent) */
+    FAR_HS_RECLAIM,    /* take the node from whoever else drives it, write 4 */
     FAR_HS_SET_5,
     FAR_HS_SET_6,
     FAR_HS_FORGET, /* toolstack will remove the nodes: drop it */

@@ -11,6 +11,7 @@
 #define KBD  (FAR_HS_CONNECT_AT_4 | FAR_HS_ADOPTS)
 #define SND  (1u << 31) /* none of the flags */
 #define DISK (FAR_HS_WAIT_FOR_FRONT | FAR_HS_NEEDS_DEVICE)
+#define VBD  (DISK | FAR_HS_ADOPTS | FAR_HS_INSISTS)
 
 /* A view in which what is usual need not be said: a keyboard, online, whose
  * front exists. */
@@ -18,7 +19,7 @@ struct seen {
     int back, front;
     bool no_front, offline, domain_dead, connected, front_connected_seen,
         adoptable, device_ready, published, refused, front_closed_seen,
-        closed_shown;
+        closed_shown, activated;
     uint32_t flags; /* 0: KBD */
 };
 
@@ -34,6 +35,7 @@ static struct far_handshake_view view_of(struct seen s)
         .front_connected_seen = s.front_connected_seen,
         .adoptable = s.adoptable,
         .device_ready = s.device_ready,
+        .activated = s.activated,
         .published = s.published,
         .refused = s.refused,
         .front_closed_seen = s.front_closed_seen,
@@ -154,6 +156,9 @@ static const struct row_case rows[] = {
         .connected = true,
         .front_connected_seen = true },
       FAR_HS_DISCONNECT },
+    { "another wrote our state, it is set right",
+      { .back = 6, .front = 4, .connected = true, .flags = VBD },
+      FAR_HS_RECLAIM },
     { "another closes us, the front must close first",
       { .back = 5, .front = 4, .connected = true, .flags = DISK },
       FAR_HS_NOTHING },
@@ -183,8 +188,15 @@ static const struct row_case rows[] = {
     { "in 2, but nothing was offered",
       { .back = 2, .front = 1 },
       FAR_HS_PUBLISH },
-    { "the front is ready, the device is not",
+    { "the front is ready, the device must know",
       { .back = 2, .front = 3, .published = true, .flags = DISK },
+      FAR_HS_ACTIVATE },
+    { "the front is ready, the device is not",
+      { .back = 2,
+        .front = 3,
+        .published = true,
+        .activated = true,
+        .flags = DISK },
       FAR_HS_NOTHING },
     { "the front is ready",
       { .back = 2, .front = 3, .published = true },
@@ -276,6 +288,16 @@ static const char *settle(struct model *m)
             v->back = FAR_XB_INIT_WAIT;
             say(m, "2");
             continue;
+        case FAR_HS_ACTIVATE:
+            ck_assert(v->back == 2 && v->front == 3 && !v->activated);
+            v->activated = true;
+            say(m, "activate");
+            continue;
+        case FAR_HS_RECLAIM:
+            ck_assert(v->online && v->connected);
+            v->back = FAR_XB_CONNECTED;
+            say(m, "reclaim 4");
+            continue;
         case FAR_HS_CONNECT:
             ck_assert(v->back == 2 && !v->connected);
             if (m->connect_fails) {
@@ -303,7 +325,7 @@ static const char *settle(struct model *m)
             continue;
         case FAR_HS_DISCONNECT:
             ck_assert(v->connected);
-            v->connected = v->published = false;
+            v->connected = v->published = v->activated = false;
             say(m, "disconnect");
             continue;
         case FAR_HS_SET_5:
@@ -381,6 +403,7 @@ START_TEST(a_disk_is_not_connected_before_its_device_answers)
     m.v.device_ready = false;
     EXPECT(&m, "2", 2);
     m.v.front = FAR_XB_INITIALISED;
+    EXPECT(&m, "activate", 2);
     EXPECT(&m, "", 2);
     m.v.device_ready = true;
     EXPECT(&m, "connect 4", 4);
