@@ -116,6 +116,7 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "relay", .key = "may-carry", .kind = FAR_CONF_NAMES,
       .required = true, .repeat = true },
+    { .section = "relay", .key = "signed", .kind = FAR_CONF_BOOL },
 
     { .section = "guest", .key = "interrupts-max", .kind = FAR_CONF_NUMBER,
       .min = 1, .max = 1000000 },

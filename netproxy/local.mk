@@ -27,6 +27,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/times.c netproxy/times.h \
 	netproxy/tls.c netproxy/tls.h \
 	netproxy/trust.c netproxy/trust.h \
+	netproxy/vouch.c netproxy/vouch.h \
 	netproxy/wire.c netproxy/wire.h
 
 NETPROXY_LIBS = netproxy/libnetproxy.a devices/libdevices.a core/libcore.a \

@@ -15,6 +15,7 @@
 #include "core/usdt.h"
 #include "core/input.h"
 #include "netproxy/remote.h"
+#include "netproxy/vouch.h"
 
 #define ACK_EVERY (FAR_REMOTE_WINDOW / 2)
 
@@ -116,8 +117,13 @@ static void prepare(struct far_remote *r)
         .slots = FAR_WIRE_SLOTS_MAX,
         .payload_bytes = far_class_payload_bytes((enum far_class)r->who.class),
     };
-    const struct far_wire_value option = { FAR_WIRE_OPTION_LIMITS,
-                                           sizeof(limits), &limits };
+    const struct far_wire_value limits_option = { FAR_WIRE_OPTION_LIMITS,
+                                                  sizeof(limits), &limits };
+    const struct far_wire_value signature = { FAR_WIRE_OPTION_SIGNATURE,
+                                              r->signature_bytes,
+                                              r->signature };
+    struct far_wire_value options[2];
+    unsigned count = 0;
     struct far_wire_header header = { .type = FAR_WIRE_PREPARE,
                                       .hops = FAR_WIRE_HOPS,
                                       .handle = r->handle };
@@ -130,9 +136,35 @@ static void prepare(struct far_remote *r)
     r->phase = FAR_REMOTE_PREPARING;
     r->unanswered = 0;
     r->reason[0] = 0;
+    if (limits.payload_bytes)
+        options[count++] = limits_option;
+    if (r->signature_bytes)
+        options[count++] = signature;
+    r->signature_bytes = 0; /* it is good once */
     if (r->conn)
-        far_conn_send_options(r->conn, &header, &p, sizeof(p), NULL, &option,
-                              limits.payload_bytes != 0);
+        far_conn_send_options(r->conn, &header, &p, sizeof(p), NULL, options,
+                              count);
+}
+
+/* The owner wants our signature, because a relay stands between. */
+static bool vouch(struct far_remote *r, const struct far_wire_frame *f)
+{
+    const struct far_context *c = r->link->context;
+    struct far_error error = { 0 };
+    int n;
+
+    if (f->prepared.status != -EKEYREJECTED || r->vouched >= FAR_VOUCH_TRIES)
+        return false;
+    n = far_vouch_sign(c->trust, c->me.platform, &r->who, f, r->signature,
+                       sizeof(r->signature), &error);
+    if (n <= 0) {
+        snprintf(r->reason, sizeof(r->reason), "%s", error.text);
+        return false;
+    }
+    r->signature_bytes = (uint16_t)n;
+    r->vouched++;
+    prepare(r);
+    return true;
 }
 
 static void activate(struct far_remote *r)
@@ -637,10 +669,15 @@ int far_remote_frame(struct far_remote *r, struct far_conn *conn,
         return interrupt(r, f, error);
     case FAR_WIRE_PREPARED:
         if (f->prepared.status) {
+            r->reason[0] = 0;
+            if (vouch(r, f))
+                return 0;
             r->moving = false;
             r->phase = FAR_REMOTE_REFUSED;
-            memcpy(r->reason, f->text, sizeof(r->reason));
+            if (!r->reason[0])
+                memcpy(r->reason, f->text, sizeof(r->reason));
         } else {
+            r->vouched = 0;
             take_limits(r, f);
             memcpy(r->props, f->prepared.props, sizeof(r->props));
             r->device_incarnation = f->prepared.device_incarnation;
@@ -694,6 +731,7 @@ void far_remote_link_up(struct far_remote *r)
     r->moving |= r->phase == FAR_REMOTE_ACTIVE;
     r->acks_due = false;
     stop_sending(r);
+    r->vouched = 0;
     prepare(r);
     tell(r);
 }

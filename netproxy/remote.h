@@ -8,6 +8,7 @@
 #define FARSIDE_NETPROXY_REMOTE_H
 
 #include "devices/device.h"
+#include "netproxy/credential.h"
 #include "netproxy/link.h"
 #include "netproxy/times.h"
 
@@ -51,6 +52,11 @@ struct far_remote {
     bool blocked;  /* above has no room */
     bool acks_due, draining;
     struct far_timer expiry; /* while parked */
+
+    /* For an owner behind a relay (netproxy/vouch.h): of the next PREPARE. */
+    uint8_t signature[sizeof(struct far_credential)];
+    uint16_t signature_bytes;
+    unsigned vouched; /* in a row, and not accepted */
 
     uint64_t incarnation, received; /* the last that went up or waits */
     uint64_t acked, acked_told, granted;

@@ -15,6 +15,7 @@
 #include "netproxy/notify.h"
 #include "netproxy/route.h"
 #include "netproxy/server.h"
+#include "netproxy/vouch.h"
 
 #define LISTEN_RETRY_US 1000000
 
@@ -275,6 +276,54 @@ static const struct far_session_user_ops attachment_ops = {
     .lost = user_lost,
 };
 
+/* Its origin is to sign that: the relay brings it, and may bring it back. */
+static void challenge(struct far_attachment *a,
+                      const struct far_challenge *what,
+                      const struct far_error *why)
+{
+    struct far_wire_header header = { .type = FAR_WIRE_PREPARED,
+                                      .hops = FAR_WIRE_HOPS,
+                                      .handle = a->handle };
+    struct far_wire_prepared p = { .status = -EKEYREJECTED };
+    uint8_t value[sizeof(*what)];
+    const struct far_wire_value options[] = {
+        { FAR_WIRE_OPTION_CHALLENGE,
+          (uint16_t)far_challenge_encode(value, sizeof(value), what), value },
+        { FAR_WIRE_OPTION_DEVICE, FAR_NAME_BYTES, a->who.device },
+    };
+
+    a->status = -EKEYREJECTED;
+    snprintf(a->reason, sizeof(a->reason), "%s", why->text);
+    if (a->conn)
+        far_conn_send_options(a->conn, &header, &p, sizeof(p), why->text,
+                              options, 2);
+}
+
+/* Does the origin stand behind what a relay brings? */
+static bool vouched(struct far_attachment *a, const struct far_wire_frame *f)
+{
+    struct far_peer *peer = a->peer;
+    const struct far_server *s = peer->server;
+    struct far_challenge what;
+    struct far_error why = { 0 };
+
+    if (!strcmp(a->origin, peer->platform) ||
+        !far_vouch_wanted(s->controller->conf, peer->platform))
+        return true;
+    if (!peer->nonces)
+        peer->nonces = calloc(1, sizeof(*peer->nonces));
+    if (!peer->nonces) {
+        answer(a, -ENOMEM, "out of memory");
+        return false;
+    }
+    if (!far_vouch_check(peer->nonces, s->context->trust, &s->keys,
+                         s->controller->platform, peer->platform, a->origin,
+                         &a->who, f, &what, &why))
+        return true;
+    challenge(a, &what, &why);
+    return false;
+}
+
 /* May the peer speak for its guest? */
 static bool entrusted(const struct far_attachment *a, struct far_error *error)
 {
@@ -419,7 +468,8 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
         return 0;
     }
     memcpy(a->origin, way.origin, sizeof(a->origin));
-    prepare(a, false);
+    if (!entrusted(a, &why) || vouched(a, f))
+        prepare(a, false);
     return 0;
 }
 
@@ -1289,6 +1339,7 @@ void far_server_free(struct far_server *server)
             far_conn_free(p->lanes[i], "farside-netproxy ends");
         drop_attachments(p);
         server->peers = p->next;
+        free(p->nonces);
         free(p);
     }
     far_keys_free(&server->keys);

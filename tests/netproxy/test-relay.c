@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "core/input.h"
 #include "netproxy/conn.h"
@@ -49,7 +50,8 @@ static void configure_relay(const char *export)
 }
 
 #define FORWARD "[export kbd0]\nforward = cygnus/keyboard\nallow = atlas\n"
-#define CARRY   "[relay borealis]\nmay-carry = atlas\n"
+#define CARRY   "[relay borealis]\nmay-carry = atlas\nsigned = off\n"
+#define SIGNED  "[relay borealis]\nmay-carry = atlas\n"
 
 static void start_three(void)
 {
@@ -272,7 +274,7 @@ START_TEST(a_relay_that_is_not_entrusted_is_refused_until_it_is)
     guest_wait_ready(&guest);
     tap();
     check_typed();
-    configure_owner("[relay borealis]\nmay-carry = someone\n");
+    configure_owner("[relay borealis]\nmay-carry = someone\nsigned = off\n");
     proxy_reload(&cygnus);
     guest_wait_reason(&guest, "borealis may not speak for atlas");
 }
@@ -364,6 +366,65 @@ START_TEST(three_platforms_in_a_ring_carry_no_frame_twice)
 }
 END_TEST
 
+/* Between the guest's platform and the owner, for signatures only. */
+static void share_a_key(const char *key)
+{
+    char path[160];
+
+    snprintf(path, sizeof(path), "%s/atlas-keys", rig.dir);
+    mkdir(path, 0755);
+    snprintf(path, sizeof(path), "%s/atlas-keys/psk", rig.dir);
+    mkdir(path, 0755);
+    rig_write(&rig, "atlas-keys/psk/server-cygnus", "atlas:%s\n", key);
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\ntrust = %s/atlas-keys\n"
+              "[server borealis]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n",
+              rig.dir, ports[1], rig.dir);
+}
+
+START_TEST(an_owner_wants_the_origins_signature_and_gets_it_over_every_loss)
+{
+    configure_owner(SIGNED);
+    share_a_key("00112233445566778899aabbccddeeff");
+    start_three();
+    attach();
+    guest_wait_ready(&guest);
+    for (unsigned round = 0; round < 5; round++) {
+        taps_for(30, 2);
+        proxy_kill(&borealis, SIGKILL);
+        taps_for(30, 2);
+        proxy_start(&borealis, &rig, "borealis");
+        taps_for(60, 2);
+        proxy_kill(&atlas, SIGKILL);
+        proxy_start(&atlas, &rig, "atlas");
+        taps_for(60, 2);
+    }
+    check_typed();
+    ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "atlas");
+}
+END_TEST
+
+START_TEST(a_client_without_the_owners_key_or_with_a_wrong_one_is_refused)
+{
+    configure_owner(SIGNED);
+    start_three();
+    attach();
+    guest_wait_reason(&guest, "cygnus");
+    ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "");
+    share_a_key("ffffffffffffffffffffffffffffffff");
+    proxy_kill(&atlas, SIGKILL);
+    proxy_start(&atlas, &rig, "atlas");
+    guest_wait_reason(&guest, "signature");
+    ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "");
+    share_a_key("00112233445566778899aabbccddeeff");
+    proxy_kill(&atlas, SIGKILL);
+    proxy_start(&atlas, &rig, "atlas");
+    guest_wait_ready(&guest);
+    tap();
+    check_typed();
+}
+END_TEST
+
 /* A hand-made client of any name, in this process. */
 static struct {
     struct far_conn *conn;
@@ -371,6 +432,7 @@ static struct {
     bool up, down;
     unsigned answers;
     int status;
+    uint8_t signature[64]; /* goes with what it asks, if it is not empty */
     char why[FAR_WIRE_TEXT_BYTES], text[FAR_WIRE_TEXT_BYTES];
 } liar;
 
@@ -471,6 +533,9 @@ static int liar_asks(const char *device, uint8_t hops, const char *origin,
     if (n)
         bytes = far_wire_add_option(out, sizeof(out), FAR_WIRE_OPTION_VISITED,
                                     list, n * FAR_NAME_BYTES);
+    if (liar.signature[0])
+        bytes = far_wire_add_option(out, sizeof(out), FAR_WIRE_OPTION_SIGNATURE,
+                                    liar.signature, sizeof(liar.signature));
     memcpy(&header, out, sizeof(header));
     far_conn_forward(liar.conn, &header, out + FAR_WIRE_HEADER_BYTES,
                      bytes - FAR_WIRE_HEADER_BYTES, NULL, 0);
@@ -516,6 +581,27 @@ START_TEST(an_owner_believes_no_relay_beyond_what_it_is_entrusted_with)
 }
 END_TEST
 
+START_TEST(an_entrusted_relay_cannot_speak_without_the_origins_signature)
+{
+    configure_owner(SIGNED);
+    start_three();
+    proxy_kill(&borealis, SIGTERM);
+    borealis.pid = 0;
+    liar_comes("borealis", "cygnus", ports[2]);
+    ck_assert_int_eq(liar_asks("keyboard", 3, "atlas", WAY("borealis")),
+                     -EKEYREJECTED);
+    memset(liar.signature, 'x', sizeof(liar.signature));
+    ck_assert_int_eq(liar_asks("keyboard", 3, "atlas", WAY("borealis")),
+                     -EKEYREJECTED);
+    ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "");
+    /* for its own guests it needs none */
+    liar.signature[0] = 0;
+    ck_assert_int_eq(liar_asks("keyboard", 4, NULL, NULL), 0);
+    ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "borealis");
+    far_conn_free(liar.conn, NULL);
+}
+END_TEST
+
 START_TEST(a_client_cannot_claim_another_origin_at_the_relay)
 {
     start_three();
@@ -551,7 +637,8 @@ START_TEST(a_frame_without_hops_ends_only_the_connection_that_it_came_by)
                     "allow = atlas mallory\n");
     rig_write(&rig, "keys",
               KEY("atlas") KEY("borealis") KEY("cygnus") KEY("mallory"));
-    configure_owner("[relay borealis]\nmay-carry = atlas mallory\n");
+    configure_owner(
+        "[relay borealis]\nmay-carry = atlas mallory\nsigned = off\n");
     proxy_reload(&borealis);
     proxy_reload(&cygnus);
     liar_comes("mallory", "borealis", ports[1]);
@@ -630,6 +717,9 @@ int main(void)
         the_owner_and_the_relay_both_must_allow_the_guests_platform,
         a_forward_to_itself_is_refused,
         three_platforms_in_a_ring_carry_no_frame_twice,
+        an_owner_wants_the_origins_signature_and_gets_it_over_every_loss,
+        a_client_without_the_owners_key_or_with_a_wrong_one_is_refused,
+        an_entrusted_relay_cannot_speak_without_the_origins_signature,
         an_owner_believes_no_relay_beyond_what_it_is_entrusted_with,
         a_client_cannot_claim_another_origin_at_the_relay,
         a_frame_without_hops_ends_only_the_connection_that_it_came_by,

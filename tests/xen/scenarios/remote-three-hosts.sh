@@ -43,6 +43,11 @@ stale = off
 address = 10.0.0.2:7420
 psk-file = /etc/farside/psk.keys
 C
+# The owner wants the signature of the guest's platform: atlas and cygnus share
+# a key, which borealis has not.
+printf 'atlas:%064x\n' 4711 >"$LAB_LOGS/h1/key"
+host 1 'install -d -o farside /etc/farside/trust /etc/farside/trust/psk
+    install -o farside -m 400 /lab/key /etc/farside/trust/psk/server-cygnus'
 host 3 'make_input kbd0 -x 1024 -y 768 keys abs'
 farside 3
 farside 2
