@@ -2,6 +2,7 @@
  *
  * What stands behind a port: see chain.h.
  */
+#include "core/any.h"
 #include "backend/chain.h"
 
 #include <errno.h>
@@ -91,7 +92,8 @@ static enum far_binding wanted(struct far_chain *chain,
     *device = NULL;
     if (!is_ours(backend, &chain->address))
         return FAR_CHAIN_CLIENT;
-    if (far_device_is_exported(backend->conf, chain->address.device))
+    if (far_any_is(chain->address.device) ||
+        far_device_is_exported(backend->conf, chain->address.device))
         return FAR_CHAIN_CLIENT;
     *device = far_device_find(&backend->devices, chain->address.device);
     if (!*device) {

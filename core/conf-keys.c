@@ -16,8 +16,9 @@
 const struct far_conf_kind_of_section far_conf_section_kinds[] = {
     { "platform", false, false }, { "listen", false, true },
     { "server", true, true },     { "device", true, true },
-    { "export", true, true },     { "guest", true, true },
-    { "relay", true, true },      { NULL, false, false },
+    { "export", true, true },     { "hotplug", true, true },
+    { "guest", true, true },      { "relay", true, true },
+    { NULL, false, false },
 };
 
 /* clang-format off */
@@ -113,6 +114,9 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "export", .key = "forward", .kind = FAR_CONF_FAR },
     { .section = "export", .key = "may-interrupt", .kind = FAR_CONF_GUESTS,
       .repeat = true },
+    { .section = "export", .key = "any", .kind = FAR_CONF_BOOL },
+    { .section = "export", .key = "mode", .kind = FAR_CONF_CHOICE,
+      .choices = "shared exclusive" },
 
     { .section = "relay", .key = "may-carry", .kind = FAR_CONF_NAMES,
       .required = true, .repeat = true },
@@ -123,6 +127,16 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "guest", .key = "interrupts-wait", .kind = FAR_CONF_TIME },
     { .section = "guest", .key = "interrupts-together",
       .kind = FAR_CONF_NUMBER, .min = 1, .max = 1000000 },
+    { .section = "hotplug", .key = "path", .kind = FAR_CONF_PATH },
+    { .section = "hotplug", .key = "match-name", .kind = FAR_CONF_TEXT },
+    { .section = "hotplug", .key = "want", .kind = FAR_CONF_TEXT },
+    { .section = "hotplug", .key = "grab", .kind = FAR_CONF_BOOL },
+    { .section = "hotplug", .key = "allow", .kind = FAR_CONF_NAMES,
+      .repeat = true },
+    { .section = "hotplug", .key = "any", .kind = FAR_CONF_BOOL },
+    { .section = "hotplug", .key = "mode", .kind = FAR_CONF_CHOICE,
+      .choices = "shared exclusive" },
+
     { .section = "guest", .key = "attach", .kind = FAR_CONF_ATTACH,
       .repeat = true },
     { .section = NULL },
@@ -471,6 +485,11 @@ static bool judge_head(struct judge *j, const struct far_conf_section *s)
                 s->kind, s->name);
     if (!kind->named && kind->many)
         return true;
+    if (kind->named && s->name[0] == '.')
+        problem(j, s->line, 1,
+                "[%s %.80s]: no name begins with a dot; .any in an address "
+                "stands for any device",
+                s->kind, s->name);
     other = far_conf_section(j->conf, s->kind, kind->named ? s->name : NULL);
     if (other != s)
         problem(j, s->line, 1, "[%s%s%.80s] stands in line %u already", s->kind,

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += core/libcore.a
 
 core_libcore_a_SOURCES = \
+	core/any.c core/any.h \
 	core/clock.h \
 	core/conf.c core/conf.h \
 	core/conf-file.c \

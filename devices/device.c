@@ -158,11 +158,13 @@ static void orphan_users(struct far_device *device)
     }
 }
 
-static void tell_orphans(struct far_devices *devices)
+/* reason NULL: it is no longer in the configuration. */
+static void tell_orphans(struct far_devices *devices, const char *why)
 {
     struct far_seat *seat;
     char reason[160];
-    struct far_layer_news news = { .reason = reason, .ops_lost = true };
+    struct far_layer_news news = { .reason = why ? why : reason,
+                                   .ops_lost = true };
 
 again:
     for (seat = devices->orphans; seat; seat = seat->next)
@@ -228,9 +230,26 @@ struct far_device *far_device_find(const struct far_devices *devices,
     return NULL;
 }
 
+const struct far_conf_section *far_device_hotplug(const struct far_conf *conf,
+                                                  const char *name)
+{
+    const struct far_conf_section *s;
+
+    for (s = conf->sections; s; s = s->next) {
+        size_t n = strlen(s->name);
+
+        if (!strcmp(s->kind, "hotplug") && !strncmp(name, s->name, n) &&
+            name[n] == '-')
+            return s;
+    }
+    return NULL;
+}
+
 bool far_device_is_exported(const struct far_conf *conf, const char *name)
 {
-    return far_conf_section(conf, "export", name) != NULL;
+    return far_conf_section(conf, "export", name) != NULL ||
+           (!far_conf_section(conf, "device", name) &&
+            far_device_hotplug(conf, name));
 }
 
 static bool same_section(const struct far_conf_section *a,
@@ -260,10 +279,10 @@ static int make(struct far_devices *devices,
     struct far_device *d, **last;
     int r;
 
-    if (!far_name_valid(section->name))
+    if (!far_name_valid(section->name) || section->name[0] == '.')
         return far_error(error, -EINVAL,
                          "[device %s]: a name is of letters, digits, `.`, "
-                         "`_`, `-`, at most %d of them",
+                         "`_`, `-`, at most %d of them, with no `.` first",
                          section->name, FAR_NAME_BYTES - 1);
     if (!type_name)
         return far_error(error, -EINVAL,
@@ -324,7 +343,11 @@ unsigned far_devices_load(struct far_devices *devices,
         const struct far_conf_section *s =
             far_conf_section(conf, "device", d->name);
 
-        if (s && (!mine || mine(conf, s)) && same_section(s, d->section)) {
+        /* A section of its own goes before one that came by itself. */
+        if (!s && d->export)
+            at = &d->next;
+        else if (s && !d->export && (!mine || mine(conf, s)) &&
+                 same_section(s, d->section)) {
             d->section = s;
             at = &d->next;
         } else {
@@ -339,7 +362,7 @@ unsigned far_devices_load(struct far_devices *devices,
         drop(gone);
         gone = next;
     }
-    tell_orphans(devices);
+    tell_orphans(devices, NULL);
     for (struct far_conf_section *s = conf->sections; s; s = s->next) {
         struct far_error error;
 
@@ -356,6 +379,36 @@ unsigned far_devices_load(struct far_devices *devices,
     return failed;
 }
 
+struct far_device *far_devices_add(struct far_devices *devices,
+                                   const struct far_conf_section *section,
+                                   const struct far_conf_section *export,
+                                   struct far_error *error)
+{
+    struct far_device *d;
+
+    if (make(devices, section, error))
+        return NULL;
+    d = far_device_find(devices, section->name);
+    d->export = export;
+    seat_orphans(devices);
+    return d;
+}
+
+void far_devices_remove(struct far_devices *devices, struct far_device *device,
+                        const char *reason)
+{
+    struct far_device **at = &devices->first;
+
+    while (*at != device)
+        at = &(*at)->next;
+    *at = device->next;
+    far_log(devices->log, FAR_LOG_INFO, "%s", reason);
+    drop(device);
+    tell_orphans(devices, reason);
+    if (devices->changed)
+        devices->changed(devices->changed_arg);
+}
+
 void far_devices_free(struct far_devices *devices)
 {
     struct far_seat *seat;
@@ -368,7 +421,7 @@ void far_devices_free(struct far_devices *devices)
     }
     /* Users should be gone by now; those that are not keep their seats, and
      * give them back by themselves when they close. */
-    tell_orphans(devices);
+    tell_orphans(devices, NULL);
     while ((seat = devices->orphans) != NULL) {
         devices->orphans = seat->next;
         seat->next = NULL;

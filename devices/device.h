@@ -166,8 +166,9 @@ struct far_device {
     struct far_devices *devices;
     char name[FAR_NAME_BYTES];
     const struct far_conf_section *section; /* valid while it exists */
-    enum far_class class; /* its type's, or as create() says */
-    uint64_t incarnation; /* random when made */
+    enum far_class class;                  /* its type's, or as create() says */
+    const struct far_conf_section *export; /* the [hotplug] that it came by */
+    uint64_t incarnation;                  /* random when made */
     unsigned users;
     enum far_device_state state; /* for status; far_device_say() sets it */
     char reason[232];
@@ -183,6 +184,10 @@ struct far_devices {
     struct far_loop *loop;
     struct far_log *log;
     struct far_starter *starter; /* of outside devices; NULL: none */
+    /* A device has come, gone, or changed what far_device_say() says. May be
+     * NULL. */
+    void (*changed)(void *arg);
+    void *changed_arg;
     struct far_device *first;
     struct far_seat *orphans; /* users of devices that are gone for now */
 };
@@ -199,6 +204,16 @@ unsigned far_devices_load(struct far_devices *devices,
                           bool (*mine)(const struct far_conf *conf,
                                        const struct far_conf_section *device),
                           far_conf_report *report, void *arg);
+/* One more, which is in no configuration: far_devices_load() leaves it alone.
+ * section (a [device]) and export (who may have it) stay the caller's, until it
+ * is removed. NULL with error. */
+struct far_device *far_devices_add(struct far_devices *devices,
+                                   const struct far_conf_section *section,
+                                   const struct far_conf_section *export,
+                                   struct far_error *error);
+/* Its users see GONE with that reason, and get the next one of its name. */
+void far_devices_remove(struct far_devices *devices, struct far_device *device,
+                        const char *reason);
 void far_devices_free(struct far_devices *devices);
 struct far_device *far_device_find(const struct far_devices *devices,
                                    const char *name);
@@ -208,7 +223,11 @@ int far_device_open(struct far_device *device, const struct far_local_who *who,
  * It does not go to the users: far_layer_state() does. reason may be NULL. */
 void far_device_say(struct far_device *device, enum far_device_state state,
                     const char *reason);
+/* By an [export], or as one that a [hotplug] brings. */
 bool far_device_is_exported(const struct far_conf *conf, const char *name);
+/* The [hotplug] that devices of that name come by, or NULL. */
+const struct far_conf_section *far_device_hotplug(const struct far_conf *conf,
+                                                  const char *name);
 
 /* NULL-terminated: every type that was built in. */
 extern const struct far_device_type *const far_device_types[];

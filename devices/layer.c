@@ -172,6 +172,8 @@ void far_device_say(struct far_device *device, enum far_device_state state,
         return;
     device->state = state;
     snprintf(device->reason, sizeof(device->reason), "%s", reason);
+    if (device->devices->changed)
+        device->devices->changed(device->devices->changed_arg);
     far_log(device->devices->log, FAR_LOG_INFO, "%s: %s%s%s", device->name,
             state == FAR_DEVICE_READY ? "ready" : "not there",
             reason[0] ? ": " : "", reason);

@@ -7,13 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include "core/any.h"
+#include "netproxy/choice.h"
 #include "netproxy/controller.h"
 
 int far_controller_may(const struct far_controller *c, const char *platform,
                        const char *device, struct far_error *error)
 {
-    const struct far_conf_section *export =
-        far_conf_section(c->conf, "export", device);
+    const struct far_conf_section *export = far_choice_export(c, device);
 
     if (!device[0])
         return far_error(error, -EOPNOTSUPP,
@@ -28,8 +29,14 @@ int far_controller_may(const struct far_controller *c, const char *platform,
     if (far_conf_lists(export, "allow", platform))
         return 0;
     return far_error(error, -EACCES,
-                     "[export %s] of %s does not allow the platform %s", device,
-                     c->platform, platform);
+                     "[%s %s] of %s does not allow the platform %s",
+                     export->kind, export->name, c->platform, platform);
+}
+
+void far_controller_changed(struct far_controller *c)
+{
+    if (c->changed)
+        c->changed(c->changed_arg);
 }
 
 static struct far_session *find(const struct far_controller *c,
@@ -59,6 +66,7 @@ void far_controller_end(struct far_controller *c, struct far_session *session,
         quota->payload_bytes -=
             (uint64_t)session->slot_bytes * FAR_OP_SLOTS_MAX;
     far_session_free(session, reason);
+    far_controller_changed(c);
     if (!quota || --quota->sessions)
         return;
     while (*link != quota)
@@ -127,17 +135,19 @@ static void drop_unused(struct far_controller *c)
     }
 }
 
-struct far_session *far_controller_prepare(struct far_controller *c,
-                                           const char *platform,
-                                           const struct far_local_who *who,
-                                           struct far_error *error)
+struct far_session *far_controller_prepare_any(struct far_controller *c,
+                                               const char *platform,
+                                               const struct far_local_who *who,
+                                               const char *had,
+                                               struct far_error *error)
 {
+    const bool any = far_any_is(who->device);
     struct far_device *device;
     struct far_quota *quota;
     struct far_session *s;
     uint64_t payload_bytes;
 
-    if (far_controller_may(c, platform, who->device, error))
+    if (!any && far_controller_may(c, platform, who->device, error))
         return NULL;
     s = find(c, platform, who);
     if (s && s->slots && s->who.attachment != who->attachment) {
@@ -148,12 +158,27 @@ struct far_session *far_controller_prepare(struct far_controller *c,
     }
     if (s)
         return s;
-    device = far_device_find(c->devices, who->device);
+    device = any ? far_choice_make(c, platform, who, had, error)
+                 : far_device_find(c->devices, who->device);
+    if (!device && any)
+        return NULL;
+    if (!device && !far_conf_section(c->conf, "export", who->device)) {
+        far_error(error, -ENOENT, "%s is not plugged in at %s", who->device,
+                  c->platform);
+        return NULL;
+    }
     if (!device) {
         far_error(error, -ENOENT,
                   "%s exports %s, but has no such device: its [device %s] "
                   "is missing or has a fault",
                   c->platform, who->device, who->device);
+        return NULL;
+    }
+    if (far_choice_exclusive(far_choice_export(c, device->name)) &&
+        far_choice_others(c, platform, who, device->name)) {
+        far_error(error, -EBUSY,
+                  "%s of %s is for one guest at a time, and another has it",
+                  device->name, c->platform);
         return NULL;
     }
     if (c->session_count >= FAR_SESSIONS_MAX) {
@@ -184,7 +209,16 @@ struct far_session *far_controller_prepare(struct far_controller *c,
     s->next_session = c->sessions;
     c->sessions = s;
     c->session_count++;
+    far_controller_changed(c);
     return s;
+}
+
+struct far_session *far_controller_prepare(struct far_controller *c,
+                                           const char *platform,
+                                           const struct far_local_who *who,
+                                           struct far_error *error)
+{
+    return far_controller_prepare_any(c, platform, who, "", error);
 }
 
 uint64_t far_controller_activate(struct far_controller *c,
@@ -217,7 +251,7 @@ void far_controller_review(struct far_controller *c)
 
     for (s = c->sessions; s; s = next) {
         next = s->next_session;
-        if (far_controller_may(c, s->platform, s->who.device, &error))
+        if (far_controller_may(c, s->platform, s->device, &error))
             far_controller_end(c, s, error.text);
     }
 }

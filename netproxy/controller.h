@@ -21,6 +21,11 @@ struct far_controller {
     struct far_quota *quotas;
     uint64_t last_epoch;
     struct far_local_use *local_uses; /* netproxy/local.c's */
+    bool choosing; /* a session that ends now is to be asked for again */
+    /* Somebody has got a device, or left one: others may wait for it. May be
+     * NULL. */
+    void (*changed)(void *arg);
+    void *changed_arg;
 };
 
 /* May that platform have what it asks for, and is it there? The session, found
@@ -30,7 +35,13 @@ struct far_session *far_controller_prepare(struct far_controller *controller,
                                            const char *platform,
                                            const struct far_local_who *who,
                                            struct far_error *error);
-/* The same question without the answer: 0 or a negative errno. */
+/* The same for who may ask for any device: had is the one that it had before
+ * ("": none), and gets again if it can. */
+struct far_session *far_controller_prepare_any(
+    struct far_controller *controller, const char *platform,
+    const struct far_local_who *who, const char *had, struct far_error *error);
+/* The same question, of a device by its name, without the answer: 0 or a
+ * negative errno. error may be NULL. */
 int far_controller_may(const struct far_controller *controller,
                        const char *platform, const char *device,
                        struct far_error *error);
@@ -42,6 +53,8 @@ void far_controller_end(struct far_controller *controller,
                         struct far_session *session, const char *reason);
 /* After a reload: sessions that are no longer allowed end. */
 void far_controller_review(struct far_controller *controller);
+/* Calls changed(), if there is one. */
+void far_controller_changed(struct far_controller *controller);
 void far_controller_free(struct far_controller *controller);
 
 #endif

@@ -100,12 +100,15 @@ static void lane_down(struct far_lane *lane, const char *reason)
 
     if (reason != lane->reason)
         snprintf(lane->reason, sizeof(lane->reason), "%s", reason);
-    if (!l->control && lane->number == 0)
+    if (!l->control && lane->number == 0) {
         enter(l, FAR_LINK_DOWN, reason);
-    else if (l->control)
+        if (!l->up) /* run_elect() tells them else */
+            each_remote(l, far_remote_link_down);
+    } else if (l->control) {
         far_log_limited(l->context->log, &l->bucket, FAR_LOG_WARNING,
                         "link to %s: lane %u: %s (%s)", l->name, lane->number,
                         reason, lane->address);
+    }
 }
 
 /* Bulk has a connection for itself only while the others have one, too. */
@@ -142,6 +145,7 @@ static void run_elect(struct far_defer *defer)
     l->up = l->control != NULL;
     if (!l->control) {
         far_notify_link_down(l->context->notifier, l);
+        far_offers_clear(&l->offers);
         enter(l, FAR_LINK_DOWN, l->lanes[0].reason);
         tell_down(l);
         return;
@@ -149,6 +153,8 @@ static void run_elect(struct far_defer *defer)
     if (l->state != FAR_LINK_UP)
         l->reconnects++;
     enter(l, FAR_LINK_UP, "");
+    far_offers_clear(&l->offers);
+    far_offers_ask(l->control);
     each_remote(l, far_remote_link_up);
     far_routes_link_up(l);
     for (i = 0; i < FAR_WIRE_LANES; i++)
@@ -194,6 +200,10 @@ static int on_frame(struct far_conn *conn, const struct far_wire_frame *frame,
     }
     if (handle >= FAR_ROUTE_HANDLE_FIRST)
         return far_route_from_owner(l, conn, frame, error);
+    if (frame->header.type == FAR_WIRE_ANNOUNCE) {
+        far_offers_take(&l->offers, frame);
+        return 0;
+    }
     if (handle && handle < l->remotes_room && l->remotes[handle])
         return far_remote_frame(l->remotes[handle], conn, frame, error);
     return 0; /* of an attachment that was given up meanwhile */
@@ -452,6 +462,7 @@ static void hang_up(struct far_link *l, const char *reason)
         hang_up_lane(&l->lanes[i], reason);
     far_defer_cancel(l->context->loop, &l->elect);
     l->up = false;
+    far_offers_clear(&l->offers);
     far_notify_link_down(l->context->notifier, l);
 }
 

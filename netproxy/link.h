@@ -13,6 +13,7 @@
 #define FARSIDE_NETPROXY_LINK_H
 
 #include "core/conf.h"
+#include "netproxy/announce.h"
 #include "netproxy/conn.h"
 #include "netproxy/context.h"
 #include "netproxy/fair.h"
@@ -78,7 +79,8 @@ struct far_link {
     uint32_t gone; /* of them: detached, which the owner does not know yet */
     struct far_route **routes; /* netproxy/route.h; by handle, above those */
     unsigned route_next;
-    struct far_defer prompt; /* acks that somebody waits for */
+    struct far_offers offers; /* what its server has announced */
+    struct far_defer prompt;  /* acks that somebody waits for */
     struct far_link *next;
 };
 

@@ -6,6 +6,7 @@
  * permission is taken away, …) waits for the next one, and goes to that first.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/clock.h"
@@ -23,9 +24,10 @@ struct far_local_use {
     struct far_layer layer; /* the bottom of the server's chain */
     struct far_controller *controller;
     struct far_local_who who;
-    struct local_op *ops; /* FAR_OP_SLOTS_MAX, at the first op */
-    uint64_t order;       /* of the last */
-    bool wanted;          /* the guest's front is there */
+    struct local_op *ops;     /* FAR_OP_SLOTS_MAX, at the first op */
+    uint64_t order;           /* of the last */
+    bool wanted;              /* the guest's front is there */
+    char had[FAR_NAME_BYTES]; /* where it asks for any: the last device */
     struct far_local_use *next;
 };
 
@@ -223,6 +225,7 @@ int far_local_use_open(struct far_controller *controller,
     u->who = *who;
     u->next = controller->local_uses;
     controller->local_uses = u;
+    snprintf(u->had, sizeof(u->had), "%s", s->device);
     far_session_sit(s, &u->user, who, "another attachment has taken it");
     *layer = &u->layer;
     return 0;
@@ -255,10 +258,11 @@ void far_local_use_retry(struct far_controller *controller)
 
         if (u->user.session)
             continue;
-        s = far_controller_prepare(controller, controller->platform, &u->who,
-                                   &error);
+        s = far_controller_prepare_any(controller, controller->platform,
+                                       &u->who, u->had, &error);
         if (!s)
             continue;
+        snprintf(u->had, sizeof(u->had), "%s", s->device);
         far_session_sit(s, &u->user, &u->who, "another attachment has it");
         if (u->wanted)
             layer_activate(&u->layer, 0, 0);

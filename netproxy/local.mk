@@ -2,6 +2,8 @@
 noinst_LIBRARIES += netproxy/libnetproxy.a
 netproxy_libnetproxy_a_SOURCES = \
 	netproxy/address.c netproxy/address.h \
+	netproxy/announce.c netproxy/announce.h \
+	netproxy/choice.c netproxy/choice.h \
 	netproxy/buf.h \
 	netproxy/capture.c netproxy/capture.h netproxy/capture-link.c \
 	netproxy/certs.c netproxy/certs.h \
@@ -12,6 +14,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/credential.c netproxy/credential.h \
 	netproxy/fair.c netproxy/fair.h \
 	netproxy/keys.c netproxy/keys.h \
+	netproxy/hotplug.c netproxy/hotplug.h \
 	netproxy/link.c netproxy/link.h \
 	netproxy/local.c netproxy/local.h \
 	netproxy/netproxy.c netproxy/netproxy.h \
@@ -67,6 +70,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-session tests/netproxy/test-lanes \
 	tests/netproxy/test-ops tests/netproxy/test-cuts \
 	tests/netproxy/test-many \
+	tests/netproxy/test-any \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-relay \
 	tests/netproxy/test-times \
@@ -87,6 +91,10 @@ tests_netproxy_test_link_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_lanes_SOURCES = tests/netproxy/test-lanes.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_lanes_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_any_SOURCES = tests/netproxy/test-any.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_any_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_hostile_SOURCES = tests/netproxy/test-hostile.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/uuid.h"
+#include "netproxy/choice.h"
 #include "netproxy/local.h"
 #include "netproxy/netproxy.h"
 #include "netproxy/remote.h"
@@ -165,6 +166,31 @@ static int feed(void *arg, const char *device,
     return far_netproxy_feed(arg, device, events, count, error);
 }
 
+/* What changes in a burst is looked at once. */
+#define LOOK_AGAIN_US 10000
+
+static void look_again(struct far_timer *timer)
+{
+    struct far_netproxy *n =
+        (struct far_netproxy *)((char *)timer -
+                                offsetof(struct far_netproxy, look_again));
+
+    far_choice_review(&n->controller);
+    far_server_retry(&n->server);
+    far_local_use_retry(&n->controller);
+    far_local_server_retry(n->local);
+    far_server_announce(&n->server);
+}
+
+static void changed(void *arg)
+{
+    struct far_netproxy *n = arg;
+
+    if (n->local && !far_timer_armed(&n->look_again))
+        far_timer_set(&n->look_again,
+                      far_loop_now_us(n->context.loop) + LOOK_AGAIN_US);
+}
+
 /* Configuration. */
 
 static struct far_conf *read_conf(struct far_netproxy *n, struct problems *p,
@@ -245,11 +271,13 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
     n->context.times_every = (uint32_t)far_conf_number(
         far_conf_section(conf, "platform", ""), "times", FAR_TIMES_EVERY);
     far_devices_load(&n->devices, conf, mine, report, p);
+    far_hotplug_configure(&n->hotplug, conf);
     far_controller_review(&n->controller);
     far_server_configure(&n->server, far_conf_section(conf, "listen", ""));
     configure_links(n);
     far_netproxy_review_trust(n);
     far_conf_free(old);
+    changed(n);
     far_server_retry(&n->server);
     far_router_review(&n->router);
     far_local_use_retry(&n->controller);
@@ -306,9 +334,13 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     n->context.log = log;
     far_timer_init(&n->trust_timer, loop, far_netproxy_on_trust_timer);
     far_devices_init(&n->devices, loop, log);
+    far_hotplug_init(&n->hotplug, &n->devices);
     n->controller.loop = loop;
     n->controller.log = log;
     n->controller.devices = &n->devices;
+    n->controller.changed = n->devices.changed = changed;
+    n->controller.changed_arg = n->devices.changed_arg = n;
+    far_timer_init(&n->look_again, loop, look_again);
     n->controller.platform = n->context.me.platform;
     n->context.notifier = &n->notifier;
     n->context.router = &n->router;
@@ -379,6 +411,8 @@ void far_netproxy_free(struct far_netproxy *n)
     if (!n)
         return;
     far_defer_cancel(n->context.loop, &n->reload);
+    n->controller.changed = n->devices.changed = NULL;
+    far_timer_cancel(&n->look_again);
     far_control_free(n->control);
     n->notifier.local = NULL;
     far_local_server_free(n->local);
@@ -393,6 +427,7 @@ void far_netproxy_free(struct far_netproxy *n)
         far_link_free(l);
     }
     far_netproxy_captures_free(n);
+    far_hotplug_free(&n->hotplug);
     far_devices_free(&n->devices);
     far_starter_free(n->starter);
     far_notifier_free(&n->notifier);

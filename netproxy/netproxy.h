@@ -10,6 +10,7 @@
 #include "core/control.h"
 #include "devices/local-server.h"
 #include "devices/starter.h"
+#include "netproxy/hotplug.h"
 #include "netproxy/link.h"
 #include "netproxy/notify.h"
 #include "netproxy/route.h"
@@ -21,6 +22,7 @@ struct far_netproxy {
     struct far_conf *conf;
     unsigned problems; /* of the last configuration that was read */
     struct far_devices devices;
+    struct far_hotplug hotplug;
     struct far_controller controller;
     struct far_server server;
     struct far_notifier notifier;
@@ -36,6 +38,7 @@ struct far_netproxy {
     struct far_timer trust_timer;
     int64_t trust_warned_s; /* when its terms were last warned of */
     struct far_defer reload;
+    struct far_timer look_again; /* who waits, and who is to be told */
 };
 
 struct far_netproxy_options {

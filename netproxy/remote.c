@@ -11,9 +11,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/any.h"
 #include "core/clock.h"
 #include "core/usdt.h"
 #include "core/input.h"
+#include "netproxy/choice.h"
 #include "netproxy/remote.h"
 #include "netproxy/vouch.h"
 
@@ -122,7 +124,7 @@ static void prepare(struct far_remote *r)
     const struct far_wire_value signature = { FAR_WIRE_OPTION_SIGNATURE,
                                               r->signature_bytes,
                                               r->signature };
-    struct far_wire_value options[2];
+    struct far_wire_value options[3];
     unsigned count = 0;
     struct far_wire_header header = { .type = FAR_WIRE_PREPARE,
                                       .hops = FAR_WIRE_HOPS,
@@ -141,6 +143,10 @@ static void prepare(struct far_remote *r)
     if (r->signature_bytes)
         options[count++] = signature;
     r->signature_bytes = 0; /* it is good once */
+    if (r->chosen[0])
+        options[count++] =
+            (struct far_wire_value){ FAR_WIRE_OPTION_DEVICE, sizeof(r->chosen),
+                                     r->chosen };
     if (r->conn)
         far_conn_send_options(r->conn, &header, &p, sizeof(p), NULL, options,
                               count);
@@ -679,6 +685,8 @@ int far_remote_frame(struct far_remote *r, struct far_conn *conn,
         } else {
             r->vouched = 0;
             take_limits(r, f);
+            if (far_any_is(r->who.device))
+                far_any_device(r->chosen, f);
             memcpy(r->props, f->prepared.props, sizeof(r->props));
             r->device_incarnation = f->prepared.device_incarnation;
             set_prompt(r, f->prepared.flags & FAR_WIRE_PROMPT_ACKS);

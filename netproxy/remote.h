@@ -41,6 +41,7 @@ struct far_remote {
     struct far_link *link;
     struct far_local_who who;
     uint32_t handle;
+    char chosen[FAR_NAME_BYTES]; /* where any was asked for: the one it has */
     enum far_remote_phase phase;
     struct far_conn *conn; /* of the last PREPARE: what is said of it elsewhere
                               is old; NULL: of none that is up */

@@ -11,7 +11,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
+#include "core/any.h"
 #include "core/clock.h"
+#include "netproxy/announce.h"
+#include "netproxy/choice.h"
 #include "netproxy/notify.h"
 #include "netproxy/route.h"
 #include "netproxy/server.h"
@@ -35,6 +38,7 @@ struct far_attachment {
     char origin[FAR_NAME_BYTES]; /* whose guest it is: the peer's, or that of a
                                     platform for which the peer speaks */
     struct far_route *route;     /* NULL: the device is here, or nowhere */
+    char had[FAR_NAME_BYTES];    /* where it asks for any: the last device */
     bool refused; /* and asked again when the reason may be gone */
     bool ended;   /* by another platform: not asked again */
     int status;   /* that was told last */
@@ -55,8 +59,8 @@ static void answer(struct far_attachment *a, int status, const char *reason)
                                       .handle = a->handle };
     struct far_wire_prepared p = { .status = status };
     struct far_wire_limits limits = { .slots = FAR_WIRE_SLOTS_MAX };
-    const struct far_wire_value option = { FAR_WIRE_OPTION_LIMITS,
-                                           sizeof(limits), &limits };
+    struct far_wire_value options[3];
+    unsigned count = 0;
 
     if (a->user.session) {
         const struct far_session *s = a->user.session;
@@ -71,10 +75,18 @@ static void answer(struct far_attachment *a, int status, const char *reason)
     snprintf(a->reason, sizeof(a->reason), "%s", reason ? reason : "");
     if (!a->conn)
         return;
-    if (a->user.session)
+    if (a->user.session) {
         limits.payload_bytes = a->user.session->slot_bytes;
-    far_conn_send_options(a->conn, &header, &p, sizeof(p), reason, &option,
-                          limits.payload_bytes != 0);
+        if (far_any_is(a->who.device))
+            options[count++] =
+                (struct far_wire_value){ FAR_WIRE_OPTION_DEVICE, sizeof(a->had),
+                                         a->had };
+    }
+    if (limits.payload_bytes)
+        options[count++] = (struct far_wire_value){ FAR_WIRE_OPTION_LIMITS,
+                                                    sizeof(limits), &limits };
+    far_conn_send_options(a->conn, &header, &p, sizeof(p), reason, options,
+                          count);
 }
 
 static bool user_interrupt(struct far_session_user *user,
@@ -260,12 +272,12 @@ static void user_lost(struct far_session_user *user, const char *reason)
 {
     struct far_attachment *a = of_user(user);
     struct far_error error = { 0 };
-    int rc = far_controller_may(a->peer->server->controller, a->origin,
-                                a->who.device, &error);
+    const struct far_controller *c = a->peer->server->controller;
+    int rc = far_controller_may(c, a->origin, a->had, &error);
 
     stop_answers(a);
     a->refused = true;
-    a->ended = !rc;
+    a->ended = !rc && !c->choosing;
     answer(a, rc ? rc : -ESTALE, reason);
 }
 
@@ -339,8 +351,8 @@ static void prepare(struct far_attachment *a, bool again)
     struct far_session *s = NULL;
 
     if (entrusted(a, &error))
-        s = far_controller_prepare(peer->server->controller, a->origin, &a->who,
-                                   &error);
+        s = far_controller_prepare_any(peer->server->controller, a->origin,
+                                       &a->who, a->had, &error);
     if (!s) {
         if (again && a->status == error.code && !strcmp(a->reason, error.text))
             return; /* nothing new */
@@ -353,6 +365,7 @@ static void prepare(struct far_attachment *a, bool again)
     }
     a->refused = a->ended = false;
     s->sampler.every = peer->server->context->times_every;
+    snprintf(a->had, sizeof(a->had), "%s", s->device);
     far_session_sit(s, &a->user, &a->who, "another attachment has taken it");
     answer(a, 0, NULL);
 }
@@ -468,6 +481,7 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
         return 0;
     }
     memcpy(a->origin, way.origin, sizeof(a->origin));
+    far_any_device(a->had, f);
     if (!entrusted(a, &why) || vouched(a, f))
         prepare(a, false);
     return 0;
@@ -600,6 +614,11 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
     case FAR_WIRE_NOTIFIED:
         return far_notify_answered(peer->server->context->notifier,
                                    peer->platform, f, error);
+    case FAR_WIRE_SUBSCRIBE:
+        far_announce_forget(peer);
+        peer->subscribed = f->subscribe.classes;
+        far_controller_changed(peer->server->controller); /* soon */
+        return 0;
     case FAR_WIRE_ERROR:
         return 0; /* about something that it did not know */
     case FAR_WIRE_OP:
@@ -672,9 +691,13 @@ static void tune_lanes(struct far_peer *peer)
     struct far_conn *control = far_peer_control(peer);
     unsigned i;
 
-    if (peer->control != control)
+    if (peer->control != control) {
         far_notify_peer(peer->server->context->notifier, peer->platform,
                         control);
+        /* What was announced by the former one may be lost. */
+        far_announce_forget(peer);
+        far_controller_changed(peer->server->controller);
+    }
     peer->control = control;
     for (i = 0; i < FAR_WIRE_LANES; i++) {
         struct far_conn *c = peer->lanes[i];
@@ -688,6 +711,8 @@ static void tune_lanes(struct far_peer *peer)
 
 static void peer_gone(struct far_peer *peer, const char *reason)
 {
+    far_announce_forget(peer);
+    peer->subscribed = 0;
     peer->since_us = far_now_us();
     snprintf(peer->reason, sizeof(peer->reason), "%s", reason);
     drop_attachments(peer);
@@ -1320,6 +1345,14 @@ struct far_conn *far_server_conn(const struct far_server *server,
     return NULL;
 }
 
+void far_server_announce(struct far_server *server)
+{
+    struct far_peer *p;
+
+    for (p = server->peers; p; p = p->next)
+        far_announce(p);
+}
+
 void far_server_free(struct far_server *server)
 {
     while (server->listeners) {
@@ -1337,6 +1370,7 @@ void far_server_free(struct far_server *server)
 
         for (unsigned i = 0; i < FAR_WIRE_LANES; i++)
             far_conn_free(p->lanes[i], "farside-netproxy ends");
+        far_announce_forget(p);
         drop_attachments(p);
         server->peers = p->next;
         free(p->nonces);

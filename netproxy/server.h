@@ -34,6 +34,8 @@ struct far_peer {
     struct far_log_bucket bucket;
     struct far_attachment **attachments; /* by handle */
     uint32_t attachments_room;
+    uint64_t subscribed;             /* 1 << class: whose devices it hears of */
+    struct far_announced *announced; /* what it was told */
     struct far_peer *next;
 };
 
@@ -92,6 +94,8 @@ void far_server_retry(struct far_server *server);
 /* The connection of a platform that is here now, or NULL. */
 struct far_conn *far_server_conn(const struct far_server *server,
                                  const char *platform);
+/* Devices or who has them may have changed: tells who subscribed to it. */
+void far_server_announce(struct far_server *server);
 void far_server_free(struct far_server *server);
 
 #endif

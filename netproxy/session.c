@@ -569,6 +569,7 @@ far_session_new(struct far_loop *loop, struct far_device *device,
     s->expired = expired;
     s->arg = arg;
     snprintf(s->platform, sizeof(s->platform), "%s", platform);
+    snprintf(s->device, sizeof(s->device), "%s", device->name);
     s->who = *who;
     s->incarnation = far_random_u64();
     s->next = 1;

@@ -86,6 +86,7 @@ struct far_session {
     void (*expired)(struct far_session *session, void *arg);
     void *arg;
     char platform[FAR_NAME_BYTES];
+    char device[FAR_NAME_BYTES]; /* the one that was chosen, or who.device */
     struct far_local_who who;
 
     uint64_t incarnation; /* of the numbering */

@@ -127,6 +127,12 @@ static json_t *links(const struct far_netproxy *n)
             "since_us", (json_int_t)l->since_us, "rtt", far_hist_json(&sum.rtt),
             "counters", counters(&sum, l->reconnects ? l->reconnects - 1 : 0),
             "lanes", client_lanes(l));
+        json_object_set_new(one, "announced", far_offers_json(&l->offers));
+        json_object_set_new(one, "announcements",
+                            json_pack("{s:I, s:I, s:i}", "heard",
+                                      (json_int_t)l->offers.heard, "not_kept",
+                                      (json_int_t)l->offers.not_kept, "kept",
+                                      (int)l->offers.count));
         add_tls(one, l->control);
         json_array_append_new(all, one);
     }
@@ -169,13 +175,14 @@ static json_t *devices(const struct far_netproxy *n)
     for (d = n->devices.first; d; d = d->next)
         json_array_append_new(
             all,
-            json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:b, s:o}", "name",
+            json_pack("{s:s, s:s, s:s, s:s, s:o, s:i, s:b, s:o, s:o}", "name",
                       d->name, "type", d->type->name, "class",
                       d->class ? far_class_name(d->class) : "any", "state",
                       d->state == FAR_DEVICE_READY ? "ready" : "gone", "reason",
                       text_or_null(d->reason), "users", (int)d->users,
                       "exported", far_device_is_exported(n->conf, d->name),
-                      "program", far_outside_json(d)));
+                      "program", far_outside_json(d), "can",
+                      far_props_json(d->class, d->props)));
     return all;
 }
 
@@ -194,10 +201,11 @@ static json_t *sessions(const struct far_netproxy *n)
 
     for (s = n->controller.sessions; s; s = s->next_session) {
         json_t *one = json_pack(
-            "{s:s, s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, "
+            "{s:s, s:s, s:i, s:s, s:s, s:s, s:b, s:I, s:I, s:I, s:I, s:I, "
             "s:I, s:I, s:{s:o}}",
             "platform", s->platform, "guest", guest_text(&s->who, room),
-            "devid", (int)s->who.guest_devid, "device", s->who.device, "state",
+            "devid", (int)s->who.guest_devid, "device", s->device, "asked",
+            s->who.device, "state",
             s->activated ? "active"
             : s->user    ? "prepared"
                          : "waiting for its platform",
@@ -229,11 +237,11 @@ static json_t *remotes(const struct far_netproxy *n)
             if (!r)
                 continue;
             one = json_pack(
-                "{s:s, s:i, s:s, s:s, s:s, s:o, s:I, s:I, s:I, s:I, "
+                "{s:s, s:i, s:s, s:s, s:o, s:s, s:o, s:I, s:I, s:I, s:I, "
                 "s:I, s:I, s:I, s:{s:o, s:o}}",
                 "guest", guest_text(&r->who, room), "devid",
                 (int)r->who.guest_devid, "platform", l->name, "device",
-                r->who.device, "state",
+                r->who.device, "chosen", text_or_null(r->chosen), "state",
                 !r->parked    ? far_remote_state_name(r)
                 : r->detached ? "detached, which its owner is still to be told"
                               : "waiting for its backend",

@@ -22,6 +22,8 @@ const struct far_command far_commands[] = {
       far_check_command },
     { "metrics", "[--listen [ADDRESS:]PORT]",
       "counters and latencies as OpenMetrics", far_metrics_command },
+    { "devices", "[--json]", "what this platform and its servers offer",
+      far_devices_command },
     { "link", "[-s BYTES] stop|start|rekey|capture PLATFORM [FILE|off]",
       "a link by hand, and what goes over it", far_link_command },
     { "decode", "[--json] [-x] [FILE...]", "captured frames of a link in words",

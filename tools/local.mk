@@ -13,6 +13,7 @@ tools_libtools_a_SOURCES = \
 	tools/decode.c \
 	tools/decode.h \
 	tools/link.c \
+	tools/devices.c \
 	tools/metrics.c \
 	tools/metrics.h \
 	tools/reload.c \

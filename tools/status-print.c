@@ -390,6 +390,19 @@ static void print_latencies(const struct screen *s, const json_t *status)
     }
 }
 
+/* Of an outside device that is started here. */
+static void print_program(const struct screen *s, const json_t *program)
+{
+    if (!json_is_object(program))
+        return;
+    fprintf(s->out, "      program %s", far_json_text(program, "state"));
+    if (far_json_number(program, "pid"))
+        fprintf(s->out, ", pid %lld",
+                (long long)far_json_number(program, "pid"));
+    fprintf(s->out, ", started %lld times\n",
+            (long long)far_json_number(program, "starts"));
+}
+
 static void print_devices(const struct screen *s, const json_t *status)
 {
     const json_t *devices = json_object_get(status, "devices");
@@ -415,6 +428,7 @@ static void print_devices(const struct screen *s, const json_t *status)
                 far_json_number(device, "users") == 1 ? "" : "s",
                 json_is_true(json_object_get(device, "exported")) ? ", exported"
                                                                   : "");
+        print_program(s, json_object_get(device, "program"));
         reason_line(s, device, "      ");
     }
 }

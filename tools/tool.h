@@ -49,6 +49,7 @@ int far_check_command(struct far_tool *tool, int argc, char **argv);
 int far_send_command(struct far_tool *tool, int argc, char **argv);
 int far_decode_command(struct far_tool *tool, int argc, char **argv);
 int far_metrics_command(struct far_tool *tool, int argc, char **argv);
+int far_devices_command(struct far_tool *tool, int argc, char **argv);
 int far_link_command(struct far_tool *tool, int argc, char **argv);
 int far_trust_command(struct far_tool *tool, int argc, char **argv);
 int far_reload_command(struct far_tool *tool, int argc, char **argv);

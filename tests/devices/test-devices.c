@@ -555,6 +555,38 @@ START_TEST(what_appears_at_the_path_is_tried_at_once)
 END_TEST
 #endif
 
+START_TEST(a_device_that_came_by_itself_outlives_a_reload_and_not_its_removal)
+{
+    struct far_conf *other = conf_of("[device came]\ntype = virtual\n"
+                                     "[hotplug came]\nallow = atlas\n");
+    const struct far_conf_section *section =
+                                      far_conf_section(other, "device", "came"),
+                                  *export = far_conf_section(other, "hotplug",
+                                                             "came");
+    struct far_error error = { 0 };
+    struct far_device *d;
+    struct port *p;
+
+    ck_assert_uint_eq(load("[device own]\ntype = virtual\n"), 0);
+    d = far_devices_add(&devices, section, export, &error);
+    ck_assert_msg(d != NULL, "%s", error.text);
+    p = use_active("came");
+    ck_assert_int_eq(p->state, FAR_DEVICE_READY);
+    ck_assert_uint_eq(load("[device own]\ntype = virtual\n"), 0);
+    ck_assert_int_eq(p->state, FAR_DEVICE_READY);
+    ck_assert_ptr_eq(far_device_find(&devices, "came"), d);
+    far_devices_remove(&devices, d, "came: was unplugged");
+    ck_assert_int_eq(p->state, FAR_DEVICE_GONE);
+    ck_assert_str_eq(p->reason, "came: was unplugged");
+    ck_assert_ptr_null(far_device_find(&devices, "came"));
+    ck_assert_ptr_nonnull(far_devices_add(&devices, section, export, &error));
+    ck_assert_int_eq(p->state, FAR_DEVICE_READY);
+    port_free(p);
+    far_devices_remove(&devices, far_device_find(&devices, "came"), "gone");
+    far_conf_free(other);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("devices");
@@ -562,6 +594,8 @@ int main(void)
 
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_set_timeout(c, 30);
+    tcase_add_test(
+        c, a_device_that_came_by_itself_outlives_a_reload_and_not_its_removal);
     tcase_add_test(c, each_user_gets_all_events_from_its_activation_on);
     tcase_add_test(c,
                    numbers_go_on_from_what_a_user_of_this_incarnation_received);

@@ -14,6 +14,23 @@
 
 #define EXAMPLE "docs/examples/outside-keyboard"
 
+/* docs/OUTSIDE.md says these numbers. */
+static_assert(sizeof(struct far_local_hello) == 88, "");
+static_assert(sizeof(struct far_local_prepare) == 328, "");
+static_assert(offsetof(struct far_local_prepare, who.class) == 304, "");
+static_assert(offsetof(struct far_local_prepare, slot_bytes) == 324, "");
+static_assert(sizeof(struct far_local_prepared) == 304, "");
+static_assert(offsetof(struct far_local_prepared, props) == 40, "");
+static_assert(sizeof(struct far_local_activate) == 32, "");
+static_assert(sizeof(struct far_local_activated) == 272, "");
+static_assert(sizeof(struct far_local_state) == 256, "");
+static_assert(sizeof(struct far_local_detach) == 24, "");
+static_assert(sizeof(struct far_local_header) == 128, "");
+static_assert(offsetof(struct far_shring_page, consumed) == 64, "");
+static_assert(offsetof(struct far_shring_page, wake_at) == 68, "");
+static_assert(offsetof(struct far_shring_page, room_wake_at) == 128, "");
+static_assert(offsetof(struct far_local_header, ack_wake_at) == 72, "");
+
 static char dir[64], conf_file[96], fifo[96], build[256];
 static struct far_loop *loop;
 static struct far_log *test_log;

@@ -819,6 +819,39 @@ START_TEST(a_peer_that_stops_reading_is_dropped_and_costs_bounded_memory)
 }
 END_TEST
 
+START_TEST(who_subscribes_for_ever_and_never_reads_is_dropped)
+{
+    struct far_wire_subscribe all = { .classes = ~(uint64_t)0 };
+    struct timeval soon = { .tv_usec = 20000 };
+
+    mallory_is_up();
+    setsockopt(m.fd, SOL_SOCKET, SO_SNDTIMEO, &soon, sizeof(soon));
+    /* Each time the other way round, so that there is something to be told. */
+    for (int i = 0; i < 20000; i++) {
+        all.classes = i % 2 ? ~(uint64_t)0 : 0;
+        say_frame(FAR_WIRE_SUBSCRIBE, 0, &all, sizeof(all));
+        if (i % 1000 == 0)
+            honest_goes_on();
+    }
+    honest_goes_on();
+    leave();
+}
+END_TEST
+
+START_TEST(a_thousand_requests_for_any_device_disturb_nobody)
+{
+    mallory_is_up();
+    for (uint32_t n = 1; n <= 1000; n++) {
+        prepare(n, n % 3 ? ".any" : n % 2 ? ".any.keys" : ".nonsense");
+        ck_assert_int_lt(m.got.prepared.status, 0);
+        if (n % 100 == 0)
+            honest_goes_on();
+    }
+    honest_goes_on();
+    leave();
+}
+END_TEST
+
 START_TEST(a_half_open_connection_is_given_up)
 {
     mallory_is_up();
@@ -1224,6 +1257,43 @@ START_TEST(a_handle_is_not_used_again_before_the_owner_has_answered)
 }
 END_TEST
 
+/* Long enough for a flood to be taken. */
+static void announce(unsigned n, uint32_t state, uint32_t flags)
+{
+    struct far_wire_announce a = { .class = FAR_CLASS_INPUT,
+                                   .state = state,
+                                   .flags = flags };
+
+    snprintf(a.device, sizeof(a.device), "kbd%u", n);
+    say_frame(FAR_WIRE_ANNOUNCE, 0, &a, sizeof(a));
+}
+
+START_TEST(a_flood_of_announcements_is_bounded)
+{
+    serve_active(5, 1);
+    for (unsigned n = 0; n < 5000; n++)
+        announce(n, 1, 1);
+    for (unsigned n = 0; n < 20000; n++)
+        announce(7, n % 2, 1);
+    other_goes_on();
+    for (int i = 0; proxy_number(&atlas, "links.0.announcements.heard") < 25000;
+         i++) {
+        ck_assert_int_lt(i, 1000);
+        rig_turn(&rig, 10);
+    }
+    ck_assert_int_eq(proxy_number(&atlas, "links.0.announcements.kept"), 1024);
+    ck_assert_int_eq(proxy_number(&atlas, "links.0.announcements.not_kept"),
+                     5000 - 1024);
+    for (unsigned n = 0; n < 5000; n++)
+        announce(n, 0, 0);
+    for (int i = 0; proxy_number(&atlas, "links.0.announcements.kept"); i++) {
+        ck_assert_int_lt(i, 1000);
+        rig_turn(&rig, 10);
+    }
+    other_goes_on();
+}
+END_TEST
+
 START_TEST(wild_clocks_move_no_event_out_of_reason)
 {
     struct far_wire_heartbeat h = { .flags = FAR_WIRE_HEARTBEAT_ANSWERS,
@@ -1283,6 +1353,8 @@ int main(void)
                    who_was_looked_up_before_the_keys_changed_does_not_get_in);
     tcase_add_test(
         c, a_peer_that_stops_reading_is_dropped_and_costs_bounded_memory);
+    tcase_add_test(c, who_subscribes_for_ever_and_never_reads_is_dropped);
+    tcase_add_test(c, a_thousand_requests_for_any_device_disturb_nobody);
     tcase_add_test(c, a_half_open_connection_is_given_up);
     suite_add_tcase(suite, c);
     tcase_add_test(s, a_server_that_leaves_a_gap_loses_its_connection);
@@ -1297,6 +1369,7 @@ int main(void)
         s, answers_with_other_payloads_than_were_asked_for_end_the_connection);
     tcase_add_test(s, an_op_is_completed_once_however_often_the_server_answers);
     tcase_add_test(s, a_handle_is_not_used_again_before_the_owner_has_answered);
+    tcase_add_test(s, a_flood_of_announcements_is_bounded);
     tcase_add_test(s, wild_clocks_move_no_event_out_of_reason);
     suite_add_tcase(suite, s);
     runner = srunner_create(suite);

@@ -258,14 +258,15 @@ static void empty_op(uint64_t sequence)
 }
 
 /* Attach, events, an op, a lost server, a cut link, a client that restarts;
- * nobody has said anything that the other did not know. */
+ * nobody has said anything that the other did not know, but for SUBSCRIBE,
+ * which an old server skips. */
 static void talk(void)
 {
     guest_wait_ready(&guest);
     type(0, 100);
     empty_op(1);
-    ck_assert_int_eq(proxy_number(&server, "links.0.counters.unknown_frames"),
-                     0);
+    ck_assert_int_le(proxy_number(&server, "links.0.counters.unknown_frames"),
+                     1);
     ck_assert_int_eq(proxy_number(&client, "links.0.counters.unknown_frames"),
                      0);
     ck_assert_int_eq(proxy_number(&client, "links.0.counters.failures"), 0);

@@ -9,7 +9,7 @@ EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/scenarios/doorbell.sh tests/xen/scenarios/fallthrough.sh \
 	tests/xen/scenarios/own-kinds-reboot.sh tests/xen/scenarios/timer.sh \
 	tests/xen/scenarios/boot.sh tests/xen/scenarios/input-absent.sh \
-	tests/xen/scenarios/input-hotplug.sh \
+	tests/xen/scenarios/hotplug-far.sh tests/xen/scenarios/input-hotplug.sh \
 	tests/xen/scenarios/input-local.sh \
 	tests/xen/scenarios/input-migrate.sh \
 	tests/xen/scenarios/input-oops.sh \
