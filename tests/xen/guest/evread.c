@@ -13,7 +13,8 @@
  * A xenbus device is named kbd, ptr or mt and its number in xenstore; others
  * as their node. Commands on standard input, a line each: "caps" prints
  * everything again, "held" the keys that are down, "sh CMD" runs a command,
- * "echo TEXT" answers "SAID TEXT".
+ * "echo TEXT" answers "SAID TEXT", "once" prints each EV line that comes again
+ * only once from then on, "each" every one (as at the beginning).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +33,7 @@
 
 #define DEVICES_MAX 512
 #define RESCAN_MS   1000
+#define SEEN_MAX    4096 /* a power of two */
 #define BITS(n)     (((n) + 8 * sizeof(long) - 1) / (8 * sizeof(long)))
 
 struct device {
@@ -47,6 +49,8 @@ struct reader {
     size_t out_bytes;
     char line[512];
     size_t line_bytes;
+    bool once;
+    unsigned long seen[SEEN_MAX]; /* lines' hashes, 0: none */
 };
 
 static void flush_out(struct reader *r)
@@ -194,6 +198,31 @@ static void scan(struct reader *r)
     }
 }
 
+/* Has this event been printed since "once"? Forgets when it is full. */
+static bool seen(struct reader *r, const struct device *d,
+                 const struct input_event *e)
+{
+    unsigned long hash = 5381;
+
+    for (const char *c = d->name; *c; c++)
+        hash = hash * 33 ^ (unsigned char)*c;
+    hash = hash * 1000003 ^ e->type;
+    hash = hash * 1000003 ^ e->code;
+    hash = (hash * 1000003 ^ (unsigned int)e->value) | 1;
+    for (size_t i = hash >> 7, n = 0; n < 32; i++, n++) {
+        unsigned long *at = &r->seen[i % SEEN_MAX];
+
+        if (*at == hash)
+            return true;
+        if (!*at) {
+            *at = hash;
+            return false;
+        }
+    }
+    memset(r->seen, 0, sizeof(r->seen));
+    return false;
+}
+
 /* False: the device is gone. */
 static bool read_device(struct reader *r, const struct device *d)
 {
@@ -204,6 +233,8 @@ static bool read_device(struct reader *r, const struct device *d)
         return errno == EAGAIN || errno == EINTR;
     for (size_t i = 0; i < (size_t)n / sizeof(*e); i++) {
         if (e[i].type == EV_SYN && e[i].code == SYN_REPORT)
+            continue;
+        if (r->once && seen(r, d, &e[i]))
             continue;
         say(r, "EV %s %s %u %d\n", d->name, type_name(e[i].type), e[i].code,
             e[i].value);
@@ -223,6 +254,9 @@ static void obey(struct reader *r, char *line)
         say(r, "HELD end\n");
     } else if (strncmp(line, "echo ", 5) == 0) {
         say(r, "SAID %.200s\n", line + 5);
+    } else if (strcmp(line, "once") == 0 || strcmp(line, "each") == 0) {
+        memset(r->seen, 0, sizeof(r->seen));
+        r->once = line[0] == 'o';
     } else if (strncmp(line, "sh ", 3) == 0) {
         int status;
 

@@ -39,11 +39,16 @@ guest_lives 1 g1
 
 # Six attach and leave at a time, the device sending all the while; what they
 # are allowed to become is Farside's choice, that the guest lives is not.
-# (xl vkb-attach wants words, not commas.)
+# (xl vkb-attach wants words, not commas.) The reader prints what comes again
+# only once: each line costs the guest an interrupt or two, and in a PVH guest
+# each interrupt is a chance for the emulator to lose it (README.md).
+guest_tell 1 g1 once
+pause=0.3
+[ "$LAB_TYPE" = pv ] || pause=1.5
 host 1 "mkdir -p /run/lab
     while [ ! -e /run/lab/stop ]; do
             farside send all $all
-            sleep 0.3
+            sleep $pause
         done >/lab/sender.log 2>&1 &
     for round in \$(seq 17); do
         for f in feature-disable-keyboard=1 feature-disable-pointer=1 \\
@@ -59,6 +64,7 @@ host 1 "mkdir -p /run/lab
 # Who was refused got nothing, the others had their events.
 guest_says g1 '^EV ptr6 KEY 272 0' 5
 guest_never g1 '^EV kbd(8|9) '
+guest_tell 1 g1 each
 mark g1
 host 1 "farside send good text 'and again'"
 guest_typed g1 kbd5 "$(keys_of 'and again')" 20
