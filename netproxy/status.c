@@ -216,6 +216,15 @@ static json_t *sessions(const struct far_netproxy *n)
             "repeated_ops", (json_int_t)s->repeated_ops, "latency", "queue",
             far_hist_json(&s->queue));
 
+        json_object_set_new(
+            one, "ops",
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "begun",
+                      (json_int_t)s->ops, "again",
+                      (json_int_t)s->executed_again, "older",
+                      (json_int_t)s->old_ops, "unknown_outcome",
+                      (json_int_t)s->unknown_outcomes, "stray_pieces",
+                      (json_int_t)s->stray_pieces, "executing",
+                      (int)s->executing, "waiting", (int)s->waiting));
         far_stages_json(json_object_get(one, "latency"), &s->stages);
         json_array_append_new(all, one);
     }

@@ -195,10 +195,9 @@ static void input_state(struct far_layer *layer, enum far_device_state state,
 
 /* ---- both ---- */
 
-static struct far_journal_record *record_of(struct far_journal *journal,
-                                            const char *kind, unsigned guest,
-                                            const char *device,
-                                            enum far_class class)
+static struct far_journal_record *
+record_of(struct far_journal *journal, const char *kind, unsigned guest,
+          const char *server, const char *device, enum far_class class)
 {
     struct far_journal_record *r = far_journal_find(journal, kind, guest, 0);
 
@@ -212,7 +211,7 @@ static struct far_journal_record *record_of(struct far_journal *journal,
     memset(r->who.guest_uuid, (int)guest, sizeof(r->who.guest_uuid));
     memset(r->who.generation, 7, sizeof(r->who.generation));
     snprintf(r->who.guest_name, sizeof(r->who.guest_name), "guest%u", guest);
-    snprintf(r->who.platform, sizeof(r->who.platform), "borealis");
+    snprintf(r->who.platform, sizeof(r->who.platform), "%s", server);
     snprintf(r->who.device, sizeof(r->who.device), "%s", device);
     far_journal_seal(r);
     return r;
@@ -232,7 +231,8 @@ static void open_layer(struct far_local_client *client, struct far_layer *top,
 }
 
 static void begin_disk(struct disk *d, struct far_journal *journal,
-                       struct far_local_client *client, unsigned guest)
+                       struct far_local_client *client, const char *server,
+                       unsigned guest)
 {
     static const struct far_layer_ops ops = { .name = "disk",
                                               .complete = disk_complete };
@@ -241,7 +241,8 @@ static void begin_disk(struct disk *d, struct far_journal *journal,
     d->layer.ops = &ops;
     d->guest = guest;
     d->next = posted > REQUESTS ? posted - REQUESTS + 1 : 1;
-    d->record = record_of(journal, "disk", guest, "ledger0", FAR_CLASS_BLOCK);
+    d->record =
+        record_of(journal, "disk", guest, server, "ledger0", FAR_CLASS_BLOCK);
     open_layer(client, &d->layer, &d->record->who);
     far_layer_activate(d->layer.below, 0, 0);
     if (far_journal_recover(d->record, recover, d) < 0) {
@@ -251,7 +252,8 @@ static void begin_disk(struct disk *d, struct far_journal *journal,
 }
 
 static void begin_input(struct input *in, struct far_journal *journal,
-                        struct far_local_client *client, unsigned guest)
+                        struct far_local_client *client, const char *server,
+                        unsigned guest)
 {
     static const struct far_layer_ops ops = { .name = "input",
                                               .interrupt = input_interrupt,
@@ -259,7 +261,8 @@ static void begin_input(struct input *in, struct far_journal *journal,
     struct far_journal_state state;
 
     in->layer.ops = &ops;
-    in->record = record_of(journal, "input", guest, "kbd0", FAR_CLASS_INPUT);
+    in->record =
+        record_of(journal, "input", guest, server, "kbd0", FAR_CLASS_INPUT);
     open_layer(client, &in->layer, &in->record->who);
     if (far_journal_resume(in->record, atomic_load(&in->memory->prod),
                            &state) == 0) {
@@ -271,7 +274,8 @@ static void begin_input(struct input *in, struct far_journal *journal,
     far_layer_activate(in->layer.below, in->incarnation, in->received);
 }
 
-void backend(const char *dir, const char *name, unsigned first)
+void backend(const char *dir, const char *name, const char *server,
+             unsigned first)
 {
     char path[128];
     const char *anew;
@@ -297,8 +301,8 @@ void backend(const char *dir, const char *name, unsigned first)
     for (unsigned i = 0; i < GUESTS; i++) {
         disks[i].memory = inputs[i].memory = &memory->guests[i];
         atomic_fetch_add(&memory->guests[i].lives, 1);
-        begin_disk(&disks[i], journal, client, first + i);
-        begin_input(&inputs[i], journal, client, first + i);
+        begin_disk(&disks[i], journal, client, server, first + i);
+        begin_input(&inputs[i], journal, client, server, first + i);
     }
     for (;;) {
         for (unsigned i = 0; i < GUESTS; i++) {

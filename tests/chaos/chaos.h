@@ -70,9 +70,9 @@ static inline void contents(uint8_t *out, uint32_t bytes, uint64_t guest,
 }
 
 /* DIR/NAME.guests, DIR/NAME.journal and DIR/NAME/devices.sock; first is the
- * number of its first guest. Never returns. */
-void backend(const char *dir, const char *name, unsigned first)
-    __attribute__((noreturn));
+ * number of its first guest; server: where the devices are asked for. */
+void backend(const char *dir, const char *name, const char *server,
+             unsigned first) __attribute__((noreturn));
 /* A TCP proxy that does harm, in a process of its own, until it is killed; none
  * any more after SIGUSR1. listener is bound. */
 void wires(int listener, uint16_t to, uint64_t seed) __attribute__((noreturn));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Chaos: guests on two platforms append to, and read from, the ledger of a
- * third, and listen to a recorded trace there, while every process is killed
+ * third, and listen to a recorded trace there, those of the second through a
+ * relay, while every process is killed
  * and every wire cut at random. Then it is counted: each request was answered
  * once, each append that was answered is in the ledger once, nothing else is,
  * and in order; each event came once and in order. FARSIDE_SEED chooses another
@@ -109,19 +110,20 @@ static void run_netproxy(const struct process *p)
 static void run_backend_atlas(const struct process *p)
 {
     (void)p;
-    backend(rig.dir, "atlas", 1);
+    backend(rig.dir, "atlas", "borealis", 1);
 }
 
 static void run_backend_cygnus(const struct process *p)
 {
     (void)p;
-    backend(rig.dir, "cygnus", 1 + GUESTS);
+    backend(rig.dir, "cygnus", "dione", 1 + GUESTS);
 }
 
 static struct process processes[] = {
     { .name = "borealis", .run = run_netproxy },
     { .name = "atlas", .run = run_netproxy },
     { .name = "cygnus", .run = run_netproxy },
+    { .name = "dione", .run = run_netproxy }, /* the relay */
     { .name = "atlas's backend", .run = run_backend_atlas },
     { .name = "cygnus's backend", .run = run_backend_cygnus },
 };
@@ -379,6 +381,7 @@ static void judge(void)
 
 static void write_files(uint16_t port, uint16_t wire_port)
 {
+    uint16_t relay_port = rig_port();
     char *trace = malloc(TRACE_STEPS * 32), *p = trace;
     char path[128];
 
@@ -389,7 +392,8 @@ static void write_files(uint16_t port, uint16_t wire_port)
     free(trace);
     rig_write(&rig, "keys",
               "atlas:00112233445566778899aabbccddeeff\n"
-              "cygnus:ffeeddccbbaa99887766554433221100\n");
+              "cygnus:ffeeddccbbaa99887766554433221100\n"
+              "dione:0123456789abcdef0123456789abcdef\n");
     rig_write(&rig, "borealis.conf",
               "[platform]\nname = borealis\n"
               "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
@@ -397,8 +401,18 @@ static void write_files(uint16_t port, uint16_t wire_port)
               "size = 65536\n"
               "[device kbd0]\ntype = replay\nfile = %s/trace\nloop = on\n"
               "[export ledger0]\nallow = atlas cygnus\n"
-              "[export kbd0]\nallow = atlas cygnus\n",
+              "[export kbd0]\nallow = atlas cygnus\n"
+              "[relay dione]\nmay-carry = cygnus\n",
               port, rig.dir, rig.dir, rig.dir);
+    rig_write(&rig, "dione.conf",
+              "[platform]\nname = dione\n"
+              "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[server borealis]\naddress = 127.0.0.1:%u\n"
+              "psk-file = %s/keys\n"
+              "[export ledger0]\nforward = borealis/ledger0\n"
+              "allow = cygnus\n"
+              "[export kbd0]\nforward = borealis/kbd0\nallow = cygnus\n",
+              relay_port, rig.dir, wire_port, rig.dir);
     for (unsigned i = 0; i < CLIENTS; i++) {
         char name[32], keys[32];
 
@@ -409,9 +423,10 @@ static void write_files(uint16_t port, uint16_t wire_port)
                     : "atlas:00112233445566778899aabbccddeeff\n");
         rig_write(&rig, name,
                   "[platform]\nname = %s\n"
-                  "[server borealis]\naddress = 127.0.0.1:%u\n"
+                  "[server %s]\naddress = 127.0.0.1:%u\n"
                   "psk-file = %s/%s\n",
-                  i ? "cygnus" : "atlas", wire_port, rig.dir, keys);
+                  i ? "cygnus" : "atlas", i ? "dione" : "borealis",
+                  i ? relay_port : wire_port, rig.dir, keys);
     }
     for (unsigned i = 0; i < PROCESSES; i++) {
         snprintf(path, sizeof(path), "%s/%s", rig.dir, processes[i].name);
@@ -482,6 +497,8 @@ static void report(uint64_t seed)
         events += g->events;
         incarnations += (unsigned)g->incarnations;
         repeats += atomic_load(&g->memory->repeats);
+        if (!g->appended || !g->events)
+            violated("guest %u: nothing got through", i + 1);
         if (atomic_load(&g->memory->twice))
             violated("guest %u: %llu answers to what was not open", i + 1,
                      (unsigned long long)atomic_load(&g->memory->twice));
@@ -489,12 +506,13 @@ static void report(uint64_t seed)
             violated("guest %u: %llu requests are not answered", i + 1,
                      (unsigned long long)(g->posted - g->answered));
     }
-    printf("seed %llu: %u kills (borealis %u, atlas %u, cygnus %u, backends "
-           "%u); %llu appends, %llu reads, %llu repeated by backends; %llu "
+    printf("seed %llu: %u kills (borealis %u, atlas %u, cygnus %u, relay %u, "
+           "backends %u); %llu appends, %llu reads, %llu repeated by backends; "
+           "%llu "
            "events in %u incarnations\n",
            (unsigned long long)seed, kills, processes[0].kills,
-           processes[1].kills, processes[2].kills,
-           processes[3].kills + processes[4].kills, (unsigned long long)appends,
+           processes[1].kills, processes[2].kills, processes[3].kills,
+           processes[4].kills + processes[5].kills, (unsigned long long)appends,
            (unsigned long long)reads, (unsigned long long)repeats,
            (unsigned long long)events, incarnations);
     fflush(stdout);
