@@ -25,6 +25,10 @@ packaging/farside-netproxy.service: packaging/farside-netproxy.service.in Makefi
 packaging/farside-metrics.service: packaging/farside-metrics.service.in Makefile
 	$(make_unit)
 
+# Where libxl looks for the scripts of disk lines.
+xenscriptsdir = $(sysconfdir)/xen/scripts
+dist_xenscripts_SCRIPTS = packaging/block-farside
+
 farsideconfdir = $(sysconfdir)/farside
 exampledir = $(docdir)/examples
 dist_example_DATA = packaging/farside.conf.sample
