@@ -477,6 +477,39 @@ START_TEST(handles_that_were_never_prepared_end_the_connection)
 }
 END_TEST
 
+START_TEST(ops_for_a_handle_that_nobody_has_are_dropped_and_counted)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+
+    mallory_is_up();
+    say_frame(FAR_WIRE_OP, 9, &op, sizeof(op)); /* was never prepared */
+    prepare(1, "kbd0");
+    say_frame(FAR_WIRE_OP, 1, &op, sizeof(op)); /* is not active */
+    activate(1);
+    op.attachment = 77;
+    say_frame(FAR_WIRE_OP, 1, &op, sizeof(op)); /* another's */
+    op.attachment = 1;
+    say_frame(FAR_WIRE_OP, 1, &op, sizeof(op));
+    ck_assert(hear(FAR_WIRE_FEEDBACK)); /* the connection has gone on */
+    leave();
+    honest_goes_on();
+}
+END_TEST
+
+START_TEST(a_lane_that_there_is_not_is_refused)
+{
+    struct far_wire_hello h = hello_of("mallory");
+
+    mallory_enters();
+    h.lane = FAR_WIRE_LANES;
+    say_frame(FAR_WIRE_HELLO, 0, &h, sizeof(h));
+    turned_out("lane");
+    honest_goes_on();
+}
+END_TEST
+
 START_TEST(a_handle_above_the_limit_ends_the_connection)
 {
     struct far_wire_prepare p = { .attachment = 1, .class = FAR_CLASS_INPUT };
@@ -1337,6 +1370,8 @@ int main(void)
     tcase_add_test(c, a_device_that_is_not_allowed_is_refused_in_words);
     tcase_add_test(c, a_class_that_the_device_is_not_of_is_refused);
     tcase_add_test(c, acknowledging_what_was_never_sent_ends_the_connection);
+    tcase_add_test(c, ops_for_a_handle_that_nobody_has_are_dropped_and_counted);
+    tcase_add_test(c, a_lane_that_there_is_not_is_refused);
     tcase_add_test(c, handles_that_were_never_prepared_end_the_connection);
     tcase_add_test(c, a_handle_above_the_limit_ends_the_connection);
     tcase_add_test(c, invented_completions_and_interrupts_end_the_connection);

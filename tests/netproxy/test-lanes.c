@@ -18,6 +18,7 @@
 #include <unistd.h>
 #include "core/block.h"
 #include "core/clock.h"
+#include "netproxy/fair.h"
 #include "tests/netproxy/rig.h"
 
 #define BLOCK_BYTES 131072u /* several pieces */
@@ -729,6 +730,86 @@ START_TEST(in_clear_text_nobody_gets_in_whom_the_configuration_does_not_name)
 }
 END_TEST
 
+/* Whose turn it is: no processes here. */
+
+static struct sender {
+    struct far_fair_item item;
+    int64_t bytes;
+    uint64_t sent, pieces, left;
+} senders[3];
+static uint64_t room;
+
+static int64_t give(struct far_fair_item *item)
+{
+    struct sender *s = (struct sender *)item;
+
+    if (!s->left)
+        return 0;
+    if (room < (uint64_t)s->bytes)
+        return -EAGAIN;
+    room -= (uint64_t)s->bytes;
+    s->left--;
+    s->sent += (uint64_t)s->bytes;
+    s->pieces++;
+    return s->bytes;
+}
+
+static struct far_fair fair;
+
+static void want(unsigned n, int64_t bytes, uint64_t pieces)
+{
+    senders[n] =
+        (struct sender){ .item.send = give, .bytes = bytes, .left = pieces };
+    far_fair_add(&fair, &senders[n].item);
+    far_fair_add(&fair, &senders[n].item); /* once is enough */
+}
+
+START_TEST(large_and_small_pieces_get_the_same_number_of_bytes)
+{
+    fair.first = NULL;
+    want(0, 32768 + 96, 1000000);
+    want(1, 4096 + 96, 1000000);
+    for (unsigned i = 0; i < 500; i++) { /* room comes bit by bit */
+        room = 65536;
+        ck_assert(far_fair_run(&fair));
+    }
+    ck_assert_uint_ge(senders[0].sent, senders[1].sent * 9 / 10);
+    ck_assert_uint_le(senders[0].sent, senders[1].sent * 11 / 10);
+}
+END_TEST
+
+START_TEST(the_smallest_ones_count_by_number)
+{
+    fair.first = NULL;
+    want(0, 96, 1000000);
+    want(1, 160, 1000000);
+    for (unsigned i = 0; i < 500; i++) {
+        room = 4096;
+        ck_assert(far_fair_run(&fair));
+    }
+    ck_assert_uint_ge(senders[0].pieces, senders[1].pieces * 9 / 10);
+    ck_assert_uint_le(senders[0].pieces, senders[1].pieces * 11 / 10);
+}
+END_TEST
+
+START_TEST(a_flood_of_one_keeps_no_other_waiting_for_more_than_a_turn)
+{
+    fair.first = NULL;
+    want(0, 32768, 1000000);
+    room = 10 * 32768;
+    ck_assert(far_fair_run(&fair));
+    want(1, 4096, 4);
+    want(2, 96, 4);
+    room = 2 * 32768 + 4 * 4096 + 4 * 96;
+    ck_assert(far_fair_run(&fair));
+    ck_assert_uint_eq(senders[1].pieces, 4);
+    ck_assert_uint_eq(senders[2].pieces, 4);
+    far_fair_remove(&fair, &senders[0].item);
+    ck_assert(!far_fair_run(&fair)); /* nobody is left */
+    ck_assert_ptr_null(fair.first);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("lanes");
@@ -753,6 +834,12 @@ int main(void)
     tcase_add_test(c, clear_text_goes_only_where_both_sides_name_it);
     tcase_add_test(
         c, in_clear_text_nobody_gets_in_whom_the_configuration_does_not_name);
+    suite_add_tcase(s, c);
+    c = tcase_create("fair");
+    tcase_add_test(c, large_and_small_pieces_get_the_same_number_of_bytes);
+    tcase_add_test(c, the_smallest_ones_count_by_number);
+    tcase_add_test(c,
+                   a_flood_of_one_keeps_no_other_waiting_for_more_than_a_turn);
     suite_add_tcase(s, c);
     r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
