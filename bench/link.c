@@ -196,7 +196,7 @@ static const struct far_layer_ops load_ops = {
     .interrupt = interrupt,
 };
 
-static void die(const char *what, const struct far_error *error)
+static _Noreturn void die(const char *what, const struct far_error *error)
 {
     fprintf(stderr, "link: %s: %s\n", what, error ? error->text : "");
     exit(1);
@@ -209,7 +209,7 @@ static void attach(struct far_netproxy *n, struct far_layer *top,
     struct far_local_who who = { .attachment = number, .class = class };
     struct far_link *link = far_netproxy_link(n, server);
     struct far_error error = { 0 };
-    struct far_layer *below;
+    struct far_layer *below = NULL;
 
     memcpy(who.guest_uuid, &number, sizeof(number));
     who.guest_uuid[15] = 1;

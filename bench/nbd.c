@@ -31,7 +31,7 @@ static size_t bytes;
 static struct samples samples;
 static bool warm;
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "nbd: %s: %s\n", what, nbd_get_error());
     exit(1);

@@ -26,7 +26,7 @@
 
 static unsigned char secret[16] = "sixteen bytes...";
 
-static void die(const char *what)
+static _Noreturn void die(const char *what)
 {
     fprintf(stderr, "tls: %s\n", what);
     exit(1);
