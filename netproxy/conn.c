@@ -20,9 +20,10 @@
 #define CONTROL_BYTES_MAX 32768u  /* and control frames above all others */
 #define RECEIVE_FIRST     4096u   /* doubled while that is too little */
 #define RECEIVE_MAX       131072u /* a turn, clear */
-#define RECEIVE_MAX_TLS   65536u  /* a turn: what 100 us decrypt */
-#define SEALED_MAX        65536u  /* as much is encrypted a turn */
+#define SEALED_MAX        65536u  /* a turn: what 50 us encrypt */
+#define SEALED_MAX_BULK   131072u /* the same, where only bulk waits for it */
 #define NOT_SENT_BYTES    32768   /* at most, in the socket */
+#define NOT_SENT_BULK     131072
 #define CLOCK_WINDOW_US   10000000u
 #define RESYNC_US         30000000u
 #define USER_TIMEOUT_MS   2000
@@ -129,7 +130,8 @@ static int seal(struct far_conn *c, struct far_error *error)
     if (far_tls_wants_rekey(&c->tls, c->received_ns / 1000))
         far_conn_rekey(c, NULL);
     while ((used = far_buf_used(&c->out)) &&
-           far_buf_used(&c->tls.out) < SEALED_MAX) {
+           far_buf_used(&c->tls.out) <
+               (c->shared ? SEALED_MAX : SEALED_MAX_BULK)) {
         int rc;
 
         if (used > FAR_TLS_RECORD_BYTES)
@@ -848,7 +850,7 @@ static void receive(struct far_conn *c)
     if (!n)
         c->tls.in_ended = true;
     if ((size_t)n == bytes &&
-        bytes < (c->clear ? RECEIVE_MAX : RECEIVE_MAX_TLS))
+        bytes < (c->shared && !c->clear ? SEALED_MAX : RECEIVE_MAX))
         c->receive_bytes *= 2;
     far_buf_commit(in, (size_t)n);
     c->traffic->bytes_in += (uint64_t)n;
@@ -942,6 +944,16 @@ static void arm(struct far_conn *c)
 {
     if (c->state == FAR_CONN_UP && !far_timer_armed(&c->timer))
         far_timer_set(&c->timer, far_now_us() + FAR_CONN_HEARTBEAT_US);
+}
+
+void far_conn_share(struct far_conn *c, bool shared)
+{
+    int bytes = shared ? NOT_SENT_BYTES : NOT_SENT_BULK;
+
+    if (c->shared == shared)
+        return;
+    c->shared = shared;
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
 }
 
 void far_conn_watch(struct far_conn *c, bool on)

@@ -164,6 +164,8 @@ int far_conn_send_piece(struct far_conn *conn, struct far_wire_header *header,
 /* Longest payload, or piece of it, that one frame to the other can carry. */
 uint32_t far_conn_piece_bytes(const struct far_conn *conn);
 
+/* Must bulk on it be short, as others share it? (It is made so.) */
+void far_conn_share(struct far_conn *conn, bool shared);
 /* Heartbeats when it is idle (on), or only while somebody waits. */
 void far_conn_watch(struct far_conn *conn, bool on);
 /* Is it still there? If no answer comes it ends, as a watched one does. */

@@ -122,7 +122,7 @@ static void tune_lanes(struct far_link *l)
         if (!far_lane_is_up(&l->lanes[i]))
             continue;
         far_conn_watch(c, c == l->control);
-        c->shared = i != FAR_WIRE_LANE_BULK || c == l->control;
+        far_conn_share(c, i != FAR_WIRE_LANE_BULK || c == l->control);
     }
 }
 

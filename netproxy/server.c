@@ -705,7 +705,7 @@ static void tune_lanes(struct far_peer *peer)
         if (!c)
             continue;
         far_conn_watch(c, c == control);
-        c->shared = i != FAR_WIRE_LANE_BULK || c == control;
+        far_conn_share(c, i != FAR_WIRE_LANE_BULK || c == control);
     }
 }
 

@@ -15,7 +15,7 @@
 #include "netproxy/tls.h"
 
 /* Ciphertext: what one turn takes in, and a record that is not whole. */
-#define IN_BYTES_MAX        (6 * (FAR_TLS_RECORD_BYTES + 512))
+#define IN_BYTES_MAX        (10 * (FAR_TLS_RECORD_BYTES + 512))
 #define HANDSHAKE_BYTES_MAX 8192
 #define OUT_BYTES_MAX       (8 * (FAR_TLS_RECORD_BYTES + 512))
 
