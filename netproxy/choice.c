@@ -102,7 +102,7 @@ struct far_device *far_choice_make(const struct far_controller *c,
         if ((uint32_t)d->class != who->class || d->state != FAR_DEVICE_READY ||
             !export || !far_conf_bool(export, "any", false) ||
             !far_any_fits(d->class, d->props, want) ||
-            far_controller_may(c, platform, d->name, NULL))
+            far_controller_may_guest(c, platform, d->name, who, NULL))
             continue;
         others = far_choice_others(c, platform, who, d->name);
         if (others && far_choice_exclusive(export)) {

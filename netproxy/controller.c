@@ -10,6 +10,7 @@
 #include "core/any.h"
 #include "netproxy/choice.h"
 #include "netproxy/controller.h"
+#include "netproxy/permission.h"
 
 int far_controller_may(const struct far_controller *c, const char *platform,
                        const char *device, struct far_error *error)
@@ -37,6 +38,23 @@ void far_controller_changed(struct far_controller *c)
 {
     if (c->changed)
         c->changed(c->changed_arg);
+}
+
+int far_controller_may_guest(const struct far_controller *c,
+                             const char *platform, const char *device,
+                             const struct far_local_who *who,
+                             struct far_error *error)
+{
+    int rc = far_controller_may(c, platform, device, error);
+
+    return rc ? rc
+              : far_permission_guest(far_choice_export(c, device), who, error);
+}
+
+static void limit(const struct far_controller *c, struct far_session *s)
+{
+    far_session_limit(
+        s, far_permission_read_only(far_choice_export(c, s->device)));
 }
 
 static struct far_session *find(const struct far_controller *c,
@@ -147,7 +165,7 @@ struct far_session *far_controller_prepare_any(struct far_controller *c,
     struct far_session *s;
     uint64_t payload_bytes;
 
-    if (!any && far_controller_may(c, platform, who->device, error))
+    if (!any && far_controller_may_guest(c, platform, who->device, who, error))
         return NULL;
     s = find(c, platform, who);
     if (s && s->slots && s->who.attachment != who->attachment) {
@@ -203,6 +221,7 @@ struct far_session *far_controller_prepare_any(struct far_controller *c,
         drop_unused(c);
         return NULL;
     }
+    limit(c, s);
     s->quota = quota;
     quota->sessions++;
     quota->payload_bytes += payload_bytes;
@@ -251,8 +270,11 @@ void far_controller_review(struct far_controller *c)
 
     for (s = c->sessions; s; s = next) {
         next = s->next_session;
-        if (far_controller_may(c, s->platform, s->device, &error))
+        if (far_controller_may_guest(c, s->platform, s->device, &s->who,
+                                     &error))
             far_controller_end(c, s, error.text);
+        else
+            limit(c, s);
     }
 }
 

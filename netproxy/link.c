@@ -267,6 +267,8 @@ static void on_down(struct far_conn *conn, int code, const char *reason)
             l->control = NULL;
         lane_lost(lane, conn);
         far_defer(l->context->loop, &l->elect, run_elect);
+    } else if (!l->control) {
+        each_remote(l, far_remote_link_down); /* there is a new reason */
     }
     far_conn_free(conn, NULL);
 }

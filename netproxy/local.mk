@@ -19,6 +19,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/local.c netproxy/local.h \
 	netproxy/netproxy.c netproxy/netproxy.h \
 	netproxy/notify.c netproxy/notify.h \
+	netproxy/permission.c netproxy/permission.h \
 	netproxy/remote.c netproxy/remote.h \
 	netproxy/route.c netproxy/route.h \
 	netproxy/resolver.c netproxy/resolver.h \
@@ -74,7 +75,8 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-relay \
 	tests/netproxy/test-times \
-	tests/netproxy/test-credential tests/netproxy/test-trust
+	tests/netproxy/test-credential tests/netproxy/test-permission \
+	tests/netproxy/test-trust
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -138,6 +140,9 @@ tests_netproxy_test_session_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_trust_SOURCES = tests/netproxy/test-trust.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_trust_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_permission_SOURCES = tests/netproxy/test-permission.c
+tests_netproxy_test_permission_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_credential_SOURCES = tests/netproxy/test-credential.c
 tests_netproxy_test_credential_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)

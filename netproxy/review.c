@@ -71,23 +71,6 @@ void far_netproxy_on_trust_timer(struct far_timer *timer)
                                 offsetof(struct far_netproxy, trust_timer)));
 }
 
-/* [platform] trust, or the folder "trust" beside farside.conf. */
-static void folder_of(char out[PATH_MAX], const struct far_netproxy *n,
-                      const struct far_conf *conf)
-{
-    const char *dir =
-        far_conf_string(far_conf_section(conf, "platform", ""), "trust", NULL);
-    const char *slash = strrchr(n->conf_file, '/');
-
-    if (dir)
-        snprintf(out, PATH_MAX, "%s", dir);
-    else if (slash)
-        snprintf(out, PATH_MAX, "%.*s/trust", (int)(slash - n->conf_file),
-                 n->conf_file);
-    else
-        snprintf(out, PATH_MAX, "trust");
-}
-
 int far_netproxy_read_trust(struct far_netproxy *n, const struct far_conf *conf,
                             far_trust_report *report, void *arg)
 {
@@ -97,7 +80,7 @@ int far_netproxy_read_trust(struct far_netproxy *n, const struct far_conf *conf,
     struct far_trust *trust;
     char dir[PATH_MAX];
 
-    folder_of(dir, n, conf);
+    far_trust_folder(dir, conf, n->conf_file);
     trust = far_trust_read(dir, name, report, arg, &error);
     if (trust) {
         far_trust_drop(n->context.trust);

@@ -223,13 +223,17 @@ static int judge(struct far_route *r, const struct far_wire_frame *f,
 {
     const struct far_controller *c = r->router->controller;
     char text[(FAR_WIRE_HOPS + 3) * (FAR_NAME_BYTES + 4)];
+    struct far_local_who who = { 0 };
     struct far_link *link;
     int rc;
     bool back;
 
+    memcpy(who.guest_uuid, f->prepare.guest_uuid, sizeof(who.guest_uuid));
+    memcpy(who.guest_name, f->prepare.guest_name, sizeof(who.guest_name));
+    memcpy(who.device, r->device, sizeof(who.device));
     rc = far_way_read(&r->way, c->conf, me_of(r), r->peer->platform, f, error);
     if (!rc)
-        rc = far_controller_may(c, r->way.origin, r->device, error);
+        rc = far_controller_may_guest(c, r->way.origin, r->device, &who, error);
     if (rc)
         return rc;
     if (!far_forwarded(c->conf, r->device, &r->to))

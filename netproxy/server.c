@@ -273,7 +273,7 @@ static void user_lost(struct far_session_user *user, const char *reason)
     struct far_attachment *a = of_user(user);
     struct far_error error = { 0 };
     const struct far_controller *c = a->peer->server->controller;
-    int rc = far_controller_may(c, a->origin, a->had, &error);
+    int rc = far_controller_may_guest(c, a->origin, a->had, &a->who, &error);
 
     stop_answers(a);
     a->refused = true;

@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include "core/clock.h"
 #include "core/uuid.h"
+#include "netproxy/permission.h"
 #include "netproxy/session.h"
 
 #define KEPT_FIRST  64
@@ -116,6 +117,24 @@ static bool session_interrupt(struct far_layer *layer, const struct far_op *op)
 static void ops_lost(struct far_session *s);
 static void start(struct far_session *s, struct far_session_slot *only);
 
+static void take_props(struct far_session *s, const uint8_t props[32])
+{
+    memcpy(s->device_props, props, sizeof(s->device_props));
+    memcpy(s->props, props, sizeof(s->props));
+    if (s->read_only)
+        far_permission_mask(s->props, s->who.class);
+}
+
+void far_session_limit(struct far_session *s, bool read_only)
+{
+    if (read_only == s->read_only)
+        return;
+    s->read_only = read_only;
+    take_props(s, s->device_props);
+    if (s->user && s->activated)
+        s->user->ops->state(s->user);
+}
+
 static void session_state(struct far_layer *layer, enum far_device_state state,
                           const struct far_layer_news *news)
 {
@@ -126,7 +145,7 @@ static void session_state(struct far_layer *layer, enum far_device_state state,
         s->device_incarnation = news->device_incarnation
                                     ? news->device_incarnation
                                     : news->incarnation;
-        memcpy(s->props, news->props, sizeof(s->props));
+        take_props(s, news->props);
         snprintf(s->reason, sizeof(s->reason), "%s",
                  news->reason ? news->reason : "");
     }
@@ -509,6 +528,16 @@ int far_session_submit(struct far_session *s, const struct far_op *op,
     r = take_payload(s, slot, op, payload, source);
     if (r)
         return r == -EAGAIN ? 0 : r;
+    if (s->read_only && far_permission_writes(op->opcode)) {
+        struct far_op refused = *op;
+
+        s->refused_writes++;
+        refused.status = -EROFS;
+        slot->sequence = op->sequence;
+        slot->op = *op;
+        finish(s, slot, &refused);
+        return 0;
+    }
     if (slot->state == FAR_SLOT_FREE && (op->flags & FAR_OP_REPEAT) &&
         far_op_repeat(op->opcode) == FAR_AT_MOST_ONCE) {
         /* Who executed it, if anybody did, is dead: this session is younger
@@ -575,7 +604,7 @@ far_session_new(struct far_loop *loop, struct far_device *device,
     s->next = 1;
     s->state = device->state;
     s->device_incarnation = device->incarnation;
-    memcpy(s->props, device->props, sizeof(s->props));
+    take_props(s, device->props);
     snprintf(s->reason, sizeof(s->reason), "%s", device->reason);
     far_timer_init(&s->expiry, loop, on_expiry);
     far_timer_set(&s->expiry, far_now_us() + FAR_SESSION_KEEP_US);

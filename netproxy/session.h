@@ -103,7 +103,10 @@ struct far_session {
 
     enum far_device_state state;
     uint64_t device_incarnation;
-    uint8_t props[32];
+    uint8_t props[32];        /* as its user sees them */
+    uint8_t device_props[32]; /* as the device tells them */
+    bool read_only;           /* its [export] says so */
+    uint64_t refused_writes;
     char reason[FAR_WIRE_TEXT_BYTES];
 
     struct far_session_slot *slots; /* FAR_OP_SLOTS_MAX, at the first op */
@@ -135,6 +138,8 @@ far_session_new(struct far_loop *loop, struct far_device *device,
                 struct far_error *error);
 /* Tells its user, closes its device. */
 void far_session_free(struct far_session *session, const char *reason);
+/* May it write? Its user hears of a change. */
+void far_session_limit(struct far_session *session, bool read_only);
 bool far_session_is(const struct far_session *session, const char *platform,
                     const struct far_local_who *who);
 

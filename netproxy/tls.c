@@ -488,6 +488,10 @@ void far_tls_proof(const struct far_tls *tls, char *out, size_t bytes)
 {
     char print[FAR_FINGERPRINT_TEXT_BYTES];
 
+    if (!tls->session) {
+        snprintf(out, bytes, "in clear text");
+        return;
+    }
     snprintf(out, bytes, "%s %s", tls->by_certificate ? "certificate" : "key",
              far_fingerprint_format(print, tls->fingerprint));
 }

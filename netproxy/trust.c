@@ -28,6 +28,22 @@ const char *far_distrust_name(enum far_distrust distrust)
     return distrust_names[distrust];
 }
 
+void far_trust_folder(char out[PATH_MAX], const struct far_conf *conf,
+                      const char *conf_file)
+{
+    const char *dir =
+        far_conf_string(far_conf_section(conf, "platform", ""), "trust", NULL);
+    const char *slash = strrchr(conf_file, '/');
+
+    if (dir)
+        snprintf(out, PATH_MAX, "%s", dir);
+    else if (slash)
+        snprintf(out, PATH_MAX, "%.*s/trust", (int)(slash - conf_file),
+                 conf_file);
+    else
+        snprintf(out, PATH_MAX, "trust");
+}
+
 bool far_trust_path(char out[PATH_MAX], const char *dir, const char *name)
 {
     return snprintf(out, PATH_MAX, "%s/%s", dir, name) < PATH_MAX;
@@ -70,6 +86,19 @@ static int read_own_key(struct far_trust *t, const char *file,
                  : 0;
 }
 
+/* GnuTLS itself does not compare Ed25519 keys. */
+static bool fits(gnutls_x509_crt_t crt, gnutls_x509_privkey_t key)
+{
+    uint8_t a[64], b[64];
+    size_t a_bytes = sizeof(a), b_bytes = sizeof(b);
+
+    return gnutls_x509_crt_get_key_id(crt, GNUTLS_KEYID_USE_SHA256, a,
+                                      &a_bytes) >= 0 &&
+           gnutls_x509_privkey_get_key_id(key, GNUTLS_KEYID_USE_SHA256, b,
+                                          &b_bytes) >= 0 &&
+           a_bytes == b_bytes && !memcmp(a, b, a_bytes);
+}
+
 static int offer_own(struct far_trust *t, const char *file,
                      struct far_error *error)
 {
@@ -81,6 +110,8 @@ static int offer_own(struct far_trust *t, const char *file,
         return far_error(error, -ENOMEM, "out of memory");
     }
     r = gnutls_privkey_export_x509(t->own_key, &key);
+    if (r >= 0 && !fits(t->own.certs[0].crt, key))
+        r = GNUTLS_E_CERTIFICATE_KEY_MISMATCH;
     if (r >= 0)
         r = gnutls_certificate_set_x509_key(t->credentials,
                                             &t->own.certs[0].crt, 1, key);

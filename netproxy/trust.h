@@ -66,6 +66,9 @@ struct far_trust *far_trust_read(const char *dir, const char *own_name,
 struct far_trust *far_trust_none(const char *dir, const char *reason);
 struct far_trust *far_trust_hold(struct far_trust *trust);
 void far_trust_drop(struct far_trust *trust); /* NULL is fine */
+/* Where it is: [platform] trust, or the folder "trust" beside the file. */
+void far_trust_folder(char out[PATH_MAX], const struct far_conf *conf,
+                      const char *conf_file);
 /* DIR/NAME; false if out is too small. */
 bool far_trust_path(char out[PATH_MAX], const char *dir, const char *name);
 

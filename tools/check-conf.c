@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
+#include "netproxy/trust.h"
 #include "tools/check.h"
 
 struct judge {
@@ -101,6 +103,90 @@ static void judge_keys(struct judge *j, const struct far_conf_section *section,
                 e->value);
 }
 
+/* Faults of the folder of trust are shown at [platform]. */
+static void trust_fault(void *arg, const char *text)
+{
+    struct judge *j = arg;
+    const struct far_conf_section *s =
+        far_conf_section(j->conf, "platform", NULL);
+
+    problem(j, s ? s->line : 1, 1, "%s", text);
+}
+
+static void judge_term(struct judge *j, const struct far_cert *cert, bool own)
+{
+    int64_t now_s = time(NULL);
+    char text[200], date[16];
+
+    if (!cert || cert->until_s - now_s >= FAR_CERT_WARN_S)
+        return;
+    snprintf(text, sizeof(text),
+             "%s certificate (%s) %s on %s: farside trust "
+             "renew%s",
+             own ? "our" : "a", cert->platform,
+             cert->until_s <= now_s ? "has expired" : "expires",
+             far_date_format(date, cert->until_s), own ? "" : " there");
+    trust_fault(j, text);
+}
+
+static bool has_file(const struct far_trust *trust, const char *name)
+{
+    char path[PATH_MAX];
+
+    return far_trust_path(path, trust->dir, name) && !access(path, F_OK);
+}
+
+/* Where no psk-file is given, is there another proof of who one is? */
+static void judge_proofs(struct judge *j, const struct far_trust *trust)
+{
+    const struct far_cert *own = far_trust_own(trust);
+    char name[FAR_NAME_BYTES + 16];
+
+    for (const struct far_conf_section *s = j->conf->sections; s; s = s->next) {
+        if (far_conf_entry(s, "psk-file", NULL) ||
+            far_conf_bool(s, "clear-text", false))
+            continue;
+        snprintf(name, sizeof(name), "psk/server-%s", s->name);
+        if (!strcmp(s->kind, "server") && !has_file(trust, name) &&
+            !(own && far_trust_peer(trust, s->name)))
+            problem(j, s->line, 1,
+                    "[server %s]: %s (farside trust %s), and there is no key "
+                    "that we share",
+                    s->name,
+                    own ? "its certificate is not installed in our trust"
+                        : "we have no certificate",
+                    own ? "install" : "init");
+        if (!strcmp(s->kind, "listen") && !own &&
+            !has_file(trust, "psk/clients"))
+            problem(j, s->line, 1,
+                    "[listen]: nobody can be let in: there is neither a "
+                    "certificate of ours nor a key (farside trust init)");
+    }
+}
+
+static void judge_trust(struct judge *j, const char *self)
+{
+    struct far_error error = { 0 };
+    struct far_trust *trust;
+    char dir[PATH_MAX];
+
+    far_trust_folder(dir, j->conf, j->conf->file);
+    trust = far_trust_read(dir, self, trust_fault, j, &error);
+    if (!trust) {
+        trust_fault(j, error.text);
+        return;
+    }
+    judge_term(j, far_trust_own(trust), true);
+    for (unsigned i = 0; i < trust->peers.count; i++) {
+        const struct far_cert *c = &trust->peers.certs[i];
+
+        if (c == far_trust_peer(trust, c->platform))
+            judge_term(j, c, false);
+    }
+    judge_proofs(j, trust);
+    far_trust_drop(trust);
+}
+
 static void judge_file(struct judge *j, const struct far_conf_section *section)
 {
     const struct far_conf_entry *e = far_conf_entry(section, "file", NULL);
@@ -161,5 +247,6 @@ unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
             judge_clear(&j, s);
         }
     }
+    judge_trust(&j, self);
     return j.problems;
 }

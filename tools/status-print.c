@@ -165,7 +165,44 @@ static void print_platforms(const struct screen *s, const json_t *status)
         }
         fputc('\n', s->out);
         reason_line(s, p, "      ");
+        if (*far_json_text(link, "fingerprint")) {
+            fprintf(s->out, "      %s ", far_json_text(link, "proof"));
+            put(s, DIM, far_json_text(link, "fingerprint"), 0);
+            fputc('\n', s->out);
+        }
     }
+}
+
+static void print_term(const struct screen *s, const json_t *cert, bool own)
+{
+    int64_t days = far_json_number(cert, "days_left");
+    char text[160];
+
+    if (!json_is_object(cert) || days >= 30)
+        return;
+    snprintf(text, sizeof(text),
+             "%s certificate (%s) %s on %s: farside trust "
+             "renew%s",
+             own ? "our" : "the", far_json_text(cert, "platform"),
+             days < 0 ? "has expired" : "expires", far_json_text(cert, "until"),
+             own ? "" : " there");
+    fputs("  ", s->out);
+    put(s, YELLOW, text, 0);
+    fputc('\n', s->out);
+}
+
+/* Only what somebody has to do something about. */
+static void print_trust(const struct screen *s, const json_t *status)
+{
+    const json_t *trust =
+        json_object_get(json_object_get(status, "netproxy"), "trust");
+    size_t i;
+    json_t *peer;
+
+    reason_line(s, trust, "  ");
+    print_term(s, json_object_get(trust, "own"), true);
+    json_array_foreach (json_object_get(trust, "peers"), i, peer)
+        print_term(s, peer, false);
 }
 
 /* "events 12, stale 3": what is not 0, wrapped. */
@@ -483,6 +520,7 @@ void far_status_print(FILE *out, const json_t *status, bool colour)
     struct screen s = { .out = out, .colour = colour };
 
     print_platforms(&s, status);
+    print_trust(&s, status);
     print_guests(&s, status);
     print_latencies(&s, status);
     print_devices(&s, status);

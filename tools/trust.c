@@ -59,19 +59,12 @@ static int open_keeper(struct keeper *k)
     struct far_conf *conf = far_conf_read(k->tool->conf_file, ignore_problem,
                                           NULL, &problems, &error);
     const struct far_conf_section *s;
-    const char *dir, *slash = strrchr(k->tool->conf_file, '/');
 
     if (!conf)
         return failed(&error);
     s = far_conf_section(conf, "platform", NULL);
     snprintf(k->self, sizeof(k->self), "%s", far_conf_string(s, "name", ""));
-    dir = far_conf_string(s, "trust", NULL);
-    if (dir)
-        snprintf(k->dir, sizeof(k->dir), "%s", dir);
-    else
-        snprintf(k->dir, sizeof(k->dir), "%.*s/trust",
-                 slash ? (int)(slash - k->tool->conf_file) : 1,
-                 slash ? k->tool->conf_file : ".");
+    far_trust_folder(k->dir, conf, k->tool->conf_file);
     far_conf_free(conf);
     if (!far_name_valid(k->self))
         return far_fail("trust", FAR_EXIT_FAILED,
