@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The programs of bench/run; built by `make bench` (and by make check), never
 # installed.
-bench_programs = bench/floor bench/front bench/link bench/tls
+bench_programs = bench/floor bench/timers bench/front bench/link bench/tls
 if HAVE_VCHAN
 bench_programs += bench/vchan
 endif
@@ -9,9 +9,11 @@ if HAVE_LIBNBD
 bench_programs += bench/nbd
 endif
 check_PROGRAMS += $(bench_programs)
-EXTRA_DIST += bench/run
+EXTRA_DIST += bench/run bench/fast.py
 
 bench_floor_SOURCES = bench/floor.c bench/samples.h
+bench_timers_SOURCES = bench/timers.c bench/samples.h
+bench_timers_LDADD = frontend/libfront.la $(XEN_LIBS)
 bench_vchan_SOURCES = bench/vchan.c bench/samples.h
 bench_vchan_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
 bench_vchan_LDADD = $(VCHAN_LIBS)

@@ -5,6 +5,7 @@
  * program's clock: a new backend or another host gets it anew, translated.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,9 @@
 #define ROUNDS_MIN  32u
 #define ROUNDS_MAX  400u
 #define ROUNDS_GOOD 300u /* ns */
-#define NO_CLOCK    0u
+/* A backend that has just begun does not know its own clock's rate yet. */
+#define AGAIN_US 20000u
+#define NO_CLOCK 0u
 
 struct record {
     uint64_t deadline_ns, period_ns; /* of the program's clock */
@@ -49,6 +52,7 @@ struct far_frontend_timers {
     unsigned rounds;
     uint64_t seen_tsc, bound_ns;
     unsigned stood; /* rounds without a better bound */
+    struct far_timer again;
 };
 
 static struct far_frontend_timers *timers_of(struct far_front_own *own)
@@ -273,6 +277,21 @@ static void rounds(struct far_frontend_timers *t, uint64_t bound_ns)
     }
     if (!t->ready)
         begin(t);
+    if (!t->ready)
+        (void)far_timer_set(&t->again, far_now_us() + AGAIN_US);
+}
+
+static void rounds_again(struct far_timer *timer)
+{
+    struct far_frontend_timers *t =
+        (struct far_frontend_timers *)(void *)((char *)timer -
+                                               offsetof(
+                                                   struct far_frontend_timers,
+                                                   again));
+
+    t->rounds = t->stood = 0;
+    if (!t->ready && round_now(t))
+        (void)far_timer_set(&t->again, far_now_us() + AGAIN_US);
 }
 
 /* ---- from the backend ---------------------------------------------------- */
@@ -412,6 +431,7 @@ static void timers_dropped(struct far_front_own *own)
 {
     struct far_frontend_timers *t = timers_of(own);
 
+    far_timer_cancel(&t->again);
     /* What the backend said last counts, if it is still there to be read. */
     if (t->ready)
         (void)far_frontend_timers_now_ns(t, NULL);
@@ -505,6 +525,7 @@ struct far_frontend_timers *far_frontend_timers_open(
     t->count = timers;
     t->hooks = *hooks;
     t->arg = arg;
+    far_timer_init(&t->again, frontend->loop, rounds_again);
     t->own.class = &timers_class;
     t->own.devid = devid;
     t->own.poll = !(flags & FAR_FRONTEND_NO_POLL);
