@@ -6,8 +6,7 @@ EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/dom0/init tests/xen/dom0/start tests/xen/dom0/words \
 	tests/xen/guest/init tests/xen/guest/evread.c \
 	tests/xen/guest/mkinput.c \
-	tests/xen/scenarios/doorbell.sh tests/xen/scenarios/fallthrough.sh \
-	tests/xen/scenarios/own-kinds-reboot.sh tests/xen/scenarios/timer.sh \
+	tests/xen/scenarios/timer.sh \
 	tests/xen/scenarios/boot.sh tests/xen/scenarios/input-absent.sh \
 	tests/xen/scenarios/hotplug-far.sh tests/xen/scenarios/input-hotplug.sh \
 	tests/xen/scenarios/input-local.sh \
