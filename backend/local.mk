@@ -43,6 +43,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-line \
 	tests/backend/test-own \
 	tests/backend/test-timer-checks \
+	tests/backend/test-vbd-checks \
 	tests/backend/test-vbd
 check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest
 TESTS += $(backend_tests)
@@ -76,6 +77,9 @@ tests_backend_test_timer_checks_SOURCES = \
 tests_backend_test_timer_checks_LDADD = $(backend_test_libs)
 tests_backend_front_SOURCES = tests/backend/front.c
 tests_backend_front_LDADD = $(XEN_LIBS)
+tests_backend_test_vbd_checks_SOURCES = tests/backend/test-vbd-checks.c \
+	tests/core/suite.h
+tests_backend_test_vbd_checks_LDADD = $(backend_test_libs)
 tests_backend_test_vbd_SOURCES = tests/backend/test-vbd.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
