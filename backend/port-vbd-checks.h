@@ -48,8 +48,9 @@ struct far_vbd_request {
     uint64_t sectors;  /* of a discard */
     uint32_t indirect; /* the grant with the segments; 0: they are here */
     uint16_t segments;
-    uint8_t operation; /* as the answer has to say */
-    uint8_t acts;      /* the operation meant, in an indirect one */
+    uint8_t operation; /* as it stands there */
+    uint8_t acts;      /* the one that is meant, in an indirect request too;
+                          Linux' front wants to see it in the answer */
     uint8_t secure;
     uint8_t pad[7];
     struct far_vbd_segment segment[FAR_VBD_SEGMENTS_MAX];

@@ -199,7 +199,7 @@ static void put_answer(struct port *port, struct far_vbd_slot *slot)
     uint8_t answer[FAR_VBD_ENTRY_BYTES_MAX];
     uint32_t bytes =
         far_vbd_answer(port->journal->mode.abi, answer, slot->request.id,
-                       slot->request.operation, slot->status);
+                       slot->request.acts, slot->status);
 
     memcpy(entry_at(q, slot->answered_at), answer, bytes);
     q->answers[q->answers_count++] = (uint8_t)(slot - port->journal->slot);

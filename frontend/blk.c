@@ -225,8 +225,7 @@ static bool take_answer(struct far_blk *blk, const uint8_t *entry)
         return false;
     }
     s = &blk->slots[(uint32_t)id];
-    if (!s->open || id != id_of(blk, (uint32_t)id) ||
-        (op != s->op && op != BLKIF_OP_INDIRECT) ||
+    if (!s->open || id != id_of(blk, (uint32_t)id) || op != s->op ||
         status < BLKIF_RSP_EOPNOTSUPP || status > BLKIF_RSP_OKAY) {
         wrong(blk, "the backend answers what was not asked");
         return false;
