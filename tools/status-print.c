@@ -278,6 +278,33 @@ static void print_guests(const struct screen *s, const json_t *status)
     }
 }
 
+/* What this platform passes on between others. */
+static void print_routes(const struct screen *s, const json_t *status)
+{
+    const json_t *routes =
+        json_object_get(json_object_get(status, "netproxy"), "routes");
+    size_t i;
+    json_t *route;
+
+    if (!json_array_size(routes))
+        return;
+    fputc('\n', s->out);
+    heading(s, "Passed on");
+    json_array_foreach (routes, i, route) {
+        const char *state = far_json_text(route, "state");
+        char who[160];
+
+        snprintf(who, sizeof(who), "%.63s of %.63s",
+                 far_json_text(route, "guest"), far_json_text(route, "origin"));
+        fputs("  ", s->out);
+        put(s, PLAIN, who, 30);
+        put(s, PLAIN, far_json_text(route, "to"), 30);
+        put(s, tint_of(state), state, 0);
+        fputc('\n', s->out);
+        reason_line(s, route, "    ");
+    }
+}
+
 /* What devices of this platform sent to guests that did not attach them. */
 static void print_notices(const struct screen *s, const json_t *status)
 {
@@ -525,6 +552,7 @@ void far_status_print(FILE *out, const json_t *status, bool colour)
     print_latencies(&s, status);
     print_devices(&s, status);
     print_notices(&s, status);
+    print_routes(&s, status);
     fputc('\n', out);
     heading(&s, "Daemons");
     print_daemon(&s, status, "backend");

@@ -36,7 +36,17 @@ static const char netproxy_text[] =
                  "\"remotes\":[{\"guest\":\"web1\",\"platform\":\"borealis\","
                  "\"device\":\"kbd0\",\"state\":\"gone\",\"reason\":"
                  "\"kbd0 is not plugged in\",\"received\":4,\"latency\":"
-                 "{\"wire\":" HIST("42000") "}}]}";
+                 "{\"wire\":" HIST(
+                     "42000") "}}],"
+                              "\"routes\":[{\"origin\":\"cygnus\",\"guest\":"
+                              "\"db3\","
+                              "\"from\":\"cygnus\",\"device\":\"kbd9\","
+                              "\"to\":\"borealis/kbd0\",\"state\":\"refused\","
+                              "\"reason\":\"borealis knows no db3\"}],"
+                              "\"notices\":{\"sent\":[{\"platform\":\"draco\","
+                              "\"waiting\":7,\"done\":3,\"refused\":0,"
+                              "\"repeats\":0,"
+                              "\"reason\":\"\"}],\"taken\":0}}";
 
 static json_t *merged(void)
 {
@@ -139,6 +149,9 @@ START_TEST(a_person_sees_platforms_guests_reasons_and_stages)
         "42.0 µs",
         "farside-netproxy  pid 8, sandboxed",
         "800 ns",
+        "db3 of cygnus                 borealis/kbd0                 refused",
+        "borealis knows no db3",
+        "waiting 7, done 3",
     };
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)

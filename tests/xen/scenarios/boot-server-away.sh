@@ -14,8 +14,8 @@ farside 1
 # How long does one take that waits for nobody? Twice: the first warms up.
 boot_ms() {
     local before=${EPOCHREALTIME/[.,]/}
-    guest 1 "$1" "$2"
-    guest_says "$1" '^DEV kbd0 ' 30
+    guest 1 "$1" "$2" >&2
+    guest_says "$1" '^DEV kbd0 ' 30 >&2
     echo $(((${EPOCHREALTIME/[.,]/} - before) / 1000))
 }
 own='vkb=["backend-type=linux,unique-id=typist"]'
