@@ -76,6 +76,7 @@ static void configure(const char *format, ...)
 {
     char text[2048];
     va_list args;
+    struct far_conf *old = conf;
     FILE *f = fopen(conf_file, "w");
 
     va_start(args, format);
@@ -87,6 +88,7 @@ static void configure(const char *format, ...)
     conf = conf_of(text);
     ck_assert_uint_eq(far_devices_load(&devices, conf, NULL, no_problem, NULL),
                       0);
+    far_conf_free(old);
 }
 
 static void configure_typist(const char *more)
@@ -268,10 +270,7 @@ START_TEST(what_can_not_be_run_is_said)
         if (i == 2 || !geteuid())
             turn_until(loop, strstr(p->reason, cases[i].says));
         port_free(p);
-        far_devices_load(&devices, conf_of(""), NULL, no_problem, NULL);
-        far_conf_free(conf);
     }
-    conf = NULL;
 }
 END_TEST
 
