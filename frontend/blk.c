@@ -302,7 +302,7 @@ static int write_front(struct far_blk *blk, far_xs_t t, const char *node,
 static int write_rings(struct far_xs *xs, far_xs_t t, void *arg)
 {
     struct far_blk *blk = arg;
-    char path[FAR_XS_PATH_BYTES], node[64], queue[16] = "";
+    char path[FAR_XS_PATH_BYTES], node[64], queue[24] = "";
     int r;
 
     snprintf(path, sizeof(path), "device/vbd/%u/protocol", blk->devid);

@@ -406,8 +406,8 @@ START_TEST(the_parser_itself_finds_faults)
         "# TYPE a gauge\na 1\n# TYPE a gauge\n# EOF\n",
         "# TYPE a_seconds gauge\n# UNIT a_seconds bytes\n# EOF\n",
         "# TYPE a histogram\na_bucket{le=\"1\"} 2\na_count 2\na_sum 1\n# EOF\n",
-        "# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\n"
-        "a_count 1\na_sum 1\n# EOF\n",
+        ("# TYPE a histogram\na_bucket{le=\"1\"} 2\na_bucket{le=\"+Inf\"} 1\n"
+         "a_count 1\na_sum 1\n# EOF\n"),
         "# TYPE a gauge\na one\n# EOF\n",
         "# TYPE a gauge\na  1\n# EOF\n",
         "# EOF\n\n",
