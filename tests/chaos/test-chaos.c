@@ -402,7 +402,7 @@ static void write_files(uint16_t port, uint16_t wire_port)
               "[device kbd0]\ntype = replay\nfile = %s/trace\nloop = on\n"
               "[export ledger0]\nallow = atlas cygnus\n"
               "[export kbd0]\nallow = atlas cygnus\n"
-              "[relay dione]\nmay-carry = cygnus\n",
+              "[relay dione]\nmay-carry = cygnus\nsigned = off\n",
               port, rig.dir, rig.dir, rig.dir);
     rig_write(&rig, "dione.conf",
               "[platform]\nname = dione\n"

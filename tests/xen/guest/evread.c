@@ -208,7 +208,8 @@ static bool seen(struct reader *r, const struct device *d,
         hash = hash * 33 ^ (unsigned char)*c;
     hash = hash * 1000003 ^ e->type;
     hash = hash * 1000003 ^ e->code;
-    hash = (hash * 1000003 ^ (unsigned int)e->value) | 1;
+    hash = (hash * 1000003 ^ (unsigned int)e->value) * 1000003;
+    hash += !hash;
     for (size_t i = hash >> 7, n = 0; n < 32; i++, n++) {
         unsigned long *at = &r->seen[i % SEEN_MAX];
 
