@@ -353,6 +353,16 @@ void *far_journal_annex(struct far_journal *journal,
     return annex->memory;
 }
 
+void far_journal_annex_renew(void *memory,
+                             const struct far_journal_record *record)
+{
+    struct annex *annex =
+        (void *)((char *)memory - offsetof(struct annex, memory));
+
+    __atomic_store_n(&annex->attachment, record->who.attachment,
+                     __ATOMIC_RELEASE);
+}
+
 void far_journal_annex_close(void *memory, size_t bytes)
 {
     if (memory)

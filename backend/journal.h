@@ -169,6 +169,9 @@ int far_journal_last(const struct far_journal_record *record,
 void *far_journal_annex(struct far_journal *journal,
                         const struct far_journal_record *record,
                         uint32_t version, size_t bytes, bool make);
+/* The record's attachment has got another name: the annex goes on with it. */
+void far_journal_annex_renew(void *annex,
+                             const struct far_journal_record *record);
 void far_journal_annex_close(void *annex, size_t bytes); /* NULL is fine */
 
 /* Ops in flight. give: before an op goes to its device, a private copy is kept;

@@ -17,7 +17,7 @@
 #define FAR_VBD_QUEUES_MAX     16u
 #define FAR_VBD_RING_ORDER_MAX 4u
 #define FAR_VBD_RING_PAGES_MAX (1u << FAR_VBD_RING_ORDER_MAX)
-#define FAR_VBD_SEGMENTS_MAX   64u
+#define FAR_VBD_SEGMENTS_MAX   32u /* 128 KiB: far_class_payload_bytes() */
 #define FAR_VBD_BYTES_MAX      (FAR_VBD_SEGMENTS_MAX * 4096u)
 /* What we offer. */
 #define FAR_VBD_QUEUES     4u

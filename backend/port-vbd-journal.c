@@ -35,7 +35,7 @@ static uint64_t fixed_sum(const struct far_vbd_journal *j)
 
 static uint64_t slot_sum(const struct far_vbd_slot *s)
 {
-    uint64_t h = s->sequence << 32 ^ s->order << 16 ^ s->queue ^
+    uint64_t h = s->op.sequence << 32 ^ s->order << 16 ^ s->queue ^
                  (uint64_t)s->taken_at << 40;
 
     h = sum(h, &s->op, sizeof(s->op));
@@ -86,6 +86,16 @@ void far_vbd_take(struct far_vbd_journal *j, struct far_vbd_slot *s)
                           memory_order_release);
 }
 
+void far_vbd_flushed(struct far_vbd_slot *s)
+{
+    __atomic_store_n(&s->sequence, s->op.sequence + 1, __ATOMIC_RELEASE);
+}
+
+bool far_vbd_is_flushed(const struct far_vbd_slot *s)
+{
+    return s->sequence == s->op.sequence + 1;
+}
+
 uint32_t far_vbd_answered(struct far_vbd_journal *j, struct far_vbd_slot *s,
                           int16_t status)
 {
@@ -108,7 +118,8 @@ static bool slot_sound(const struct far_vbd_journal *j,
                        const struct far_vbd_slot *s)
 {
     return s->check == slot_sum(s) && s->op.slot == s - j->slot &&
-           s->op.sequence == s->sequence && s->queue < j->mode.queues &&
+           (s->op.sequence == s->sequence || far_vbd_is_flushed(s)) &&
+           s->queue < j->mode.queues &&
            s->request.segments <= FAR_VBD_SEGMENTS_MAX;
 }
 

@@ -14,6 +14,9 @@
  *            `answered` moves on. Killed before ANSWERED: the op is repeated,
  *            and the guest was told nothing. Killed before `answered`: as with
  *            `consumed`.
+ *   barrier  is two ops, one after the other, with sequences of their own: that
+ *            the first is done is one store. Killed before it: the flush is
+ *            repeated; after it: the write, which a device may have by then.
  *   publish  the guest's rsp_prod is written; then far_vbd_release() frees
  *            the slots. Killed before: the successor reads rsp_prod from the
  *            page, knows by it which answers the guest can have seen, and puts
@@ -27,8 +30,8 @@
 #include <stdatomic.h>
 #include "backend/port-vbd-checks.h"
 
-#define FAR_VBD_JOURNAL_VERSION 1u
-#define FAR_VBD_SLOTS           128u
+#define FAR_VBD_JOURNAL_VERSION 2u
+#define FAR_VBD_SLOTS           64u
 
 enum far_vbd_slot_state { FAR_VBD_FREE, FAR_VBD_OPEN, FAR_VBD_ANSWERED };
 
@@ -39,7 +42,9 @@ struct far_vbd_slot {
     uint32_t answered_at; /* index of the answer */
     int16_t status;
     uint16_t reserved[3];
-    uint64_t sequence, order, check;
+    uint64_t sequence; /* of what was submitted last: op.sequence, or the next
+                          one (far_vbd_flushed()) */
+    uint64_t order, check;
     struct far_op op;
     struct far_vbd_request request;
 };
@@ -67,6 +72,10 @@ uint64_t far_vbd_journal_sequence(const struct far_vbd_journal *journal);
 /* A free slot that was filled (queue, taken_at, op, request) becomes OPEN. */
 /* Gives slot and sequence into the op, and moves `consumed` on. */
 void far_vbd_take(struct far_vbd_journal *journal, struct far_vbd_slot *slot);
+/* Of a barrier: its flush is done, and its op, which is next, gets a sequence
+ * of its own. */
+void far_vbd_flushed(struct far_vbd_slot *slot);
+bool far_vbd_is_flushed(const struct far_vbd_slot *slot);
 /* Returns the index at which the answer goes into its ring. */
 uint32_t far_vbd_answered(struct far_vbd_journal *journal,
                           struct far_vbd_slot *slot, int16_t status);

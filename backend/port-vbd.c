@@ -29,6 +29,9 @@
 #define LOOK_AGE_US 10000000u
 #define SAMPLE_US   1000u
 
+/* A device may be in another process: then this is what it takes at once. */
+static_assert(FAR_VBD_SLOTS <= FAR_OP_SLOTS_MAX, "a slot is an op's");
+
 #define CONTAINER(type, member, pointer) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
 
@@ -312,6 +315,7 @@ static void done(struct port *port, unsigned number, const struct far_op *op)
 
     if (work->step == PREFLUSH && !status) {
         work->step = SENT;
+        far_vbd_flushed(slot);
         send(port, number);
         return;
     }
@@ -334,6 +338,7 @@ static void send(struct port *port, unsigned number)
     struct far_op op = slot_of(port, number)->op;
     void *payload = op.payload_bytes ? work->memory : NULL;
 
+    op.sequence = slot_of(port, number)->sequence;
     if (work->step == PREFLUSH) {
         op.opcode = FAR_BLOCK_FLUSH;
         op.flags = 0;
@@ -341,6 +346,8 @@ static void send(struct port *port, unsigned number)
         memset(op.args, 0, sizeof(op.args));
         payload = NULL;
     }
+    if (work->repeat)
+        op.flags |= FAR_OP_REPEAT;
     op.attachment = port->a->record->who.attachment;
     switch (far_layer_submit(port->layer.below, &op, payload)) {
     case FAR_DONE:
@@ -369,7 +376,7 @@ static void start(struct port *port, const uint8_t *numbers, unsigned count)
         work->step = SENT;
         if (far_vbd_is_barrier(&slot->request)) {
             work->barrier = port->barrier = true;
-            if (slot->op.opcode == FAR_BLOCK_WRITE)
+            if (slot->op.opcode == FAR_BLOCK_WRITE && !far_vbd_is_flushed(slot))
                 work->step = PREFLUSH;
         }
         if (!slot->op.payload_bytes)
@@ -520,7 +527,7 @@ static void port_complete(struct far_layer *layer, const struct far_op *op)
     slot = slot_of(port, op->slot);
     if ((port->work[op->slot].step != SENT &&
          port->work[op->slot].step != PREFLUSH) ||
-        slot->op.sequence != op->sequence) {
+        slot->sequence != op->sequence) {
         port->counters.stale++;
         return;
     }
@@ -592,6 +599,9 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
     snprintf(port->reason, sizeof(port->reason), "%s",
              news && news->reason ? news->reason : "");
     port->ready = state == FAR_DEVICE_READY;
+    /* also where only a filter before it is another one now */
+    if (news && news->ops_lost)
+        port->lost = port->served;
     if (port->ready) {
         struct far_block_props before = port->props;
 
@@ -673,7 +683,8 @@ static bool poll_arm(struct far_poller *poller)
                               consumed(&port->queue[i]) + 1,
                               memory_order_relaxed);
     atomic_thread_fence(memory_order_seq_cst);
-    if (!can_take(port)) /* an answer of the device brings us back */
+    /* an answer of the device, or the end of the turn, brings us back */
+    if (!can_take(port) || port->starved)
         return true;
     for (unsigned i = 0; i < port->queues; i++)
         sleep &= !waiting(&port->queue[i]);
@@ -1053,6 +1064,8 @@ static void vbd_reload(struct far_attachment *a)
     if (!port || !port->layer.below || !a->record ||
         !far_chain_renew(&port->chain))
         return;
+    if (port->journal)
+        far_journal_annex_renew(port->journal, a->record);
     close_chain(port);
     if (open_chain(port, &error)) {
         far_attachment_fail(a, "%s", error.text);

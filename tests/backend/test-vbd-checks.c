@@ -109,6 +109,16 @@ START_TEST(a_front_that_asks_for_too_much_is_refused)
 }
 END_TEST
 
+/* A device may be in another process, whose places for ops are few and short.
+ */
+START_TEST(no_request_is_more_than_a_device_elsewhere_takes)
+{
+    ck_assert_uint_le(FAR_VBD_SLOTS, FAR_OP_SLOTS_MAX);
+    ck_assert_uint_le(FAR_VBD_BYTES_MAX,
+                      far_class_payload_bytes(FAR_CLASS_BLOCK));
+}
+END_TEST
+
 /* ---- the journal ---- */
 
 static struct far_vbd_journal *begun(void)
@@ -201,6 +211,25 @@ START_TEST(an_index_that_is_none_of_ours_is_not_believed)
 }
 END_TEST
 
+START_TEST(the_second_step_of_a_barrier_is_found_again_as_an_op_of_its_own)
+{
+    struct far_vbd_journal *j = begun();
+    uint32_t produced[2] = { 0, 0 };
+    struct far_vbd_slot *s = taken(j, 4, 0);
+
+    ck_assert(!far_vbd_is_flushed(s));
+    far_vbd_flushed(s);
+    ck_assert_int_eq(far_vbd_recover(j, produced), 0);
+    ck_assert(far_vbd_is_flushed(s));
+    ck_assert_uint_eq(s->sequence, 9);
+    ck_assert_uint_eq(far_vbd_journal_sequence(j), 9);
+    far_vbd_release(s);
+    ck_assert(!far_vbd_is_flushed(taken(j, 4, 0)));
+    ck_assert_uint_eq(s->op.sequence, 10);
+    free(j);
+}
+END_TEST
+
 START_TEST(a_damaged_slot_is_found)
 {
     struct far_vbd_journal *j = begun();
@@ -219,10 +248,12 @@ int main(void)
         a_request_says_the_same_in_both_layouts,
         random_requests_never_leave_the_disk,
         a_front_that_asks_for_too_much_is_refused,
+        no_request_is_more_than_a_device_elsewhere_takes,
         open_requests_are_found_again_in_their_order,
         a_kill_between_taking_and_the_index_loses_and_doubles_nothing,
         an_answer_is_shown_again_if_and_only_if_it_was_not_seen,
         an_index_that_is_none_of_ours_is_not_believed,
+        the_second_step_of_a_barrier_is_found_again_as_an_op_of_its_own,
         a_damaged_slot_is_found,
     };
     Suite *suite = suite_create("vbd-checks");

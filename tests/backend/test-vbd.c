@@ -86,17 +86,12 @@ static void witness_works(void)
     works(&witness);
 }
 
-static void set_up(void)
+/* The configuration, and more devices. */
+static void configure(const char *more)
 {
     char path[200];
     FILE *f;
 
-    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
-    make_image("disk0", 16 * MIB);
-    make_image("disk1", 16 * MIB);
-    make_image("wit", MIB);
     snprintf(path, sizeof(path), "%s/farside.conf", host);
     f = fopen(path, "w");
     fprintf(f,
@@ -105,9 +100,27 @@ static void set_up(void)
             "[device disk1]\ntype = file\npath = %s\nsector = 4096\n"
             "[device cd0]\ntype = file\npath = %s\ncdrom = yes\n"
             "[device wit]\ntype = file\npath = %s\n"
-            "[device slow]\ntype = delay\nbehind = disk1\ndelay = 1ms\n",
-            image("disk0"), image("disk1"), image("disk0"), image("wit"));
+            "[device slow]\ntype = delay\nbehind = disk1\ndelay = 1ms\n%s",
+            image("disk0"), image("disk1"), image("disk0"), image("wit"), more);
     fclose(f);
+}
+
+static void reconfigure(const char *more)
+{
+    configure(more);
+    ck_assert_int_eq(kill(backend, SIGHUP), 0);
+    nap_ms(300);
+}
+
+static void set_up(void)
+{
+    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
+    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
+    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    make_image("disk0", 16 * MIB);
+    make_image("disk1", 16 * MIB);
+    make_image("wit", MIB);
+    configure("");
     snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
     witness = guest("witness", LINE("xvda", "wit"));
@@ -253,7 +266,7 @@ END_TEST
 
 static const char *const ways[] = {
     PLAIN,           "1 0 32 11 1 0",  "1 0 32 11 0 1",
-    "1 0 32 11 1 1", "1 0 32 32 0 0",  "1 0 16 64 1 0",
+    "1 0 32 11 1 1", "1 0 32 32 0 0",  "1 0 16 32 1 0",
     "4 0 64 11 1 0", "4 2 100 32 1 0", "1 4 64 16 0 1",
 };
 
@@ -568,15 +581,15 @@ static struct raw raw_indirect(uint8_t op, uint16_t segments, uint32_t page)
 
 START_TEST(attack_20_indirect_requests_that_are_wrong)
 {
-    struct guest g = connected("disk0", "1 0 16 64 0 0");
-    uint32_t page = gref_of(&g, 0, 64), data = gref_of(&g, 0, 0);
+    struct guest g = connected("disk0", "1 0 16 32 0 0");
+    uint32_t page = gref_of(&g, 0, 32), data = gref_of(&g, 0, 0);
     struct raw r;
 
-    for (unsigned i = 0; i < 64; i++)
+    for (unsigned i = 0; i < 32; i++)
         OK(&g, "segments %u %u 0 7", i, data);
-    r = raw_indirect(BLKIF_OP_READ, 64, page);
+    r = raw_indirect(BLKIF_OP_READ, 32, page);
     answers(&g, &r, BLKIF_RSP_OKAY);
-    r = raw_indirect(BLKIF_OP_READ, 65, page);
+    r = raw_indirect(BLKIF_OP_READ, 33, page);
     answers(&g, &r, BLKIF_RSP_ERROR);
     r = raw_indirect(BLKIF_OP_READ, 0, page);
     answers(&g, &r, BLKIF_RSP_ERROR);
@@ -698,6 +711,45 @@ START_TEST(attack_46_to_48_grants_that_are_none)
 }
 END_TEST
 
+/* --- the configuration changes --------------------------------------------
+ */
+
+#define LAG(delay) \
+    "[device lag]\ntype = delay\nbehind = disk0\ndelay = " delay "\n"
+
+START_TEST(what_a_filter_had_is_done_by_the_one_that_comes_instead)
+{
+    struct guest g;
+
+    reconfigure(LAG("1ms"));
+    g = connected("lag", PLAIN);
+    ck_assert_str_eq(SAY(&g, "load 1 4000 16 1000 4096"), "going");
+    for (unsigned i = 0; i < 4; i++) {
+        reconfigure(LAG("2ms"));
+        reconfigure(LAG("1ms"));
+    }
+    ended_well(&g, 1);
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(after_a_device_went_and_came_a_kill_costs_nothing)
+{
+    struct guest g;
+
+    reconfigure(LAG("1ms"));
+    g = connected("lag", PLAIN);
+    reconfigure("");
+    reconfigure(LAG("1ms"));
+    works(&g);
+    kill_backend(SIGKILL);
+    start_backend();
+    works(&g);
+    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    destroy(&g);
+}
+END_TEST
+
 /* --- the backend dies ------------------------------------------------------
  */
 
@@ -803,6 +855,8 @@ int main(int argc, char **argv)
         { attack_24_a_guest_that_goes_with_requests_under_way, 1 },
         { attack_25_equal_ids_are_echoed, 1 },
         { attack_46_to_48_grants_that_are_none, 2 },
+        { what_a_filter_had_is_done_by_the_one_that_comes_instead, 1 },
+        { after_a_device_went_and_came_a_kill_costs_nothing, 1 },
         { killed_and_started_again_under_load_the_guest_notices_nothing, 9 },
         { killed_at_random_no_answered_write_is_lost_or_torn, 1 },
         { a_state_that_another_wrote_is_set_right, 1 },
