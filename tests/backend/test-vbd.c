@@ -750,6 +750,32 @@ START_TEST(after_a_device_went_and_came_a_kill_costs_nothing)
 }
 END_TEST
 
+/* --- a disk in another process ----------------------------------------------
+ */
+
+START_TEST(a_disk_in_another_process_takes_all_that_a_guest_may_ask)
+{
+    char program[600], log[200];
+    struct guest g;
+    pid_t proxy;
+    int fd;
+
+    reconfigure("[export disk0]\n");
+    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
+    snprintf(log, sizeof(log), "%s/netproxy.log", host);
+    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    proxy = spawn("atlas", program, -1, -1, fd);
+    close(fd);
+    g = connected("disk0", "4 2 120 32 0 0");
+    ck_assert_str_eq(SAY(&g, "one 1 0 131072 165"), "ok 0 a5 a5");
+    ck_assert_str_eq(SAY(&g, "load 1 3000 110 1000 4096"), "going");
+    ended_well(&g, 1);
+    destroy(&g);
+    kill(proxy, SIGKILL);
+    ck_assert_int_eq(waitpid(proxy, NULL, 0), proxy);
+}
+END_TEST
+
 /* --- the backend dies ------------------------------------------------------
  */
 
@@ -857,6 +883,7 @@ int main(int argc, char **argv)
         { attack_46_to_48_grants_that_are_none, 2 },
         { what_a_filter_had_is_done_by_the_one_that_comes_instead, 1 },
         { after_a_device_went_and_came_a_kill_costs_nothing, 1 },
+        { a_disk_in_another_process_takes_all_that_a_guest_may_ask, 1 },
         { killed_and_started_again_under_load_the_guest_notices_nothing, 9 },
         { killed_at_random_no_answered_write_is_lost_or_torn, 1 },
         { a_state_that_another_wrote_is_set_right, 1 },
