@@ -275,20 +275,28 @@ static uint8_t *entry(uint32_t index)
     return (uint8_t *)far_blk_ring(blk, 0) + 64 + (index & 31) * bytes;
 }
 
-/* Puts these bytes into the ring and prints the answer. */
-static void raw(const char *hex)
+/* Puts these bytes into the ring. */
+static void put_raw(const char *hex)
 {
-    uint32_t at = atomic_load(word(0)), answers = atomic_load(word(2));
-    uint64_t until = far_now_us() + 5000000, id;
-    uint8_t *e = entry(at), bytes[112] = { 0 };
-    int16_t status;
-    size_t n;
+    uint32_t at = atomic_load(word(0));
+    uint8_t bytes[112] = { 0 };
 
-    for (n = 0; n < 112 && sscanf(hex, "%2hhx", &bytes[n]) == 1; n++)
+    for (size_t n = 0; n < 112 && sscanf(hex, "%2hhx", &bytes[n]) == 1; n++)
         hex += 2;
-    memcpy(e, bytes, options.abi_32 ? 108 : 112);
+    memcpy(entry(at), bytes, options.abi_32 ? 108 : 112);
     atomic_store(word(0), at + 1);
     far_blk_kick(blk, 0);
+}
+
+/* The same, and prints the answer. */
+static void raw(const char *hex)
+{
+    uint32_t answers = atomic_load(word(2));
+    uint64_t until = far_now_us() + 5000000, id;
+    uint8_t *e;
+    int16_t status;
+
+    put_raw(hex);
     while (atomic_load(word(2)) == answers && far_now_us() < until)
         usleep(200);
     if (atomic_load(word(2)) == answers) {
@@ -435,6 +443,8 @@ static bool obey(char *line)
         run_one(a, offset, bytes, b);
     else if (!strncmp(line, "raw ", 4))
         raw(line + 4);
+    else if (!strncmp(line, "put ", 4))
+        put_raw(line + 4), printf("ok\n");
     else if (sscanf(line, "gref %u %u", &a, &b) == 2)
         printf("ok %u\n", far_blk_gref(blk, a, b));
     else if (sscanf(line, "prod %u", &a) == 1)

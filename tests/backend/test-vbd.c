@@ -212,19 +212,21 @@ static uint32_t gref_of(struct guest *g, unsigned slot, unsigned page)
     return (uint32_t)strtoul(SAY(g, "gref %u %u", slot, page) + 3, NULL, 10);
 }
 
-static const char *put_raw(struct guest *g, const struct raw *r)
+/* how: "raw", which tells of the answer, or "put". */
+static const char *put_raw(struct guest *g, const char *how,
+                           const struct raw *r)
 {
     char hex[225];
 
     for (unsigned i = 0; i < 112; i++)
         snprintf(hex + 2 * i, 3, "%02x", r->bytes[i]);
-    return SAY(g, "raw %s", hex);
+    return SAY(g, "%s %s", how, hex);
 }
 
 /* The answer to it: its id and operation come back, all padding is zero. */
 static void answers(struct guest *g, const struct raw *r, int status)
 {
-    const char *text = put_raw(g, r);
+    const char *text = put_raw(g, "raw", r);
     unsigned long long id;
     unsigned op, padding;
     int got;
@@ -753,26 +755,82 @@ END_TEST
 /* --- a disk in another process ----------------------------------------------
  */
 
-START_TEST(a_disk_in_another_process_takes_all_that_a_guest_may_ask)
+static pid_t start_netproxy(void)
 {
     char program[600], log[200];
-    struct guest g;
-    pid_t proxy;
+    pid_t pid;
     int fd;
 
-    reconfigure("[export disk0]\n");
     snprintf(program, sizeof(program), "%s/farside-netproxy", build);
     snprintf(log, sizeof(log), "%s/netproxy.log", host);
     fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    proxy = spawn("atlas", program, -1, -1, fd);
+    pid = spawn("atlas", program, -1, -1, fd);
     close(fd);
+    return pid;
+}
+
+static void end_netproxy(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+
+START_TEST(a_disk_in_another_process_takes_all_that_a_guest_may_ask)
+{
+    struct guest g;
+    pid_t proxy;
+
+    reconfigure("[export disk0]\n");
+    proxy = start_netproxy();
     g = connected("disk0", "4 2 120 32 0 0");
     ck_assert_str_eq(SAY(&g, "one 1 0 131072 165"), "ok 0 a5 a5");
     ck_assert_str_eq(SAY(&g, "load 1 3000 110 1000 4096"), "going");
     ended_well(&g, 1);
     destroy(&g);
-    kill(proxy, SIGKILL);
-    ck_assert_int_eq(waitpid(proxy, NULL, 0), proxy);
+    end_netproxy(proxy);
+}
+END_TEST
+
+/* Of the backend, in clock ticks. */
+static long long processor_time(void)
+{
+    long long user = -1, system = 0;
+    char path[64];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)backend);
+    f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fscanf(f,
+                            "%*d %*s %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u "
+                            "%*u %lld %lld",
+                            &user, &system),
+                     2);
+    fclose(f);
+    return user + system;
+}
+
+START_TEST(a_barrier_waits_without_the_processor)
+{
+    struct raw first = raw_rw(BLKIF_OP_READ, 1, 0);
+    struct raw barrier = raw_rw(BLKIF_OP_WRITE_BARRIER, 0, 0);
+    long long before;
+    struct guest g;
+    pid_t proxy;
+
+    reconfigure("[export disk0]\n");
+    proxy = start_netproxy();
+    g = connected("disk0", PLAIN);
+    raw_segment(&first, 0, gref_of(&g, 0, 0), 0, 7);
+    kill(proxy, SIGSTOP); /* the disk does not answer */
+    ck_assert_str_eq(put_raw(&g, "put", &first), "ok");
+    ck_assert_str_eq(put_raw(&g, "put", &barrier), "ok");
+    nap_ms(200);
+    before = processor_time();
+    nap_ms(2000);
+    ck_assert_int_lt(processor_time() - before, sysconf(_SC_CLK_TCK) / 4);
+    destroy(&g);
+    end_netproxy(proxy);
 }
 END_TEST
 
@@ -884,6 +942,7 @@ int main(int argc, char **argv)
         { what_a_filter_had_is_done_by_the_one_that_comes_instead, 1 },
         { after_a_device_went_and_came_a_kill_costs_nothing, 1 },
         { a_disk_in_another_process_takes_all_that_a_guest_may_ask, 1 },
+        { a_barrier_waits_without_the_processor, 1 },
         { killed_and_started_again_under_load_the_guest_notices_nothing, 9 },
         { killed_at_random_no_answered_write_is_lost_or_torn, 1 },
         { a_state_that_another_wrote_is_set_right, 1 },
