@@ -27,7 +27,8 @@ struct far_notice_board {
     char platform[FAR_NAME_BYTES];
     struct far_conn *conn;            /* NULL: it is not connected */
     uint64_t first, next;             /* entries are first to next - 1 */
-    uint64_t sent;                    /* all up to it went out */
+    uint64_t sent;                    /* all up to it went out, by conn */
+    uint64_t ever;                    /* the last that ever went out */
     unsigned open;                    /* of these: not answered */
     uint64_t repeats, done, refused;  /* for status */
     char reason[FAR_WIRE_TEXT_BYTES]; /* of the last refusal */
@@ -140,7 +141,8 @@ static void pump(struct far_notifier *n, struct far_notice_board *b)
                           NULL);
         }
         b->open += !e->answered;
-        b->sent++;
+        if (++b->sent > b->ever)
+            b->ever = b->sent;
     }
 }
 
@@ -151,12 +153,14 @@ void far_notify_peer(struct far_notifier *n, const char *platform,
 
     if (!b)
         return; /* there is nothing for it */
-    b->conn = conn;
-    if (!conn) {
+    /* Also where another lane takes over: what was on its way by the former
+     * one may be lost, and the other side does not look at it. */
+    if (b->conn != conn) {
         b->repeats += b->open;
         b->open = 0;
         b->sent = b->first - 1;
     }
+    b->conn = conn;
     pump(n, b);
 }
 
@@ -268,7 +272,8 @@ static void settle(struct far_notifier *n, struct far_notice_board *b,
         return;
     e->answered = true;
     e->status = status;
-    b->open--;
+    if (sequence <= b->sent) /* else of a connection before: not open here */
+        b->open--;
     if (status) {
         b->refused++;
         snprintf(b->reason, sizeof(b->reason), "%s", reason);
@@ -284,7 +289,7 @@ int far_notify_answered(struct far_notifier *n, const char *platform,
     struct far_notice_board *b = find_board(n, platform);
     uint64_t sequence = f->notified.sequence;
 
-    if (!b || !sequence || sequence > b->sent)
+    if (!b || !sequence || sequence > b->ever)
         return far_error(error, -EPROTO,
                          "it answers interrupt %llu, which was never sent",
                          (unsigned long long)sequence);

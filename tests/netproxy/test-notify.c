@@ -413,11 +413,98 @@ START_TEST(a_server_that_floods_is_refused_beyond_its_window_and_no_more)
 }
 END_TEST
 
+/* A hand-made client of two lanes, which answers nothing. */
+static struct taker {
+    struct far_conn *conn;
+    bool up;
+    unsigned got;
+} takers[2];
+
+static int taker_up(struct far_conn *conn, struct far_error *error)
+{
+    (void)error;
+    ((struct taker *)conn->owner)->up = true;
+    return 0;
+}
+
+static int taker_frame(struct far_conn *conn, const struct far_wire_frame *f,
+                       struct far_error *error)
+{
+    (void)error;
+    ((struct taker *)conn->owner)->got += f->header.type == FAR_WIRE_NOTIFY;
+    return 0;
+}
+
+static void taker_down(struct far_conn *conn, int code, const char *reason)
+{
+    (void)code;
+    (void)reason;
+    ((struct taker *)conn->owner)->conn = NULL;
+    far_conn_free(conn, NULL);
+}
+
+static const struct far_conn_ops taker_ops = {
+    .up = taker_up,
+    .frame = taker_frame,
+    .down = taker_down,
+};
+
+static bool taker_is_up(void *arg)
+{
+    return ((struct taker *)arg)->up;
+}
+
+static bool taker_has(void *arg)
+{
+    return ((struct taker *)arg)->got > 0;
+}
+
+START_TEST(when_another_lane_takes_over_what_was_not_answered_goes_out_there)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET,
+                              .sin_port = htons(port),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct far_wire_hello me = { .magic = FAR_WIRE_MAGIC,
+                                 .frame_max = FAR_CONN_FRAME_MAX,
+                                 .lanes = FAR_WIRE_LANES,
+                                 .handles_max = 16,
+                                 .link = { 7 },
+                                 .platform = "atlas" };
+    struct far_keys keys = { 0 };
+    struct far_traffic traffic = { 0 };
+    struct far_error error;
+    char path[128];
+
+    memset(takers, 0, sizeof(takers));
+    proxy_kill(&atlas, SIGTERM);
+    snprintf(path, sizeof(path), "%s/keys", rig.dir);
+    ck_assert_int_eq(far_keys_read(&keys, path, &error), 0);
+    for (unsigned i = 0; i < 2; i++) {
+        me.lane = i ? FAR_WIRE_LANE_BULK : FAR_WIRE_LANE_CONTROL;
+        takers[i].conn = far_conn_connect(
+            rig.loop, &taker_ops, &takers[i], &traffic, &me, "borealis",
+            &keys.keys[0], NULL, (struct sockaddr *)&in, sizeof(in), &error);
+        ck_assert_ptr_nonnull(takers[i].conn);
+        ck_assert(rig_until(&rig, taker_is_up, &takers[i], 5000));
+    }
+    rig_turn(&rig, 100);
+    send_to("kbd0", "atlas/g2", 30);
+    ck_assert(rig_until(&rig, taker_has, &takers[0], 5000));
+    ck_assert_uint_eq(takers[1].got, 0);
+    far_conn_free(takers[0].conn, NULL);
+    ck_assert(rig_until(&rig, taker_has, &takers[1], 5000));
+    far_conn_free(takers[1].conn, NULL);
+    far_keys_free(&keys);
+    proxy_start(&atlas, &rig, "atlas");
+}
+END_TEST
+
 int main(void)
 {
     const TTest *const tests[] = {
         an_interrupt_reaches_the_backend_of_a_guest_that_attached_nothing,
         what_the_export_does_not_allow_never_leaves,
+        when_another_lane_takes_over_what_was_not_answered_goes_out_there,
         a_refusal_comes_back_with_its_reason,
         while_the_backend_is_away_nothing_is_answered_and_it_gets_all_later,
         one_that_was_not_answered_comes_again_to_a_new_backend,
