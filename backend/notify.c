@@ -20,12 +20,16 @@
 /* How long one waits for room if nothing is ever stale. */
 #define WAIT_US 30000000u
 
+struct question {
+    uint64_t id, sequence;
+};
+
 struct waiting {
     uint64_t id, source, sequence;
     uint64_t since_us;
     struct far_op op;
     unsigned also; /* earlier ones that were merged into it */
-    uint64_t also_ids[FAR_NOTIFY_WAITING_MAX];
+    struct question others[FAR_NOTIFY_WAITING_MAX];
 };
 
 struct far_notices {
@@ -164,7 +168,7 @@ static void done(struct far_notices *n, int status, const char *reason)
     struct waiting *w = &n->waiting[n->first];
 
     for (unsigned i = 0; i < w->also; i++)
-        answer(n->guest, w->also_ids[i], status, reason);
+        answer(n->guest, w->others[i].id, status, reason);
     answer(n->guest, w->id, status, reason);
     n->questions -= 1 + w->also;
     n->first = (n->first + 1) % FAR_NOTIFY_WAITING_MAX;
@@ -278,12 +282,37 @@ static bool merge(struct far_notices *n, const struct far_local_notify *m,
         !far_input_event_merge(&into, &more))
         return false;
     memcpy(last->op.args, &into, sizeof(into));
-    last->also_ids[last->also++] = last->id;
+    last->others[last->also++] = (struct question){ last->id, last->sequence };
     last->id = m->id;
     last->sequence = m->sequence;
     n->questions++;
     n->coalesced++;
     return true;
+}
+
+/* One that waits already, asked again after the link was lost: nobody wants the
+ * former answer any more. */
+static bool waits(struct far_notices *n, const struct far_local_notify *m,
+                  uint64_t source)
+{
+    for (unsigned i = 0; i < n->count; i++) {
+        struct waiting *w =
+            &n->waiting[(n->first + i) % FAR_NOTIFY_WAITING_MAX];
+
+        if (w->source != source)
+            continue;
+        if (w->sequence == m->sequence) {
+            w->id = m->id;
+            return true;
+        }
+        for (unsigned k = 0; k < w->also; k++) {
+            if (w->others[k].sequence == m->sequence) {
+                w->others[k].id = m->id;
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 static bool meant(const struct far_guest *guest,
@@ -391,6 +420,10 @@ static int take(struct far_backend *backend, struct far_local_notify *m,
     if (m->sequence <= mark_of(guest, source)) {
         n->repeated++;
         answer(guest, m->id, 0, NULL);
+        return 0;
+    }
+    if (waits(n, m, source)) {
+        n->repeated++;
         return 0;
     }
     r = judge(backend, &m->op, error);

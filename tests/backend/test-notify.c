@@ -428,6 +428,57 @@ START_TEST(a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else)
 }
 END_TEST
 
+static unsigned times_in(const char *text, const char *what)
+{
+    unsigned n = 0;
+
+    while ((text = strstr(text, what))) {
+        text += strlen(what);
+        n++;
+    }
+    return n;
+}
+
+/* As after a link that was lost and came back: the netproxy has forgotten its
+ * questions, and asks again while the first of them still wait here. */
+START_TEST(an_interrupt_that_waits_and_is_sent_again_happens_once)
+{
+    struct guest g = guest("g", LINE("kbd0"));
+    struct far_local_notified answer;
+    unsigned pressed = 0, told = 0;
+    uint64_t sequence = 0, last_id;
+
+    connect_front(&g, 0);
+    stranger_begins();
+    stranger_is_met();
+    for (unsigned i = 0; i < 56; i++) { /* a ring has 51 */
+        struct far_local_notify m =
+            key_notice(++sequence, "g", 2 + i / 2, !(i % 2));
+
+        stranger_says(&m);
+        if (i >= 40)
+            nap_ms(6); /* as often as it is allowed */
+    }
+    for (unsigned round = 0; round < 2; round++) {
+        for (unsigned i = 0; i < 2; i++) {
+            struct far_local_notify m =
+                key_notice(sequence + 1 + i, "g", 100, !i);
+
+            stranger_says(&m);
+        }
+    }
+    last_id = stranger_id;
+    pressed += times_in(say(&g, "drain 0 500 51"), "k100+");
+    while (stranger_is_told(&answer, 1000) == 0)
+        told += answer.id == last_id;
+    pressed += times_in(say(&g, "drain 0 300 200"), "k100+");
+    ck_assert_uint_eq(pressed, 1);
+    ck_assert_uint_eq(told, 1);
+    destroy(&g);
+    stranger_goes();
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {
@@ -437,6 +488,7 @@ int main(int argc, char **argv)
         killed_at_random_no_interrupt_of_another_is_lost_or_comes_twice,
         a_key_that_another_pressed_and_forgot_is_released,
         a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else,
+        an_interrupt_that_waits_and_is_sent_again_happens_once,
     };
 
     return rig_main("notify", tests, sizeof(tests) / sizeof(tests[0]), set_up,
