@@ -41,7 +41,6 @@ struct far_route {
     bool told;
     int status; /* that the client was told last */
     char reason[FAR_WIRE_TEXT_BYTES];
-    struct far_log_bucket bucket;
     struct far_timer expiry;
     struct far_route *next;
 };
@@ -203,9 +202,10 @@ static int refuse(struct far_route *r, int status, const char *reason)
 static int refuse_saying(struct far_route *r, const struct far_error *error)
 {
     if (r->peer)
-        far_log_limited(r->router->context->log, &r->bucket, FAR_LOG_WARNING,
-                        "%s asks for %s of %s: refused: %s", r->way.origin,
-                        r->to.device, r->to.platform, error->text);
+        far_log_limited(r->router->context->log, &r->peer->bucket,
+                        FAR_LOG_WARNING, "%s asks for %s of %s: refused: %s",
+                        r->way.origin, r->to.device, r->to.platform,
+                        error->text);
     r->router->refused++;
     return refuse(r, error->code, error->text);
 }
