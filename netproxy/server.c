@@ -40,6 +40,7 @@ struct far_attachment {
     struct far_route *route;     /* NULL: the device is here, or nowhere */
     char had[FAR_NAME_BYTES];    /* where it asks for any: the last device */
     bool refused; /* and asked again when the reason may be gone */
+    bool vouched;                /* its origin has signed it, or need not */
     bool ended;   /* by another platform: not asked again */
     int status;   /* that was told last */
     char reason[FAR_WIRE_TEXT_BYTES];
@@ -309,6 +310,7 @@ static void challenge(struct far_attachment *a,
     if (a->conn)
         far_conn_send_options(a->conn, &header, &p, sizeof(p), why->text,
                               options, 2);
+    a->refused = false; /* its origin is waited for */
 }
 
 /* Does the origin stand behind what a relay brings? */
@@ -350,10 +352,15 @@ static void prepare(struct far_attachment *a, bool again)
     struct far_error error = { 0 };
     struct far_session *s = NULL;
 
-    if (entrusted(a, &error))
+    /* It was refused before anybody looked whether it is signed. */
+    if (may && !a->vouched && !(a->vouched = vouched(a, &unsigned_one)))
+        return;
+    if (may)
+    static const struct far_wire_frame unsigned_one;
         s = far_controller_prepare_any(peer->server->controller, a->origin,
                                        &a->who, a->had, &error);
     if (!s) {
+    bool may = entrusted(a, &error);
         if (again && a->status == error.code && !strcmp(a->reason, error.text))
             return; /* nothing new */
         a->refused = true;
@@ -482,8 +489,10 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
     }
     memcpy(a->origin, way.origin, sizeof(a->origin));
     far_any_device(a->had, f);
-    if (!entrusted(a, &why) || vouched(a, f))
-        prepare(a, false);
+    a->vouched = false;
+    if (entrusted(a, &why) && !(a->vouched = vouched(a, f)))
+        return 0;
+    prepare(a, false);
     return 0;
 }
 

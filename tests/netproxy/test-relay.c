@@ -602,6 +602,27 @@ START_TEST(an_entrusted_relay_cannot_speak_without_the_origins_signature)
 }
 END_TEST
 
+START_TEST(a_relay_that_is_entrusted_later_still_needs_the_signature)
+{
+    unsigned before;
+
+    configure_owner("[relay borealis]\nmay-carry = someone\n");
+    start_three();
+    proxy_kill(&borealis, SIGTERM);
+    borealis.pid = 0;
+    liar_comes("borealis", "cygnus", ports[2]);
+    ck_assert_int_eq(liar_asks("keyboard", 3, "atlas", WAY("borealis")),
+                     -EACCES);
+    before = liar.answers;
+    configure_owner(SIGNED);
+    proxy_reload(&cygnus);
+    ck_assert(rig_until(&rig, liar_answered, &before, 5000));
+    ck_assert_int_eq(liar.status, -EKEYREJECTED);
+    ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "");
+    far_conn_free(liar.conn, NULL);
+}
+END_TEST
+
 START_TEST(a_client_cannot_claim_another_origin_at_the_relay)
 {
     start_three();
@@ -720,6 +741,7 @@ int main(void)
         an_owner_wants_the_origins_signature_and_gets_it_over_every_loss,
         a_client_without_the_owners_key_or_with_a_wrong_one_is_refused,
         an_entrusted_relay_cannot_speak_without_the_origins_signature,
+        a_relay_that_is_entrusted_later_still_needs_the_signature,
         an_owner_believes_no_relay_beyond_what_it_is_entrusted_with,
         a_client_cannot_claim_another_origin_at_the_relay,
         a_frame_without_hops_ends_only_the_connection_that_it_came_by,
