@@ -30,7 +30,8 @@ struct far_attachment {
                               answers goes; NULL: that one is gone */
     uint32_t handle;
     uint64_t answers; /* slots that are done, and wait for their turn */
-    uint8_t op_lanes[FAR_WIRE_SLOTS_MAX]; /* where each was asked */
+    uint8_t op_lanes[FAR_WIRE_SLOTS_MAX];     /* where each was asked */
+    uint8_t answer_lanes[FAR_WIRE_SLOTS_MAX]; /* where those answers wait */
     struct far_fair_item fair[FAR_WIRE_LANES];
     uint8_t giving[FAR_WIRE_LANES]; /* slot whose payload goes in pieces */
     uint32_t given[FAR_WIRE_LANES]; /* bytes of it */
@@ -39,8 +40,8 @@ struct far_attachment {
                                     platform for which the peer speaks */
     struct far_route *route;     /* NULL: the device is here, or nowhere */
     char had[FAR_NAME_BYTES];    /* where it asks for any: the last device */
-    bool refused; /* and asked again when the reason may be gone */
     bool vouched;                /* its origin has signed it, or need not */
+    bool refused; /* and asked again when the reason may be gone */
     bool ended;   /* by another platform: not asked again */
     int status;   /* that was told last */
     char reason[FAR_WIRE_TEXT_BYTES];
@@ -128,11 +129,15 @@ static unsigned lane_of(const struct far_peer *peer, unsigned asked)
 static void want_answer(struct far_attachment *a, unsigned slot)
 {
     struct far_peer *peer = a->peer;
-    unsigned lane = lane_of(peer, a->op_lanes[slot]);
+    unsigned lane = lane_of(peer, a->op_lanes[slot]), i;
 
-    if (a->giving[lane] == slot)
-        a->given[lane] = 0;
-    a->op_lanes[slot] = (uint8_t)lane;
+    /* From its beginning, and by one lane only: half of it may have gone by
+     * another one, which who asked again does not listen to any more. */
+    for (i = 0; i < FAR_WIRE_LANES; i++) {
+        if (a->giving[i] == slot)
+            a->given[i] = 0;
+    }
+    a->answer_lanes[slot] = (uint8_t)lane;
     a->answers |= (uint64_t)1 << slot;
     far_fair_add(&peer->fair[lane], &a->fair[lane]);
 }
@@ -149,7 +154,7 @@ static unsigned next_answer(struct far_attachment *a, unsigned lane)
     for (; left; left &= left - 1) {
         unsigned slot = (unsigned)__builtin_ctzll(left);
 
-        if (a->op_lanes[slot] != lane)
+        if (a->answer_lanes[slot] != lane)
             continue;
         if (s->slots[slot].state == FAR_SLOT_DONE)
             return slot;
@@ -246,7 +251,7 @@ static void user_complete(struct far_session_user *user,
     unsigned lane;
 
     want_answer(a, op->slot);
-    lane = a->op_lanes[op->slot];
+    lane = a->answer_lanes[op->slot];
     if (peer->lanes[lane])
         far_fair_run(&peer->fair[lane]);
 }
@@ -305,12 +310,12 @@ static void challenge(struct far_attachment *a,
         { FAR_WIRE_OPTION_DEVICE, FAR_NAME_BYTES, a->who.device },
     };
 
+    a->refused = false; /* its origin is waited for */
     a->status = -EKEYREJECTED;
     snprintf(a->reason, sizeof(a->reason), "%s", why->text);
     if (a->conn)
         far_conn_send_options(a->conn, &header, &p, sizeof(p), why->text,
                               options, 2);
-    a->refused = false; /* its origin is waited for */
 }
 
 /* Does the origin stand behind what a relay brings? */
@@ -348,19 +353,19 @@ static bool entrusted(const struct far_attachment *a, struct far_error *error)
 
 static void prepare(struct far_attachment *a, bool again)
 {
+    static const struct far_wire_frame unsigned_one;
     struct far_peer *peer = a->peer;
     struct far_error error = { 0 };
     struct far_session *s = NULL;
+    bool may = entrusted(a, &error);
 
     /* It was refused before anybody looked whether it is signed. */
     if (may && !a->vouched && !(a->vouched = vouched(a, &unsigned_one)))
         return;
     if (may)
-    static const struct far_wire_frame unsigned_one;
         s = far_controller_prepare_any(peer->server->controller, a->origin,
                                        &a->who, a->had, &error);
     if (!s) {
-    bool may = entrusted(a, &error);
         if (again && a->status == error.code && !strcmp(a->reason, error.text))
             return; /* nothing new */
         a->refused = true;
@@ -748,7 +753,7 @@ static void lane_gone(struct far_peer *peer, const struct far_conn *conn)
             far_route_lane_down(a->route, conn);
         far_fair_remove(&peer->fair[lane], &a->fair[lane]);
         for (slot = 0; slot < FAR_WIRE_SLOTS_MAX; slot++) {
-            if ((a->answers >> slot & 1) && a->op_lanes[slot] == lane)
+            if ((a->answers >> slot & 1) && a->answer_lanes[slot] == lane)
                 want_answer(a, slot);
         }
     }
