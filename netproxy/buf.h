@@ -65,10 +65,15 @@ static inline uint8_t *far_buf_reserve(struct far_buf *b, size_t bytes)
             room *= 2;
         if (room > b->max_bytes)
             room = b->max_bytes;
-        data = realloc(b->data, room);
+        /* Not realloc(), which leaves what it holds in what it gives back. */
+        data = malloc(room);
         if (!data)
             return NULL;
+        if (used)
+            memcpy(data, b->data, used);
+        far_buf_free(b);
         b->data = data;
+        b->end = used;
         b->room = room;
     }
     return b->data + b->end;

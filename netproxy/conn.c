@@ -464,9 +464,7 @@ int far_conn_forward(struct far_conn *c, struct far_wire_header *header,
     memcpy(room + FAR_WIRE_HEADER_BYTES, fixed, fixed_bytes);
     if (rest_bytes)
         memcpy(room + FAR_WIRE_HEADER_BYTES + fixed_bytes, rest, rest_bytes);
-    far_buf_commit(&c->out, bytes);
-    c->traffic->frames_out++;
-    want_flush(c);
+    sent(c, room, bytes);
     return 0;
 }
 
