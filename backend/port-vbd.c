@@ -599,9 +599,6 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
     snprintf(port->reason, sizeof(port->reason), "%s",
              news && news->reason ? news->reason : "");
     port->ready = state == FAR_DEVICE_READY;
-    /* also where only a filter before it is another one now */
-    if (news && news->ops_lost)
-        port->lost = port->served;
     if (port->ready) {
         struct far_block_props before = port->props;
 

@@ -719,22 +719,6 @@ END_TEST
 #define LAG(delay) \
     "[device lag]\ntype = delay\nbehind = disk0\ndelay = " delay "\n"
 
-START_TEST(what_a_filter_had_is_done_by_the_one_that_comes_instead)
-{
-    struct guest g;
-
-    reconfigure(LAG("1ms"));
-    g = connected("lag", PLAIN);
-    ck_assert_str_eq(SAY(&g, "load 1 4000 16 1000 4096"), "going");
-    for (unsigned i = 0; i < 4; i++) {
-        reconfigure(LAG("2ms"));
-        reconfigure(LAG("1ms"));
-    }
-    ended_well(&g, 1);
-    destroy(&g);
-}
-END_TEST
-
 START_TEST(after_a_device_went_and_came_a_kill_costs_nothing)
 {
     struct guest g;
@@ -939,7 +923,6 @@ int main(int argc, char **argv)
         { attack_24_a_guest_that_goes_with_requests_under_way, 1 },
         { attack_25_equal_ids_are_echoed, 1 },
         { attack_46_to_48_grants_that_are_none, 2 },
-        { what_a_filter_had_is_done_by_the_one_that_comes_instead, 1 },
         { after_a_device_went_and_came_a_kill_costs_nothing, 1 },
         { a_disk_in_another_process_takes_all_that_a_guest_may_ask, 1 },
         { a_barrier_waits_without_the_processor, 1 },
