@@ -7,6 +7,7 @@
  */
 #include <errno.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -131,6 +132,26 @@ static void hammer(unsigned at, int ms)
         xenevtchn_notify(events, d[at].port);
     }
     printf("ok\n");
+}
+
+/* Marks all of a timer page's first 64 timers, as fast as can be, while the
+ * next commands are done. */
+static void mark(unsigned at, int ms)
+{
+    volatile uint32_t *words = (volatile uint32_t *)d[at].page;
+    uint64_t until = now_ms() + (uint64_t)ms;
+    pid_t pid = fork();
+
+    if (pid) {
+        ok(pid > 0);
+        return;
+    }
+    while (now_ms() < until)
+        for (int i = 0; i < 100000; i++) {
+            words[512 / 4] = words[512 / 4 + 1] = ~0u;
+            words[192 / 4] = 1;
+        }
+    _exit(0);
 }
 
 static bool state_is(const char *path, const char *states, int ms)
@@ -268,6 +289,9 @@ static void run(char *line)
     } else if (!strcmp(word, "hammer")) {
         sscanf(line, "%*s %u %d", &at, &ms);
         hammer(at, ms);
+    } else if (!strcmp(word, "mark")) {
+        sscanf(line, "%*s %u %d", &at, &ms);
+        mark(at, ms);
     } else if (!strcmp(word, "notify")) {
         sscanf(line, "%*s %u %u", &at, &n);
         for (unsigned i = 0; i < n; i++)
@@ -285,6 +309,7 @@ int main(void)
     xs = xs_open(0);
     shares = xengntshr_open(NULL, 0);
     events = xenevtchn_open(NULL, 0);
+    signal(SIGCHLD, SIG_IGN); /* nobody waits for mark()'s */
     if (!xs || !shares || !events) {
         perror("front");
         return 1;

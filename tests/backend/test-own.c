@@ -745,6 +745,24 @@ START_TEST(attack_4_a_page_that_changes_all_the_time_harms_only_its_guest)
 }
 END_TEST
 
+START_TEST(attack_4_marks_without_end_keep_no_turn_from_ending)
+{
+    struct guest g = own_guest("g", FRONT);
+    uint64_t until;
+
+    offer(&g);
+    join(&g);
+    OK(&g, "mark 0 8000");
+    until = far_now_us() + 6000000;
+    OK(&g, "notify 0 1");
+    nap_ms(200);
+    for (unsigned i = 0; i < 3; i++)
+        witness_works();
+    ck_assert_msg(far_now_us() < until, "the witness had to wait for the end");
+    destroy(&g);
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const TTest *const tests[] = {
@@ -773,6 +791,7 @@ int main(int argc, char **argv)
         attack_49_ports_that_are_none,
         attack_50_a_storm_of_events_costs_the_others_nothing,
         attack_4_a_page_that_changes_all_the_time_harms_only_its_guest,
+        attack_4_marks_without_end_keep_no_turn_from_ending,
     };
 
     return rig_main("own", tests, sizeof(tests) / sizeof(tests[0]), set_up,
