@@ -236,6 +236,9 @@ static void run(char **argv, const struct passwd *pw, char **env, int out)
     sigprocmask(SIG_SETMASK, &none, NULL);
     signal(SIGPIPE, SIG_DFL);
     signal(SIGINT, SIG_DFL);
+    /* the helper ignores them; who inherits that could not be stopped */
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGHUP, SIG_DFL);
     r = pw ? become(pw) : 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user forgets it */
     if (r == 0) {

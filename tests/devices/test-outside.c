@@ -309,6 +309,25 @@ START_TEST(programs_end_with_their_daemon)
 }
 END_TEST
 
+START_TEST(a_program_that_knows_no_signals_is_stopped_at_once)
+{
+    struct port *p;
+    uint64_t begin_us;
+
+    configure("[device idler]\ntype = outside\nsocket = %s/idler\n"
+              "start = /bin/sleep 1000\nidle-stop = 50ms\n",
+              dir);
+    p = attach("idler", 1);
+    turn_until(loop, program("idler", "pid") > 0);
+    turn_for(loop, 200000); /* it is /bin/sleep by now */
+    begin_us = far_now_us();
+    port_free(p);
+    turn_until(loop, program("idler", "pid") == 0);
+    /* SIGKILL comes after 3 s */
+    ck_assert_uint_lt(far_now_us() - begin_us, 2500000);
+}
+END_TEST
+
 START_TEST(without_a_start_it_is_waited_for)
 {
     struct port *p;
@@ -339,6 +358,7 @@ int main(void)
     tcase_add_test(c, what_can_not_be_run_is_said);
     tcase_add_test(c, a_configuration_that_others_can_write_starts_nothing);
     tcase_add_test(c, programs_end_with_their_daemon);
+    tcase_add_test(c, a_program_that_knows_no_signals_is_stopped_at_once);
     tcase_add_test(c, without_a_start_it_is_waited_for);
     suite_add_tcase(suite, c);
     return run_suite(suite);
