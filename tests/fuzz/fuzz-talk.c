@@ -26,6 +26,7 @@
 #include "core/clock.h"
 #include "core/input.h"
 #include "netproxy/controller.h"
+#include "netproxy/route.h"
 #include "netproxy/link.h"
 #include "netproxy/notify.h"
 #include "netproxy/remote.h"
@@ -279,6 +280,7 @@ static struct world {
     struct far_context context;
     struct far_devices devices;
     struct far_controller controller;
+    struct far_router router; /* nothing is forwarded: there is no such link */
     struct far_server server;
     struct far_notifier notifier;
     struct far_link *link;
@@ -417,6 +419,13 @@ static void guest_submit(unsigned n, uint8_t a, uint8_t b)
     }
 }
 
+static struct far_link *no_link(void *arg, const char *platform)
+{
+    (void)arg;
+    (void)platform;
+    return NULL;
+}
+
 static void begin(bool server)
 {
     static const char text[] =
@@ -454,6 +463,8 @@ static void begin(bool server)
     w.controller.devices = &w.devices;
     w.controller.platform = me->platform;
     w.controller.conf = w.conf;
+    w.context.router = &w.router;
+    far_router_init(&w.router, &w.context, &w.controller, no_link, NULL);
     far_notifier_init(&w.notifier, &w.context, &w.controller, &w.server);
     far_server_init(&w.server, &w.context, &w.controller);
     if (server) {
