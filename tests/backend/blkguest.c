@@ -72,7 +72,8 @@ static bool stamped(const void *memory, uint32_t block, uint32_t version)
     return true;
 }
 
-static void next_one(void)
+/* False: no slot is free. */
+static bool next_one(void)
 {
     uint32_t block = (uint32_t)(rnd() % load.blocks), count = 1, most;
     uint32_t kind = (uint32_t)(rnd() % 100);
@@ -80,7 +81,7 @@ static void next_one(void)
     uint8_t *memory;
 
     if (slot < 0)
-        return;
+        return false;
     memory = far_blk_memory(blk, (unsigned)slot);
     load.slot[slot].op = kind < 45   ? BLKIF_OP_READ
                          : kind < 96 ? BLKIF_OP_WRITE
@@ -89,7 +90,7 @@ static void next_one(void)
         load.slot[slot].count = 0;
         far_blk_submit(blk, (unsigned)slot, BLKIF_OP_FLUSH_DISKCACHE, 0, 0,
                        false);
-        return;
+        return true;
     }
     while (load.busy[block])
         block = (block + 1) % load.blocks;
@@ -114,6 +115,7 @@ static void next_one(void)
     far_blk_submit(blk, (unsigned)slot, load.slot[slot].op,
                    (uint64_t)block * load.block_bytes,
                    (uint64_t)count * load.block_bytes, false);
+    return true;
 }
 
 static void load_done(unsigned slot, int16_t status)
@@ -217,8 +219,8 @@ static void run_load(uint64_t seed, unsigned ms, unsigned depth,
     load.until_us = far_now_us() + ms * 1000ull;
     printf("going\n");
     while (far_now_us() < load.until_us) {
-        while (far_blk_in_flight(blk) < depth)
-            next_one();
+        while (far_blk_in_flight(blk) < depth && next_one())
+            ;
         far_loop_turn(loop, 10000);
     }
     if (!turn_until(is_idle, 20000))
