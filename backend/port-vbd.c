@@ -599,6 +599,12 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
     snprintf(port->reason, sizeof(port->reason), "%s",
              news && news->reason ? news->reason : "");
     port->ready = state == FAR_DEVICE_READY;
+    if (news && news->ops_lost && port->served) {
+        /* what was read lies in memory that goes with the device's layers */
+        finish_reads(port);
+        port->held_count = 0;
+        port->lost = true;
+    }
     if (port->ready) {
         struct far_block_props before = port->props;
 
@@ -1063,6 +1069,7 @@ static void vbd_reload(struct far_attachment *a)
         return;
     if (port->journal)
         far_journal_annex_renew(port->journal, a->record);
+    finish_reads(port);
     close_chain(port);
     if (open_chain(port, &error)) {
         far_attachment_fail(a, "%s", error.text);

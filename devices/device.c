@@ -45,9 +45,14 @@ static void seat_unlink(struct far_seat *seat)
 static enum far_verdict seat_submit(struct far_layer *layer, struct far_op *op,
                                     void *payload)
 {
+    const struct far_seat *seat = (const struct far_seat *)layer;
+
     (void)payload;
-    if (layer->below)
+    if (seat->device)
         return FAR_PASS;
+    /* A disk that is away for a while is a pause, not an error. */
+    if (seat->who.class == FAR_CLASS_BLOCK)
+        return FAR_FULL;
     op->status = -ENODEV;
     return FAR_DONE;
 }
@@ -140,25 +145,40 @@ int far_device_open(struct far_device *device, const struct far_local_who *who,
 }
 
 /* Takes the users off a device that will end. They are told later, when no
- * list is being walked: they may close. */
+ * list is being walked: they may close. Their layers stay until they have been
+ * told: what they have at place() is in memory of those. */
 static void orphan_users(struct far_device *device)
 {
     while (device->seats) {
         struct far_seat *seat = device->seats;
-        struct far_layer *below = seat->layer.below;
 
         seat_unlink(seat);
         seat->device = NULL;
         seat->told = false;
-        seat->layer.below = NULL;
         seat_link(&device->devices->orphans, seat);
         device->users--;
-        below->above = NULL;
-        far_layer_close(below);
     }
 }
 
-/* reason NULL: it is no longer in the configuration. */
+static void close_orphans(struct far_devices *devices)
+{
+    struct far_seat *seat;
+
+again:
+    for (seat = devices->orphans; seat; seat = seat->next) {
+        struct far_layer *below = seat->layer.below;
+
+        if (!below)
+            continue;
+        seat->layer.below = NULL;
+        below->above = NULL;
+        far_layer_close(below); /* there may be seats in there */
+        goto again;
+    }
+}
+
+/* And then takes their layers away. reason NULL: it is no longer in the
+ * configuration. */
 static void tell_orphans(struct far_devices *devices, const char *why)
 {
     struct far_seat *seat;
@@ -175,6 +195,7 @@ again:
             far_layer_state(&seat->layer, FAR_DEVICE_GONE, &news);
             goto again;
         }
+    close_orphans(devices);
 }
 
 static void seat_orphans(struct far_devices *devices)
@@ -321,9 +342,9 @@ static int make(struct far_devices *devices,
     return 0;
 }
 
+/* Of one whose users are told. */
 static void drop(struct far_device *device)
 {
-    orphan_users(device);
     if (device->type->destroy)
         device->type->destroy(device);
     free(device);
@@ -354,15 +375,16 @@ unsigned far_devices_load(struct far_devices *devices,
             *at = d->next;
             d->next = gone;
             gone = d;
+            orphan_users(d);
         }
     }
+    tell_orphans(devices, NULL);
     while (gone) {
         struct far_device *next = gone->next;
 
         drop(gone);
         gone = next;
     }
-    tell_orphans(devices, NULL);
     for (struct far_conf_section *s = conf->sections; s; s = s->next) {
         struct far_error error;
 
@@ -403,8 +425,9 @@ void far_devices_remove(struct far_devices *devices, struct far_device *device,
         at = &(*at)->next;
     *at = device->next;
     far_log(devices->log, FAR_LOG_INFO, "%s", reason);
-    drop(device);
+    orphan_users(device);
     tell_orphans(devices, reason);
+    drop(device);
     if (devices->changed)
         devices->changed(devices->changed_arg);
 }
@@ -413,15 +436,17 @@ void far_devices_free(struct far_devices *devices)
 {
     struct far_seat *seat;
 
+    /* Users should be gone by now; those that are not keep their seats, and
+     * give them back by themselves when they close. */
+    for (struct far_device *d = devices->first; d; d = d->next)
+        orphan_users(d);
+    tell_orphans(devices, NULL);
     while (devices->first) {
         struct far_device *d = devices->first;
 
         devices->first = d->next;
         drop(d);
     }
-    /* Users should be gone by now; those that are not keep their seats, and
-     * give them back by themselves when they close. */
-    tell_orphans(devices, NULL);
     while ((seat = devices->orphans) != NULL) {
         devices->orphans = seat->next;
         seat->next = NULL;

@@ -48,8 +48,8 @@ struct far_layer_ops {
     /* Where the payload of an op in this slot had best lie, so that nobody
      * need copy it: that many bytes of memory shared with the process behind,
      * or NULL: anywhere. A layer that looks at payloads need not have it. The
-     * same until it is closed, whatever happens to the process behind; what is
-     * built there stays until its op is done. */
+     * same until it is closed or says ops_lost, whatever happens to the process
+     * behind; what is built there stays until its op is done. */
     void *(*place)(struct far_layer *layer, uint32_t slot, uint32_t bytes);
     /* The guest's front is there; received and incarnation say how far its
      * ring had got (both 0: new). Idempotent. */
@@ -88,7 +88,8 @@ struct far_layer_news {
     uint8_t props[32];           /* the class's, as in far_local_prepared */
     const char *reason;          /* why it is gone, for a person; may be NULL */
     bool ops_lost; /* GONE: what the device was given is not answered any more:
-                      who gave it gives it to the next one, as a repeat */
+                      who gave it gives it to the next one, as a repeat. What
+                      lies at place() is there until this call returns */
 };
 
 /* Per opcode, by its lower byte; opcodes from FAR_LAYER_OPS - 1 on together. */

@@ -167,10 +167,17 @@ static bool may_do_again(const struct far_session_slot *slot)
            far_op_repeat(slot->op.opcode) == FAR_REPEATABLE;
 }
 
+static uint8_t *device_room(const struct far_session *s, uint32_t slot)
+{
+    return s->slots[slot].own
+               ? NULL
+               : far_layer_place(s->layer.below, slot, s->slot_bytes);
+}
+
 /* Where the payload of a slot lies; NULL: memory is out. */
 static void *room_of(struct far_session *s, uint32_t slot)
 {
-    void *place = far_layer_place(s->layer.below, slot, s->slot_bytes);
+    void *place = device_room(s, slot);
 
     if (place)
         return place;
@@ -191,7 +198,7 @@ static void *room_of(struct far_session *s, uint32_t slot)
 
 const void *far_session_payload(const struct far_session *s, uint32_t slot)
 {
-    void *place = far_layer_place(s->layer.below, slot, s->slot_bytes);
+    const void *place = device_room(s, slot);
 
     return place ? place : s->memory + (size_t)slot * s->slot_bytes;
 }
@@ -355,11 +362,39 @@ static void start(struct far_session *s, struct far_session_slot *only)
     s->starting = false;
 }
 
+/* The device's memory goes with it: what lies there moves to the session's own,
+ * and the slot stays there until its next op. */
+static void move_out(struct far_session *s, struct far_session_slot *slot)
+{
+    uint32_t number = (uint32_t)(slot - s->slots), bytes = slot->incoming_bytes;
+    uint8_t *from = device_room(s, number), *to;
+
+    if (slot->state == FAR_SLOT_DONE ||
+        (slot->state != FAR_SLOT_FREE && (slot->op.flags & FAR_OP_SENDS)))
+        bytes = slot->op.payload_bytes > bytes ? slot->op.payload_bytes : bytes;
+    if (!from || !bytes)
+        return;
+    slot->own = true;
+    to = room_of(s, number);
+    if (to) {
+        memcpy(to, from, bytes);
+        return;
+    }
+    /* Memory is out: better no data than wrong ones. */
+    slot->own = false;
+    slot->incoming_bytes = 0;
+    slot->source = NULL;
+    slot->op.status = -ENOMEM;
+    slot->op.payload_bytes = 0;
+}
+
 /* Who executed them is no more. */
 static void ops_lost(struct far_session *s)
 {
     unsigned i;
 
+    for (i = 0; s->slots && i < FAR_OP_SLOTS_MAX; i++)
+        move_out(s, &s->slots[i]);
     for (i = 0; s->slots && i < FAR_OP_SLOTS_MAX; i++) {
         struct far_session_slot *slot = &s->slots[i];
         struct far_op unknown = slot->op;
@@ -438,6 +473,7 @@ int far_session_piece(struct far_session *s, uint32_t number, uint64_t sequence,
         slot->source = source;
         slot->incoming = sequence;
         slot->incoming_bytes = 0;
+        slot->own = false;
     }
     if (slot->source != source || slot->incoming != sequence) {
         s->stray_pieces++;
@@ -471,6 +507,7 @@ static int take_payload(struct far_session *s, struct far_session_slot *slot,
 
     if (!op->payload_bytes)
         return 0;
+    slot->own &= !payload && (op->flags & FAR_OP_SENDS);
     room = room_of(s, op->slot);
     if (!room)
         return -ENOMEM;

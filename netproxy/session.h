@@ -69,6 +69,7 @@ enum far_slot_state {
 struct far_session_slot {
     enum far_slot_state state;
     bool told; /* DONE: the answer has left */
+    bool own;  /* the payload lies in memory of the session, not the device's */
     uint64_t sequence;
     uint64_t order;              /* of arrival, in the session */
     struct far_wire_times times; /* if it is a timed op */

@@ -105,11 +105,16 @@ static void configure(const char *more)
     fclose(f);
 }
 
-static void reconfigure(const char *more)
+static void reload(const char *more, unsigned ms)
 {
     configure(more);
     ck_assert_int_eq(kill(backend, SIGHUP), 0);
-    nap_ms(300);
+    nap_ms(ms);
+}
+
+static void reconfigure(const char *more)
+{
+    reload(more, 300);
 }
 
 static void set_up(void)
@@ -719,6 +724,26 @@ END_TEST
 #define LAG(delay) \
     "[device lag]\ntype = delay\nbehind = disk0\ndelay = " delay "\n"
 
+/* A filter alone, the device behind it, or both; the disk is as it was. */
+START_TEST(fifty_reloads_under_load_cost_nothing)
+{
+    static const char *const lags[] = { LAG("1ms"), LAG("2ms") };
+    struct guest g;
+    json_int_t before;
+
+    reconfigure(lags[0]);
+    g = connected("lag", ways[_i * 4]);
+    ck_assert_str_eq(SAY(&g, "load %d 7000 16 1000 4096", _i + 1), "going");
+    nap_ms(100);
+    before = counter(&g, "repeated");
+    for (unsigned i = 0; i < 50; i++)
+        reload(lags[(i + 1) % 2], 20 + i);
+    ended_well(&g, (unsigned)_i + 1);
+    ck_assert_int_gt(counter(&g, "repeated"), before);
+    destroy(&g);
+}
+END_TEST
+
 START_TEST(after_a_device_went_and_came_a_kill_costs_nothing)
 {
     struct guest g;
@@ -923,6 +948,7 @@ int main(int argc, char **argv)
         { attack_24_a_guest_that_goes_with_requests_under_way, 1 },
         { attack_25_equal_ids_are_echoed, 1 },
         { attack_46_to_48_grants_that_are_none, 2 },
+        { fifty_reloads_under_load_cost_nothing, 2 },
         { after_a_device_went_and_came_a_kill_costs_nothing, 1 },
         { a_disk_in_another_process_takes_all_that_a_guest_may_ask, 1 },
         { a_barrier_waits_without_the_processor, 1 },
