@@ -90,7 +90,7 @@ static enum far_binding wanted(struct far_chain *chain,
     struct far_backend *backend = chain->a->backend;
 
     *device = NULL;
-    if (!is_ours(backend, &chain->address))
+    if (!is_ours(backend, &chain->address) || chain->address.standby[0])
         return FAR_CHAIN_CLIENT;
     if (far_any_is(chain->address.device) ||
         far_device_is_exported(backend->conf, chain->address.device))

@@ -27,6 +27,7 @@ const struct far_conf_key far_conf_keys[] = {
       .required = true },
     { .section = "platform", .key = "release-after", .kind = FAR_CONF_TIME },
     { .section = "platform", .key = "stale", .kind = FAR_CONF_TIME },
+    { .section = "platform", .key = "standby-after", .kind = FAR_CONF_TIME },
     { .section = "platform", .key = "times", .kind = FAR_CONF_NUMBER,
       .min = 0, .max = 65536 },
     { .section = "platform", .key = "trust", .kind = FAR_CONF_PATH },

@@ -87,6 +87,9 @@ struct far_layer_news {
                                     be gone; 0: the same as incarnation */
     uint8_t props[32];           /* the class's, as in far_local_prepared */
     const char *reason;          /* why it is gone, for a person; may be NULL */
+    /* Of a device of a netproxy: for one user at a time; its server holds the
+     * directory's lease for it (netproxy/standby.h). */
+    bool exclusive, leased;
     bool ops_lost; /* GONE: what the device was given is not answered any more:
                       who gave it gives it to the next one, as a repeat. What
                       lies at place() is there until this call returns */

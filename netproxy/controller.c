@@ -53,8 +53,10 @@ int far_controller_may_guest(const struct far_controller *c,
 
 static void limit(const struct far_controller *c, struct far_session *s)
 {
-    far_session_limit(
-        s, far_permission_read_only(far_choice_export(c, s->device)));
+    const struct far_conf_section *export = far_choice_export(c, s->device);
+
+    far_session_limit(s, far_permission_read_only(export));
+    s->exclusive = far_choice_exclusive(export);
 }
 
 static struct far_session *find(const struct far_controller *c,

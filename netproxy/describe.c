@@ -324,6 +324,8 @@ static void put_prepare(json_t *to, const struct far_wire_prepare *p)
 static void put_prepared(json_t *to, const struct far_wire_prepared *p)
 {
     static const struct bit flags[] = { { FAR_WIRE_PROMPT_ACKS, "prompt-acks" },
+                                        { FAR_WIRE_EXCLUSIVE, "exclusive" },
+                                        { FAR_WIRE_LEASED, "leased" },
                                         { 0, NULL } };
 
     put_signed(to, "status", p->status);

@@ -104,6 +104,7 @@ static void use_state(struct far_session_user *user)
         .incarnation = s->incarnation,
         .device_incarnation = s->device_incarnation,
         .reason = s->state == FAR_DEVICE_READY ? NULL : s->reason,
+        .exclusive = s->exclusive,
     };
 
     memcpy(news.props, s->props, sizeof(news.props));
@@ -246,6 +247,18 @@ void far_local_use_leaving(struct far_controller *controller,
             return;
         }
     }
+}
+
+bool far_local_use_left(const struct far_controller *controller,
+                        const struct far_local_who *who)
+{
+    const struct far_session *s;
+
+    for (s = controller->sessions; s; s = s->next_session) {
+        if (far_session_is(s, controller->platform, who) && !s->user)
+            return true;
+    }
+    return false;
 }
 
 void far_local_use_retry(struct far_controller *controller)

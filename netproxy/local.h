@@ -16,6 +16,9 @@ int far_local_use_open(struct far_controller *controller,
 /* Its layer will be closed: for good, or its process has died. */
 void far_local_use_leaving(struct far_controller *controller,
                            const struct far_local_who *who, bool detached);
+/* Is there a session of a dead process's, which may be taken up? */
+bool far_local_use_left(const struct far_controller *controller,
+                        const struct far_local_who *who);
 /* After a reload: those that had lost their session look for it again. */
 void far_local_use_retry(struct far_controller *controller);
 

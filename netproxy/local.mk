@@ -27,6 +27,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/sandbox.c netproxy/sandbox.h \
 	netproxy/server.c netproxy/server.h \
 	netproxy/session.c netproxy/session.h \
+	netproxy/standby.c netproxy/standby.h \
 	netproxy/status.c \
 	netproxy/times.c netproxy/times.h \
 	netproxy/tls.c netproxy/tls.h \
@@ -73,7 +74,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-many \
 	tests/netproxy/test-any \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
-	tests/netproxy/test-relay \
+	tests/netproxy/test-relay tests/netproxy/test-standby \
 	tests/netproxy/test-times \
 	tests/netproxy/test-credential tests/netproxy/test-permission \
 	tests/netproxy/test-trust
@@ -113,6 +114,10 @@ tests_netproxy_test_many_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_relay_SOURCES = tests/netproxy/test-relay.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_relay_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_standby_SOURCES = tests/netproxy/test-standby.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_standby_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

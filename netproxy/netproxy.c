@@ -98,8 +98,8 @@ static struct far_local_who behind(const struct far_netproxy *n,
     return there;
 }
 
-static int open_for_guest(void *arg, const struct far_local_who *asked,
-                          struct far_layer **layer, struct far_error *error)
+static int open_at(void *arg, const struct far_local_who *asked,
+                   struct far_layer **layer, struct far_error *error)
 {
     struct far_netproxy *n = arg;
     struct far_local_who there = behind(n, asked), *who = &there;
@@ -116,8 +116,8 @@ static int open_for_guest(void *arg, const struct far_local_who *asked,
     return far_remote_open(l, who, layer, error);
 }
 
-static void guest_leaving(void *arg, const struct far_local_who *asked,
-                          bool detached)
+static void leaving_at(void *arg, const struct far_local_who *asked,
+                       bool detached)
 {
     struct far_netproxy *n = arg;
     struct far_local_who there = behind(n, asked), *who = &there;
@@ -130,6 +130,44 @@ static void guest_leaving(void *arg, const struct far_local_who *asked,
     l = far_netproxy_link(n, who->platform);
     if (l)
         far_remote_leaving(l, who, detached);
+}
+
+static bool left_at(void *arg, const struct far_local_who *asked)
+{
+    struct far_netproxy *n = arg;
+    struct far_local_who who = behind(n, asked);
+    const struct far_link *l;
+
+    if (is_ours(n, &who))
+        return far_local_use_left(&n->controller, &who);
+    l = far_netproxy_link(n, who.platform);
+    return l && far_remote_left(l, &who);
+}
+
+static int open_for_guest(void *arg, const struct far_local_who *who,
+                          struct far_layer **layer, struct far_error *error)
+{
+    struct far_netproxy *n = arg;
+    struct far_standby_place places[2] = { 0 };
+
+    if (!who->standby[0])
+        return open_at(n, who, layer, error);
+    memcpy(places[0].platform, who->platform, FAR_NAME_BYTES);
+    memcpy(places[1].platform, who->standby, FAR_NAME_BYTES);
+    memcpy(places[0].device, who->device, FAR_NAME_BYTES);
+    memcpy(places[1].device, who->device, FAR_NAME_BYTES);
+    return far_standby_open(&n->standbys, who, places, 2, layer, error);
+}
+
+static void guest_leaving(void *arg, const struct far_local_who *who,
+                          bool detached)
+{
+    struct far_netproxy *n = arg;
+
+    if (who->standby[0])
+        far_standby_leaving(&n->standbys, who, detached);
+    else
+        leaving_at(n, who, detached);
 }
 
 int far_netproxy_feed(struct far_netproxy *n, const char *device,
@@ -268,6 +306,9 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
 
     n->conf = conf;
     n->controller.conf = conf;
+    n->standbys.after_us =
+        far_conf_time_us(far_conf_section(conf, "platform", ""),
+                         "standby-after", FAR_STANDBY_AFTER_US);
     n->context.times_every = (uint32_t)far_conf_number(
         far_conf_section(conf, "platform", ""), "times", FAR_TIMES_EVERY);
     far_devices_load(&n->devices, conf, mine, report, p);
@@ -344,6 +385,12 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     n->controller.platform = n->context.me.platform;
     n->context.notifier = &n->notifier;
     n->context.router = &n->router;
+    n->standbys = (struct far_standbys){
+        .loop = loop,
+        .log = log,
+        .ops = { open_at, leaving_at, left_at, n },
+        .after_us = FAR_STANDBY_AFTER_US,
+    };
     far_router_init(&n->router, &n->context, &n->controller, find_link, n);
     far_notifier_init(&n->notifier, &n->context, &n->controller, &n->server);
     far_server_init(&n->server, &n->context, &n->controller);

@@ -15,6 +15,7 @@
 #include "netproxy/notify.h"
 #include "netproxy/route.h"
 #include "netproxy/server.h"
+#include "netproxy/standby.h"
 
 struct far_netproxy {
     struct far_context context;
@@ -27,6 +28,7 @@ struct far_netproxy {
     struct far_server server;
     struct far_notifier notifier;
     struct far_router router;
+    struct far_standbys standbys;
     struct far_link *links;
     struct far_local_server *local;
     struct far_control *control;

@@ -51,6 +51,6 @@ void far_permission_mask(uint8_t props[32], uint32_t class)
         return;
     memcpy(&block, props, sizeof(block));
     block.can &= ~(uint32_t)(FAR_BLOCK_CAN_WRITE | FAR_BLOCK_CAN_DISCARD |
-                             FAR_BLOCK_CAN_SECURE);
+                             FAR_BLOCK_CAN_SECURE | FAR_BLOCK_CAN_APPEND);
     memcpy(props, &block, sizeof(block));
 }

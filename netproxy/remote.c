@@ -75,7 +75,9 @@ static void tell(struct far_remote *r)
     char reason[FAR_WIRE_TEXT_BYTES];
     struct far_layer_news news = { .incarnation = r->incarnation,
                                    .device_incarnation = r->device_incarnation,
-                                   .reason = reason };
+                                   .reason = reason,
+                                   .exclusive = r->exclusive,
+                                   .leased = r->leased };
     enum far_device_state state =
         r->phase == FAR_REMOTE_ACTIVE ? r->state : FAR_DEVICE_GONE;
     const char *why = far_remote_reason(r);
@@ -690,6 +692,8 @@ int far_remote_frame(struct far_remote *r, struct far_conn *conn,
             memcpy(r->props, f->prepared.props, sizeof(r->props));
             r->device_incarnation = f->prepared.device_incarnation;
             set_prompt(r, f->prepared.flags & FAR_WIRE_PROMPT_ACKS);
+            r->exclusive = f->prepared.flags & FAR_WIRE_EXCLUSIVE;
+            r->leased = f->prepared.flags & FAR_WIRE_LEASED;
             r->phase = FAR_REMOTE_PREPARED;
             r->reason[0] = 0;
             if (r->wanted)
@@ -939,6 +943,20 @@ int far_remote_open(struct far_link *link, const struct far_local_who *who,
     *layer = &r->layer;
     FAR_PROBE4(attach, who->attachment, who->class, who->device, 0);
     return 0;
+}
+
+bool far_remote_left(const struct far_link *link,
+                     const struct far_local_who *who)
+{
+    uint32_t i;
+
+    for (i = 1; i < link->remotes_room; i++) {
+        const struct far_remote *r = link->remotes[i];
+
+        if (r && r->parked && !r->detached && same_user(&r->who, who))
+            return true;
+    }
+    return false;
 }
 
 void far_remote_leaving(struct far_link *link, const struct far_local_who *who,

@@ -76,6 +76,7 @@ struct far_remote {
     uint32_t slot_bytes;   /* longest payload that the owner takes */
     uint32_t slots_max;    /* under way, at most: its credit */
     bool limits_known;
+    bool exclusive, leased; /* as its owner says */
     struct far_fair_item fair;
     bool giving;           /* a payload, in pieces */
     struct far_lane *lane; /* in whose turns it is, or was last */
@@ -101,6 +102,9 @@ struct far_remote {
  * fails because the link is down or the device is not there: state() tells. */
 int far_remote_open(struct far_link *link, const struct far_local_who *who,
                     struct far_layer **layer, struct far_error *error);
+/* Is there a parked one that may be taken up? */
+bool far_remote_left(const struct far_link *link,
+                     const struct far_local_who *who);
 /* Its layer will be closed: for good (the session ends), or not. */
 void far_remote_leaving(struct far_link *link, const struct far_local_who *who,
                         bool detached);

@@ -70,7 +70,8 @@ static void answer(struct far_attachment *a, int status, const char *reason)
         p.class = s->who.class;
         p.incarnation = s->incarnation;
         p.device_incarnation = s->device_incarnation;
-        p.flags = s->layer.prompt_acks ? FAR_WIRE_PROMPT_ACKS : 0;
+        p.flags = (s->layer.prompt_acks ? FAR_WIRE_PROMPT_ACKS : 0) |
+                  (s->exclusive ? FAR_WIRE_EXCLUSIVE : 0);
         memcpy(p.props, s->props, sizeof(p.props));
     }
     a->status = status;

@@ -107,6 +107,7 @@ struct far_session {
     uint8_t props[32];        /* as its user sees them */
     uint8_t device_props[32]; /* as the device tells them */
     bool read_only;           /* its [export] says so */
+    bool exclusive;           /* that too; the controller's */
     uint64_t refused_writes;
     char reason[FAR_WIRE_TEXT_BYTES];
 

@@ -132,6 +132,8 @@ struct far_wire_prepare {
 static_assert(sizeof(struct far_wire_prepare) == 176, "");
 
 #define FAR_WIRE_PROMPT_ACKS 1 /* the device waits for acks: no collecting */
+#define FAR_WIRE_EXCLUSIVE   2 /* it is for one user at a time */
+#define FAR_WIRE_LEASED      4 /* its server holds the directory's lease for it */
 struct far_wire_prepared {
     int32_t status;
     uint32_t class;

@@ -278,6 +278,35 @@ static void print_guests(const struct screen *s, const json_t *status)
     }
 }
 
+/* Devices that more than one server has: which one serves. */
+static void print_standbys(const struct screen *s, const json_t *status)
+{
+    const json_t *standbys =
+        json_object_get(json_object_get(status, "netproxy"), "standbys");
+    size_t i, j;
+    json_t *standby, *place;
+
+    if (!json_array_size(standbys))
+        return;
+    fputc('\n', s->out);
+    heading(s, "Devices with a standby");
+    json_array_foreach (standbys, i, standby) {
+        const char *serves = far_json_text(standby, "serves");
+        char what[160];
+
+        snprintf(what, sizeof(what), "%s %s", far_json_text(standby, "guest"),
+                 far_json_text(standby, "device"));
+        fputs("  ", s->out);
+        put(s, PLAIN, what, 30);
+        put(s, *serves ? GREEN : YELLOW, *serves ? serves : "nobody serves it",
+            0);
+        fprintf(s->out, "  (%lld switches)\n",
+                (long long)far_json_number(standby, "switches"));
+        json_array_foreach (json_object_get(standby, "places"), j, place)
+            reason_line(s, place, "      ");
+    }
+}
+
 /* What this platform passes on between others. */
 static void print_routes(const struct screen *s, const json_t *status)
 {
@@ -552,6 +581,7 @@ void far_status_print(FILE *out, const json_t *status, bool colour)
     print_latencies(&s, status);
     print_devices(&s, status);
     print_notices(&s, status);
+    print_standbys(&s, status);
     print_routes(&s, status);
     fputc('\n', out);
     heading(&s, "Daemons");

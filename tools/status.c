@@ -56,6 +56,22 @@ static void add_platform(json_t *platforms, const char *name, const char *role,
 }
 
 /* A device of a guest, and what the netproxy says of its far end. */
+/* Is it one of those in PLATFORM+PLATFORM? */
+static bool names_platform(const char *list, size_t bytes, const char *platform)
+{
+    const char *end = list + bytes;
+
+    while (list < end) {
+        const char *plus = memchr(list, '+', (size_t)(end - list));
+        size_t n = (size_t)((plus ? plus : end) - list);
+
+        if (strlen(platform) == n && !strncmp(platform, list, n))
+            return true;
+        list += n + 1;
+    }
+    return false;
+}
+
 static bool remote_matches(const json_t *remote, const json_t *guest,
                            const char *address)
 {
@@ -64,16 +80,13 @@ static bool remote_matches(const json_t *remote, const json_t *guest,
     const char *device = far_json_text(remote, "device");
     const char *slash = strchr(address, '/');
     size_t n = slash ? (size_t)(slash - address) : 0;
-    json_t *devid = json_object_get(remote, "devid");
 
-    (void)devid;
     if (strcmp(name, far_json_text(guest, "name")) &&
         strcmp(name, far_json_text(guest, "uuid")))
         return false;
     if (!slash)
         return !*platform && !strcmp(device, address);
-    return strlen(platform) == n && !strncmp(platform, address, n) &&
-           !strcmp(device, slash + 1);
+    return names_platform(address, n, platform) && !strcmp(device, slash + 1);
 }
 
 static void merge_remote(json_t *device, const json_t *remote)

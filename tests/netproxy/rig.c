@@ -312,7 +312,9 @@ void guest_open(struct guest *g, struct rig *rig, const char *proxy, unsigned n,
                 const char *platform, const char *device)
 {
     struct far_local_who who = { .attachment = n + 1,
-                                 .class = FAR_CLASS_INPUT };
+                                 .class =
+                                     g->class ? g->class : FAR_CLASS_INPUT };
+    const char *plus = strchr(platform, '+');
     struct far_error error;
     struct far_layer *below;
     char path[128];
@@ -327,7 +329,10 @@ void guest_open(struct guest *g, struct rig *rig, const char *proxy, unsigned n,
     memset(who.guest_uuid, (int)n + 1, sizeof(who.guest_uuid));
     memset(who.generation, 7, sizeof(who.generation));
     snprintf(who.guest_name, sizeof(who.guest_name), "guest%u", n);
-    snprintf(who.platform, sizeof(who.platform), "%s", platform);
+    snprintf(who.platform, sizeof(who.platform), "%.*s",
+             (int)strcspn(platform, "+"), platform);
+    if (plus)
+        snprintf(who.standby, sizeof(who.standby), "%s", plus + 1);
     snprintf(who.device, sizeof(who.device), "%s", device);
     ck_assert_int_eq(far_local_client_open(g->client, &who, &below, &error), 0);
     far_layer_stack(&g->layer, below);

@@ -53,6 +53,7 @@ struct guest {
     bool shared; /* client is another guest's */
     bool open, refuse_acks, full;
     enum far_device_state state;
+    uint32_t class; /* 0: input */
     char reason[232];
     uint64_t incarnation, received;
     unsigned count, states, repeats, gaps, incarnations;
@@ -60,7 +61,8 @@ struct guest {
     unsigned completions;
     struct far_op completed;
 };
-/* Opens PLATFORM/DEVICE as guest number n, and activates where it stands. */
+/* Opens PLATFORM/DEVICE as guest number n, and activates where it stands.
+ * platform may be PLATFORM+STANDBY. */
 void guest_open(struct guest *guest, struct rig *rig, const char *proxy,
                 unsigned n, const char *platform, const char *device);
 /* As if the backend were killed: the connection ends, no word is said. */

@@ -19,7 +19,7 @@ static const char backend_text[] =
     "\"counters\":{\"events\":12,\"stale\":0},\"latency\":{\"inject\":" HIST(
         "1500") "}},"
                 "{\"kind\":\"vinput\",\"devid\":1,\"class\":\"input\","
-                "\"address\":\"borealis/kbd0\",\"state\":\"connected\","
+                "\"address\":\"hydra+borealis/kbd0\",\"state\":\"connected\","
                 "\"back\":4,\"front\":4,\"reason\":null,\"counters\":{},"
                 "\"latency\":{\"guest\":" HIST(
                     "800") "}}]}],"
@@ -43,6 +43,10 @@ static const char netproxy_text[] =
                               "\"from\":\"cygnus\",\"device\":\"kbd9\","
                               "\"to\":\"borealis/kbd0\",\"state\":\"refused\","
                               "\"reason\":\"borealis knows no db3\"}],"
+                              "\"standbys\":[{\"guest\":\"db7\","
+                              "\"device\":\"kbd7\",\"serves\":\"hydra\","
+                              "\"switches\":3,\"places\":[{\"reason\":"
+                              "\"lynx: gone\"}]}],"
                               "\"notices\":{\"sent\":[{\"platform\":\"draco\","
                               "\"waiting\":7,\"done\":3,\"refused\":0,"
                               "\"repeats\":0,"
@@ -152,6 +156,8 @@ START_TEST(a_person_sees_platforms_guests_reasons_and_stages)
         "db3 of cygnus                 borealis/kbd0                 refused",
         "borealis knows no db3",
         "waiting 7, done 3",
+        "db7 kbd7                      hydra  (3 switches)",
+        "lynx: gone",
     };
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
