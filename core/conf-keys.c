@@ -45,6 +45,8 @@ const struct far_conf_key far_conf_keys[] = {
       .required = true, .repeat = true },
     { .section = "server", .key = "may-interrupt", .kind = FAR_CONF_NAMES,
       .repeat = true },
+    { .section = "server", .key = "may-reach", .kind = FAR_CONF_REACH,
+      .repeat = true },
     { .section = "server", .key = "psk-file", .kind = FAR_CONF_PATH },
     { .section = "server", .key = "clear-text", .kind = FAR_CONF_BOOL },
     { .section = "server", .key = "lanes", .kind = FAR_CONF_NUMBER,
@@ -353,6 +355,19 @@ static bool is_guest(void *arg, const char *word)
            !address.standby[0];
 }
 
+static bool is_reach(void *arg, const char *word)
+{
+    size_t length = strlen(word);
+    char platform[FAR_NAME_BYTES];
+
+    if (length < 3 || length - 2 >= sizeof(platform) ||
+        strcmp(word + length - 2, "/*"))
+        return is_guest(arg, word);
+    memcpy(platform, word, length - 2);
+    platform[length - 2] = 0;
+    return far_name_valid(platform);
+}
+
 static void judge_attach(struct judge *j, const struct far_conf_entry *e)
 {
     char class[32], address[FAR_NAME_BYTES * 3 + 2];
@@ -423,6 +438,11 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
     case FAR_CONF_FAR:
         if (!is_guest(NULL, e->value))
             wants = "a device of another platform: PLATFORM/DEVICE";
+        break;
+    case FAR_CONF_REACH:
+        if (!each_word(e->value, is_reach, NULL))
+            wants = "devices as PLATFORM/DEVICE, or PLATFORM/* for all of "
+                    "one, with blanks between them";
         break;
     case FAR_CONF_GUESTS:
         if (!each_word(e->value, is_guest, NULL))

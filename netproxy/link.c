@@ -613,6 +613,7 @@ void far_link_configure(struct far_link *l, const struct far_conf_section *s)
     bool same, by_certificate = false;
     bool clear = s && far_conf_bool(s, "clear-text", false);
 
+    l->section = s;
     if (!s) {
         char reason[FAR_WIRE_TEXT_BYTES];
 

@@ -55,7 +55,8 @@ struct far_lane {
 
 struct far_link {
     struct far_context *context;
-    char name[FAR_NAME_BYTES]; /* of the other platform */
+    char name[FAR_NAME_BYTES];              /* of the other platform */
+    const struct far_conf_section *section; /* NULL: there is none */
     struct far_endpoint addresses[FAR_LINK_ADDRESSES_MAX];
     unsigned address_count;
     unsigned lane_count; /* that are wanted, 1 to FAR_WIRE_LANES */

@@ -161,18 +161,39 @@ static bool vouch(struct far_remote *r, const struct far_wire_frame *f)
     struct far_error error = { 0 };
     int n;
 
-    if (f->prepared.status != -EKEYREJECTED || r->vouched >= FAR_VOUCH_TRIES)
+    /* Any other refusal comes between: it may be another owner's process by
+     * now, or another way. */
+    if (f->prepared.status != -EKEYREJECTED) {
+        r->vouched = 0;
         return false;
-    n = far_vouch_sign(c->trust, c->me.platform, &r->who, f, r->signature,
-                       sizeof(r->signature), &error);
+    }
+    far_timer_set(&r->vouch_again, far_now_us() + FAR_VOUCH_PAUSE_US);
+    if (r->vouched >= FAR_VOUCH_TRIES)
+        return false;
+    n = far_vouch_sign(c->trust, c->me.platform, r->link->section, &r->who, f,
+                       r->signature, sizeof(r->signature), &error);
     if (n <= 0) {
         snprintf(r->reason, sizeof(r->reason), "%s", error.text);
         return false;
     }
+    far_timer_cancel(&r->vouch_again);
     r->signature_bytes = (uint16_t)n;
     r->vouched++;
     prepare(r);
     return true;
+}
+
+/* Keys may have been mended meanwhile, here or there. */
+static void on_vouch_again(struct far_timer *timer)
+{
+    struct far_remote *r =
+        (struct far_remote *)((char *)timer -
+                              offsetof(struct far_remote, vouch_again));
+
+    if (r->phase != FAR_REMOTE_REFUSED || !far_link_is_up(r->link))
+        return;
+    r->vouched = FAR_VOUCH_TRIES - 1;
+    prepare(r);
 }
 
 static void activate(struct far_remote *r)
@@ -617,6 +638,7 @@ static int piece(struct far_remote *r, const struct far_conn *conn,
 static void bury(struct far_remote *r)
 {
     far_timer_cancel(&r->expiry);
+    far_timer_cancel(&r->vouch_again);
     stop_sending(r);
     if (r->detached && r->parked)
         r->link->gone--;
@@ -929,6 +951,7 @@ int far_remote_open(struct far_link *link, const struct far_local_who *who,
         r->slots_max = FAR_WIRE_SLOTS_MAX;
         r->link = link;
         far_timer_init(&r->expiry, link->context->loop, on_expiry);
+        far_timer_init(&r->vouch_again, link->context->loop, on_vouch_again);
         r->handle = far_link_add(link, r);
         if (!r->handle) {
             free(r);
@@ -981,6 +1004,7 @@ void far_remote_free_all(struct far_link *link)
         if (link->remotes[i]) {
             /* The session stays there: a successor of this process may come. */
             far_timer_cancel(&link->remotes[i]->expiry);
+            far_timer_cancel(&link->remotes[i]->vouch_again);
             stop_sending(link->remotes[i]);
             free(link->remotes[i]->ops);
             far_times_free(link->remotes[i]->times);

@@ -58,6 +58,7 @@ struct far_remote {
     uint8_t signature[sizeof(struct far_credential)];
     uint16_t signature_bytes;
     unsigned vouched; /* in a row, and not accepted */
+    struct far_timer vouch_again;
 
     uint64_t incarnation, received; /* the last that went up or waits */
     uint64_t acked, acked_told, granted;

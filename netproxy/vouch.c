@@ -61,7 +61,27 @@ int far_vouch_check(struct far_nonces *nonces, const struct far_trust *trust,
     return rc;
 }
 
+int far_vouch_may(const struct far_conf_section *server, const char *asked,
+                  const char *owner, const char *device,
+                  struct far_error *error)
+{
+    char exactly[2 * FAR_NAME_BYTES], all[FAR_NAME_BYTES + 2];
+
+    snprintf(exactly, sizeof(exactly), "%s/%s", owner, device);
+    snprintf(all, sizeof(all), "%s/*", owner);
+    if (!far_conf_entry(server, "may-reach", NULL)
+            ? !strcmp(asked, device)
+            : far_conf_lists(server, "may-reach", exactly) ||
+                  far_conf_lists(server, "may-reach", all))
+        return 0;
+    return far_error(error, -EACCES,
+                     "%s is to be signed for, which is not what was asked "
+                     "for: [server %s] may-reach = %s would allow it",
+                     exactly, server ? server->name : "?", exactly);
+}
+
 int far_vouch_sign(const struct far_trust *trust, const char *me,
+                   const struct far_conf_section *server,
                    const struct far_local_who *who,
                    const struct far_wire_frame *f, uint8_t *out, size_t room,
                    struct far_error *error)
@@ -83,8 +103,15 @@ int far_vouch_sign(const struct far_trust *trust, const char *me,
     if (rc)
         return rc;
     /* The relay has another name for the device than its owner. */
-    if (name && name_bytes == FAR_NAME_BYTES && !name[FAR_NAME_BYTES - 1])
+    if (name && (name_bytes != FAR_NAME_BYTES || name[FAR_NAME_BYTES - 1] ||
+                 !far_name_valid((const char *)name)))
+        return far_error(error, -EPROTO, "a challenge without a valid name");
+    if (name)
         memcpy(there.device, name, sizeof(there.device));
+    rc = far_vouch_may(server, who->device, challenge.owner, there.device,
+                       error);
+    if (rc)
+        return rc;
     far_claim_make(&claim, &challenge, me, &there);
     return far_trust_sign(trust, &claim, out, room, error);
 }

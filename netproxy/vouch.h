@@ -15,7 +15,8 @@
 
 /* In a row, for one attachment, that were not accepted; then a person must look
  * at the keys. */
-#define FAR_VOUCH_TRIES 3
+#define FAR_VOUCH_TRIES    3
+#define FAR_VOUCH_PAUSE_US 5000000 /* then one try in so long */
 
 /* Does this platform want the origin's signature of what that relay carries?
  * ([relay NAME] signed; it does if nothing is said) */
@@ -31,10 +32,19 @@ int far_vouch_check(struct far_nonces *nonces, const struct far_trust *trust,
                     const struct far_wire_frame *prepare,
                     struct far_challenge *challenge, struct far_error *error);
 
+/* The origin's: may a request for `asked` of that relay end at that device of
+ * that owner? What [server RELAY] names (may-reach), or, if it names nothing,
+ * a device of the same name: a relay that lies gets no signature for another.
+ * 0, or -EACCES with error. */
+int far_vouch_may(const struct far_conf_section *server, const char *asked,
+                  const char *owner, const char *device,
+                  struct far_error *error);
 /* The origin's: signs what a PREPARED of status -EKEYREJECTED asks for. Length
  * of the option's value in out, or a negative errno with error: there is no
- * challenge in it, or we share no key with that owner. */
+ * challenge in it, it is for something that `server` (the relay's section, or
+ * NULL) does not name, or we share no key with that owner. */
 int far_vouch_sign(const struct far_trust *trust, const char *me,
+                   const struct far_conf_section *server,
                    const struct far_local_who *who,
                    const struct far_wire_frame *prepared, uint8_t *out,
                    size_t room, struct far_error *error);

@@ -402,7 +402,7 @@ static void write_files(uint16_t port, uint16_t wire_port)
               "[device kbd0]\ntype = replay\nfile = %s/trace\nloop = on\n"
               "[export ledger0]\nallow = atlas cygnus\n"
               "[export kbd0]\nallow = atlas cygnus\n"
-              "[relay dione]\nmay-carry = cygnus\nsigned = off\n",
+              "[relay dione]\nmay-carry = cygnus\n",
               port, rig.dir, rig.dir, rig.dir);
     rig_write(&rig, "dione.conf",
               "[platform]\nname = dione\n"
@@ -422,12 +422,20 @@ static void write_files(uint16_t port, uint16_t wire_port)
                   i ? "cygnus:ffeeddccbbaa99887766554433221100\n"
                     : "atlas:00112233445566778899aabbccddeeff\n");
         rig_write(&rig, name,
-                  "[platform]\nname = %s\n"
+                  "[platform]\nname = %s\ntrust = %s/trust-keys\n"
                   "[server %s]\naddress = 127.0.0.1:%u\n"
                   "psk-file = %s/%s\n",
-                  i ? "cygnus" : "atlas", i ? "dione" : "borealis",
+                  i ? "cygnus" : "atlas", rig.dir, i ? "dione" : "borealis",
                   i ? relay_port : wire_port, rig.dir, keys);
     }
+    /* What the guests of cygnus ask for it signs for the owner. */
+    for (unsigned i = 0; i < 2; i++) {
+        snprintf(path, sizeof(path), "%s/trust-keys%s", rig.dir,
+                 i ? "/psk" : "");
+        ck_assert_int_eq(mkdir(path, 0755), 0);
+    }
+    rig_write(&rig, "trust-keys/psk/server-borealis",
+              "cygnus:ffeeddccbbaa99887766554433221100\n");
     for (unsigned i = 0; i < PROCESSES; i++) {
         snprintf(path, sizeof(path), "%s/%s", rig.dir, processes[i].name);
         if (processes[i].run == run_netproxy)

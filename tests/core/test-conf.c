@@ -249,6 +249,10 @@ START_TEST(wrong_values_say_what_is_wanted_in_their_column)
     judged("[device t]\ntype = virtual\n[export t]\nmay-interrupt = a/b c\n",
            "f:6:17: may-interrupt = a/b c: wants guests as PLATFORM/NAME or "
            "PLATFORM/UUID, with blanks between them\n");
+    judged("[server s]\naddress = a:1\nmay-reach = o/k o/* o/.any.keys\n", "");
+    judged("[server s]\naddress = a:1\nmay-reach = o *\n",
+           "f:5:13: may-reach = o *: wants devices as PLATFORM/DEVICE, or "
+           "PLATFORM/* for all of one, with blanks between them\n");
     judged("[guest g]\nattach = inptu kbd0\nattach = input a:b\nattach = x\n",
            "f:4:10: attach = inptu kbd0: there is no class \"inptu\"; known "
            "are: input, sound, display, block, timer, doorbell\n"

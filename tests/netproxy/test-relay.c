@@ -378,7 +378,8 @@ static void share_a_key(const char *key)
     rig_write(&rig, "atlas-keys/psk/server-cygnus", "atlas:%s\n", key);
     rig_write(&rig, "atlas.conf",
               "[platform]\nname = atlas\ntrust = %s/atlas-keys\n"
-              "[server borealis]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n",
+              "[server borealis]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "may-reach = cygnus/keyboard\n",
               rig.dir, ports[1], rig.dir);
 }
 
