@@ -42,6 +42,7 @@ stale = off
 [server borealis]
 address = 10.0.0.2:7420
 psk-file = /etc/farside/psk.keys
+may-reach = cygnus/keyboard
 C
 # The owner wants the signature of the guest's platform: atlas and cygnus share
 # a key, which borealis has not.
