@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include "backend/chain.h"
@@ -99,6 +100,20 @@ static uint32_t room(struct port *port, bool *moved)
     return FARDOORBELL_EVENTS - (port->produced - consumed);
 }
 
+/* A place in the page, or word of it by an event: the guest notifies if it sees
+ * that the page was full when it took something. */
+static bool has_room(struct port *port)
+{
+    if (!port->served || port->broken)
+        return false;
+    if (room(port, NULL))
+        return true;
+    /* What it took just now it took without knowing that we wait: either we see
+     * it, or it sees all that was produced. */
+    atomic_thread_fence(memory_order_seq_cst);
+    return room(port, NULL) != 0;
+}
+
 static bool port_interrupt(struct far_layer *layer, const struct far_op *op)
 {
     struct port *port = (struct port *)(void *)layer;
@@ -109,7 +124,7 @@ static bool port_interrupt(struct far_layer *layer, const struct far_op *op)
         port->foreign++;
         return true;
     }
-    if (!port->served || port->broken || !room(port, NULL)) {
+    if (!has_room(port)) {
         port->refused++;
         port->blocked = true;
         return false;
@@ -490,7 +505,7 @@ static int doorbell_connect(struct far_attachment *a, struct far_error *error)
         return r;
     port->page = port->own.control.memory;
     port->polls = port->own.front.request_poll;
-    port->broken = port->full = port->notify = false;
+    port->broken = port->full = port->notify = port->blocked = false;
     port->produced = port->consumed = port->number = 0;
     __atomic_store_n(&port->page->produced, 0, __ATOMIC_RELAXED);
     far_ring_attach(&port->ring, port->own.ring.memory, FAR_PAGE_BYTES,

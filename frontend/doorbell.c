@@ -55,7 +55,7 @@ static int rings(struct far_frontend_doorbell *d)
 {
     struct fardoorbell_page *page = page_of(&d->own);
     uint32_t produced = __atomic_load_n(&page->produced, __ATOMIC_ACQUIRE);
-    uint32_t there = produced - d->consumed;
+    uint32_t first = d->consumed, there = produced - first;
 
     if (there > FARDOORBELL_EVENTS)
         return -EPROTO;
@@ -70,8 +70,14 @@ static int rings(struct far_frontend_doorbell *d)
         __atomic_store_n(&page->consumed, d->consumed, __ATOMIC_RELEASE);
         d->hooks.rung(d->arg, event.value);
     }
-    /* Somebody may be waiting for room. */
-    if (there == FARDOORBELL_EVENTS && !d->own.closed)
+    if (d->own.closed)
+        return 1;
+    /* The backend may have filled the page meanwhile, and not have seen that
+     * there was room by then: either it sees `consumed` when it looks once
+     * more, or we see what it had produced before. */
+    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    produced = __atomic_load_n(&page->produced, __ATOMIC_RELAXED);
+    if (produced - first >= FARDOORBELL_EVENTS)
         far_front_own_notify(&d->own);
     return 1;
 }

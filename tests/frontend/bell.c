@@ -7,16 +7,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "core/clock.h"
 #include "frontend/farside-frontend.h"
 
 static struct far_frontend *frontend;
 static struct far_frontend_doorbell *bell;
-static uint64_t heard, answers, sum;
+static uint64_t heard, answers, taken, sum;
 static uint32_t last;
 static int status;
 static enum far_frontend_state state;
 static bool echo;
+static unsigned slow; /* every so many rings it takes its time */
 
 static void on_rung(void *arg, uint32_t value)
 {
@@ -24,6 +26,8 @@ static void on_rung(void *arg, uint32_t value)
     heard++;
     sum += value;
     last = value;
+    if (slow && heard % slow == 0)
+        usleep(1);
     if (echo)
         (void)far_frontend_doorbell_ring(bell, value + 1, 0);
 }
@@ -33,6 +37,7 @@ static void on_answered(void *arg, unsigned tag, int result)
     (void)arg;
     (void)tag;
     answers++;
+    taken += !result;
     status = result;
 }
 
@@ -51,6 +56,24 @@ static void turn_until(uint64_t until_us, const uint64_t *counter,
             break;
 }
 
+/* As fast as it goes, until so many have been taken; what is refused is tried
+ * again. */
+static uint64_t flood(unsigned count, uint64_t until_us)
+{
+    uint64_t begin = answers, issued = 0, before = taken;
+
+    while (taken - before < count && far_now_us() < until_us) {
+        uint64_t open = issued - (answers - begin);
+
+        if (open < 64 && taken - before + open < count &&
+            !far_frontend_doorbell_ring(bell, 1, 0))
+            issued++;
+        else
+            turn_until(far_now_us() + 1000, &answers, answers + 1);
+    }
+    return taken - before;
+}
+
 static void run(char *line)
 {
     static const struct far_frontend_doorbell_hooks hooks = {
@@ -61,8 +84,8 @@ static void run(char *line)
     int r;
 
     sscanf(line, "%31s %u %u", word, &a, &n);
-    if (!strcmp(word, "open")) {
-        bell = far_frontend_doorbell_open(frontend, a, 0, &hooks, NULL);
+    if (!strcmp(word, "open")) { /* DEVID FLAGS */
+        bell = far_frontend_doorbell_open(frontend, a, n, &hooks, NULL);
         printf(bell ? "ok\n" : "err %s\n", strerrorname_np(errno));
     } else if (!strcmp(word, "connected")) { /* MS */
         uint64_t until = far_now_us() + (uint64_t)a * 1000, never = 0;
@@ -92,6 +115,12 @@ static void run(char *line)
             done++;
         }
         printf("ok %u\n", done);
+    } else if (!strcmp(word, "flood")) { /* COUNT MS */
+        printf("ok %llu\n",
+               (unsigned long long)flood(a, far_now_us() + (uint64_t)n * 1000));
+    } else if (!strcmp(word, "slow")) { /* N: a nap after every N rings */
+        slow = a;
+        printf("ok\n");
     } else if (!strcmp(word, "heard")) { /* TOTAL MS */
         turn_until(far_now_us() + (uint64_t)n * 1000, &heard, a);
         printf("ok %llu %u %llu\n", (unsigned long long)heard, last,
