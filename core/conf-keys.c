@@ -14,11 +14,11 @@
 #include <string.h>
 
 const struct far_conf_kind_of_section far_conf_section_kinds[] = {
-    { "platform", false, false }, { "listen", false, true },
-    { "server", true, true },     { "device", true, true },
-    { "export", true, true },     { "hotplug", true, true },
-    { "guest", true, true },      { "relay", true, true },
-    { NULL, false, false },
+    { "platform", false, false },  { "listen", false, true },
+    { "server", true, true },      { "device", true, true },
+    { "export", true, true },      { "hotplug", true, true },
+    { "guest", true, true },       { "relay", true, true },
+    { "directory", false, false }, { NULL, false, false },
 };
 
 /* clang-format off */
@@ -127,6 +127,8 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "relay", .key = "may-carry", .kind = FAR_CONF_NAMES,
       .required = true, .repeat = true },
     { .section = "relay", .key = "signed", .kind = FAR_CONF_BOOL },
+
+    { .section = "directory", .key = "file", .kind = FAR_CONF_PATH },
 
     { .section = "guest", .key = "interrupts-max", .kind = FAR_CONF_NUMBER,
       .min = 1, .max = 1000000 },

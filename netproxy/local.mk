@@ -9,6 +9,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/certs.c netproxy/certs.h \
 	netproxy/conn.c netproxy/conn.h \
 	netproxy/context.h \
+	netproxy/directory.c netproxy/directory.h netproxy/directory-file.c \
 	netproxy/describe.c netproxy/describe.h \
 	netproxy/controller.c netproxy/controller.h \
 	netproxy/credential.c netproxy/credential.h \

@@ -148,8 +148,13 @@ static int open_for_guest(void *arg, const struct far_local_who *who,
                           struct far_layer **layer, struct far_error *error)
 {
     struct far_netproxy *n = arg;
-    struct far_standby_place places[2] = { 0 };
+    struct far_standby_place places[FAR_STANDBY_PLACES] = { 0 };
 
+    if (far_directory_is(who->platform))
+        return far_standby_open(
+            &n->standbys, who, places,
+            far_directory_find(&n->directory, who->device, places), layer,
+            error);
     if (!who->standby[0])
         return open_at(n, who, layer, error);
     memcpy(places[0].platform, who->platform, FAR_NAME_BYTES);
@@ -164,7 +169,7 @@ static void guest_leaving(void *arg, const struct far_local_who *who,
 {
     struct far_netproxy *n = arg;
 
-    if (who->standby[0])
+    if (who->standby[0] || far_directory_is(who->platform))
         far_standby_leaving(&n->standbys, who, detached);
     else
         leaving_at(n, who, detached);
@@ -227,6 +232,22 @@ static void changed(void *arg)
     if (n->local && !far_timer_armed(&n->look_again))
         far_timer_set(&n->look_again,
                       far_loop_now_us(n->context.loop) + LOOK_AGAIN_US);
+}
+
+static void set_places(void *arg, struct far_standby *standby,
+                       const char *device)
+{
+    struct far_standby_place places[FAR_STANDBY_PLACES] = { 0 };
+
+    far_standby_set_places(standby, places,
+                           far_directory_find(arg, device, places));
+}
+
+static void directory_changed(void *arg)
+{
+    struct far_netproxy *n = arg;
+
+    far_standbys_each(&n->standbys, FAR_DIRECTORY, set_places, &n->directory);
 }
 
 /* Configuration. */
@@ -316,6 +337,8 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
     far_controller_review(&n->controller);
     far_server_configure(&n->server, far_conf_section(conf, "listen", ""));
     configure_links(n);
+    far_directory_configure(&n->directory,
+                            far_conf_section(conf, "directory", ""), report, p);
     far_netproxy_review_trust(n);
     far_conf_free(old);
     changed(n);
@@ -391,6 +414,7 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
         .ops = { open_at, leaving_at, left_at, n },
         .after_us = FAR_STANDBY_AFTER_US,
     };
+    far_directory_init(&n->directory, loop, log, directory_changed, n);
     far_router_init(&n->router, &n->context, &n->controller, find_link, n);
     far_notifier_init(&n->notifier, &n->context, &n->controller, &n->server);
     far_server_init(&n->server, &n->context, &n->controller);
@@ -474,6 +498,7 @@ void far_netproxy_free(struct far_netproxy *n)
         far_link_free(l);
     }
     far_netproxy_captures_free(n);
+    far_directory_free(&n->directory);
     far_hotplug_free(&n->hotplug);
     far_devices_free(&n->devices);
     far_starter_free(n->starter);

@@ -10,6 +10,7 @@
 #include "core/control.h"
 #include "devices/local-server.h"
 #include "devices/starter.h"
+#include "netproxy/directory.h"
 #include "netproxy/hotplug.h"
 #include "netproxy/link.h"
 #include "netproxy/notify.h"
@@ -29,6 +30,7 @@ struct far_netproxy {
     struct far_notifier notifier;
     struct far_router router;
     struct far_standbys standbys;
+    struct far_directory directory;
     struct far_link *links;
     struct far_local_server *local;
     struct far_control *control;

@@ -23,6 +23,7 @@ struct leg {
     struct far_standby *standby;
     struct far_standby_place place;
     struct far_local_who who;
+    unsigned rank; /* among the places, from 1; 0: it is not there any more */
     bool open, ready, leased;
     char reason[232]; /* why it is not ready */
 };
@@ -39,7 +40,6 @@ struct far_standby {
     struct far_standbys *all;
     struct far_local_who who;
     struct leg legs[FAR_STANDBY_PLACES];
-    unsigned count;
     struct leg *home;    /* tried first; what the guest has is numbered there */
     struct leg *serving; /* NULL: none was ready yet */
     bool taken_up;       /* home has executed what a dead backend submitted */
@@ -259,15 +259,21 @@ static void say_gone(struct far_standby *s)
 {
     struct far_layer_news news = { .reason = s->said };
     char text[sizeof(s->said)] = "";
-    unsigned i;
+    unsigned i, listed = 0;
 
-    for (i = 0; i < s->count; i++) {
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
         size_t used = strlen(text);
 
+        listed += s->legs[i].rank > 0;
         if (s->legs[i].reason[0])
             snprintf(text + used, sizeof(text) - used, "%s%s", used ? "; " : "",
                      s->legs[i].reason);
     }
+    if (!listed && !text[0])
+        snprintf(text, sizeof(text),
+                 "%s: the directory knows no server that "
+                 "has it",
+                 s->who.device);
     if (!s->layer.above || (!s->ready && !strcmp(text, s->said)))
         return;
     s->ready = false;
@@ -381,7 +387,8 @@ static void on_later(struct far_defer *defer)
                                offsetof(struct far_standby, later));
     unsigned i;
 
-    for (i = 0; s->serving && s->serving->ready && i < s->count; i++) {
+    for (i = 0; s->serving && s->serving->ready && i < FAR_STANDBY_PLACES;
+         i++) {
         if (&s->legs[i] != s->serving)
             leg_close(&s->legs[i]);
     }
@@ -398,8 +405,10 @@ static void on_patience(struct far_timer *timer)
 
     if (s->serving && s->serving->ready)
         return;
-    for (i = 0; i < s->count; i++)
-        leg_open(&s->legs[i]);
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
+        if (s->legs[i].rank)
+            leg_open(&s->legs[i]);
+    }
     if (s->serving && s->serving->ready)
         return;
     say_gone(s);
@@ -450,7 +459,7 @@ static void standby_activate(struct far_layer *layer, uint64_t incarnation,
     s->received = received;
     s->ready = false; /* all is said again */
     s->said[0] = '\0';
-    for (i = 0; i < s->count; i++) {
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
         if (s->legs[i].open)
             leg_activate(&s->legs[i]);
     }
@@ -501,7 +510,7 @@ static void standby_close(struct far_layer *layer)
     far_timer_cancel(&s->patience);
     far_defer_cancel(s->all->loop, &s->later);
     s->layer.above = NULL;
-    for (i = 0; i < s->count; i++) {
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
         if (!s->legs[i].open)
             continue;
         s->legs[i].layer.below->above = NULL;
@@ -525,42 +534,158 @@ static const struct far_layer_ops standby_ops = {
     .close = standby_close,
 };
 
+static struct leg *find_leg(struct far_standby *s,
+                            const struct far_standby_place *place)
+{
+    unsigned i;
+
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
+        struct leg *leg = &s->legs[i];
+
+        if (leg->standby && !strcmp(leg->place.platform, place->platform) &&
+            !strcmp(leg->place.device, place->device))
+            return leg;
+    }
+    return NULL;
+}
+
+/* A leg that nobody needs, or NULL: one serves that is in no place. */
+static struct leg *make_leg(struct far_standby *s,
+                            const struct far_standby_place *place)
+{
+    struct leg *leg = s->legs;
+
+    while (leg->rank || leg->open) {
+        if (++leg == s->legs + FAR_STANDBY_PLACES)
+            return NULL;
+    }
+    memset(leg, 0, sizeof(*leg));
+    leg->layer.ops = &leg_ops;
+    leg->standby = s;
+    leg->place = *place;
+    leg->who = s->who;
+    memcpy(leg->who.platform, place->platform, sizeof(leg->who.platform));
+    memset(leg->who.standby, 0, sizeof(leg->who.standby));
+    memcpy(leg->who.device, place->device, sizeof(leg->who.device));
+    if (s->home == leg) /* it was another place */
+        s->home = NULL;
+    return leg;
+}
+
+/* False: all is as it was. */
+static bool list(struct far_standby *s, const struct far_standby_place *places,
+                 unsigned count)
+{
+    unsigned ranks[FAR_STANDBY_PLACES], i;
+    bool other = false;
+
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
+        ranks[i] = s->legs[i].rank;
+        s->legs[i].rank = 0;
+    }
+    for (i = 0; i < count && i < FAR_STANDBY_PLACES; i++) {
+        struct leg *leg = find_leg(s, &places[i]);
+
+        if (!leg) {
+            leg = make_leg(s, &places[i]);
+            other = true;
+        }
+        if (leg && !leg->rank)
+            leg->rank = i + 1;
+    }
+    for (i = 0; i < FAR_STANDBY_PLACES; i++)
+        other |= ranks[i] != s->legs[i].rank;
+    return other;
+}
+
+static struct leg *first_leg(struct far_standby *s)
+{
+    struct leg *best = NULL;
+    unsigned i;
+
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
+        if (s->legs[i].rank && (!best || s->legs[i].rank < best->rank))
+            best = &s->legs[i];
+    }
+    return best;
+}
+
+/* Begins, once there are places. */
+static void settle(struct far_standby *s)
+{
+    struct far_standbys *all = s->all;
+    unsigned i;
+
+    for (i = 0; !s->home && i < FAR_STANDBY_PLACES; i++) {
+        if (s->legs[i].rank && all->ops.left(all->ops.arg, &s->legs[i].who))
+            s->home = &s->legs[i];
+    }
+    s->taken_up = s->home;
+    if (!s->home)
+        s->home = first_leg(s);
+    if (s->home)
+        leg_open(s->home);
+}
+
 int far_standby_open(struct far_standbys *all, const struct far_local_who *who,
                      const struct far_standby_place *places, unsigned count,
                      struct far_layer **layer, struct far_error *error)
 {
     struct far_standby *s = calloc(1, sizeof(*s));
-    unsigned i;
 
     if (!s)
         return far_error(error, -ENOMEM, "%s: out of memory", who->device);
     s->layer.ops = &standby_ops;
     s->all = all;
     s->who = *who;
-    s->count = count < FAR_STANDBY_PLACES ? count : FAR_STANDBY_PLACES;
     far_timer_init(&s->patience, all->loop, on_patience);
-    for (i = 0; i < s->count; i++) {
-        struct leg *leg = &s->legs[i];
-
-        leg->layer.ops = &leg_ops;
-        leg->standby = s;
-        leg->place = places[i];
-        leg->who = *who;
-        memcpy(leg->who.platform, places[i].platform,
-               sizeof(leg->who.platform));
-        memset(leg->who.standby, 0, sizeof(leg->who.standby));
-        memcpy(leg->who.device, places[i].device, sizeof(leg->who.device));
-        if (!s->home && all->ops.left(all->ops.arg, &leg->who))
-            s->home = leg;
-    }
-    s->taken_up = s->home;
-    if (!s->home)
-        s->home = &s->legs[0];
     s->next = all->first;
     all->first = s;
-    leg_open(s->home);
+    list(s, places, count);
+    settle(s);
     *layer = &s->layer;
     return 0;
+}
+
+void far_standby_set_places(struct far_standby *s,
+                            const struct far_standby_place *places,
+                            unsigned count)
+{
+    unsigned i;
+
+    if (!list(s, places, count))
+        return;
+    for (i = 0; i < FAR_STANDBY_PLACES; i++) {
+        if (s->legs[i].rank || &s->legs[i] == s->serving)
+            continue;
+        leg_close(&s->legs[i]);
+        s->legs[i].reason[0] = '\0';
+    }
+    if (s->serving && s->serving->ready)
+        return;
+    if (!s->serving && !(s->home && s->home->open)) {
+        s->home = NULL;
+        settle(s);
+    } else {
+        on_patience(&s->patience); /* who came may be who can */
+    }
+    if (s->activated && !(s->serving && s->serving->ready)) {
+        say_gone(s);
+        be_patient(s);
+    }
+}
+
+void far_standbys_each(struct far_standbys *all, const char *platform,
+                       void (*each)(void *arg, struct far_standby *standby,
+                                    const char *device),
+                       void *arg)
+{
+    struct far_standby *s;
+
+    for (s = all->first; s; s = s->next) {
+        if (!strcmp(s->who.platform, platform))
+            each(arg, s, s->who.device);
+    }
 }
 
 void far_standby_leaving(struct far_standbys *all,
@@ -574,7 +699,7 @@ void far_standby_leaving(struct far_standbys *all,
 
         if (s->who.attachment != who->attachment)
             continue;
-        for (i = 0; i < s->count; i++) {
+        for (i = 0; i < FAR_STANDBY_PLACES; i++) {
             if (s->legs[i].open)
                 all->ops.leaving(all->ops.arg, &s->legs[i].who,
                                  detached || &s->legs[i] != stays);
@@ -591,9 +716,11 @@ json_t *far_standbys_json(const struct far_standbys *all)
     for (s = all->first; s; s = s->next) {
         json_t *places = json_array();
 
-        for (i = 0; i < s->count; i++) {
+        for (i = 0; i < FAR_STANDBY_PLACES; i++) {
             const struct leg *leg = &s->legs[i];
 
+            if (!leg->rank && !leg->open)
+                continue;
             json_array_append_new(
                 places,
                 json_pack("{s:s, s:s, s:s, s:o}", "platform",

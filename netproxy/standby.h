@@ -41,12 +41,23 @@ struct far_standbys {
 };
 
 /* who: as it was asked for. places: the first is preferred, unless another one
- * still serves it. Never fails because nobody can serve it: state() tells.
- * 0 or -ENOMEM with error. */
+ * still serves it; there may be none yet. Never fails because nobody can serve
+ * it: state() tells. 0 or -ENOMEM with error. */
 int far_standby_open(struct far_standbys *standbys,
                      const struct far_local_who *who,
                      const struct far_standby_place *places, unsigned count,
                      struct far_layer **layer, struct far_error *error);
+/* Other places, in the order in which they are preferred. One that is no longer
+ * among them serves as long as it can, and is not tried again. Not from within
+ * a call of a layer. */
+void far_standby_set_places(struct far_standby *standby,
+                            const struct far_standby_place *places,
+                            unsigned count);
+/* Calls each() with all whose address has this platform; it may set places. */
+void far_standbys_each(struct far_standbys *standbys, const char *platform,
+                       void (*each)(void *arg, struct far_standby *standby,
+                                    const char *device),
+                       void *arg);
 /* Its layer will be closed: for good, or not. */
 void far_standby_leaving(struct far_standbys *standbys,
                          const struct far_local_who *who, bool detached);

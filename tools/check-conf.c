@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "netproxy/directory.h"
 #include "netproxy/trust.h"
 #include "tools/check.h"
 
@@ -224,6 +225,37 @@ static void judge_clear(struct judge *j, const struct far_conf_section *s)
                 "the platforms that may come there");
 }
 
+static void directory_fault(void *arg, const char *file, unsigned line,
+                            unsigned column, const char *text)
+{
+    struct judge *j = arg;
+
+    j->problems++;
+    j->report(j->arg, file, line, column, text);
+}
+
+static void judge_directory(struct judge *j, const struct far_conf_section *s,
+                            const char *self)
+{
+    const struct far_conf_entry *e = far_conf_entry(s, "file", NULL);
+    struct far_directory_entry *entries;
+    unsigned count, i;
+
+    if (!e || *e->value != '/')
+        return;
+    entries = far_directory_read(e->value, &count, directory_fault, j);
+    for (i = 0; entries && i < count; i++) {
+        const struct far_standby_place *at = &entries[i].place;
+
+        if (!far_conf_section(j->conf, "server", at->platform) &&
+            (!self || strcmp(at->platform, self)))
+            problem(j, e->line, e->column,
+                    "%s: %s is at %s/%s, and there is no [server %s]", e->value,
+                    entries[i].name, at->platform, at->device, at->platform);
+    }
+    free(entries);
+}
+
 unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
                         void *arg)
 {
@@ -234,6 +266,8 @@ unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
     for (const struct far_conf_section *s = conf->sections; s; s = s->next) {
         if (!strcmp(s->kind, "device")) {
             judge_file(&j, s);
+        } else if (!strcmp(s->kind, "directory")) {
+            judge_directory(&j, s, self);
         } else if (!strcmp(s->kind, "server")) {
             if (self && !strcmp(s->name, self))
                 problem(&j, s->line, 1,

@@ -148,6 +148,14 @@ static void judge_address(struct reader *r, struct place p, const char *value)
         look_up(r, p, "device", "the device", address.device);
         return;
     }
+    if (!strcmp(address.platform, ".directory")) {
+        if (!far_conf_section(r->conf, "directory", ""))
+            problem(r, p,
+                    "%s has no [directory], which would say at which server "
+                    "%s is",
+                    r->conf->file, address.device);
+        return;
+    }
     look_up(r, p, "server", "the server", address.platform);
     if (*address.standby)
         look_up(r, p, "server", "the standby", address.standby);

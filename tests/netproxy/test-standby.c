@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/block.h"
-#include "netproxy/standby.h"
+#include "netproxy/directory.h"
 #include "tests/netproxy/rig.h"
 
 static struct rig rig;
@@ -473,6 +473,79 @@ START_TEST(what_stays_at_its_server_has_no_standby_at_all)
 }
 END_TEST
 
+static const struct far_standby_place at_borealis = { "borealis", "disk0" },
+                                      at_cygnus = { "cygnus", "disk0" };
+
+static struct far_standby *standby(void)
+{
+    return (struct far_standby *)(void *)guest.layer.below;
+}
+
+static void nowhere(void)
+{
+    struct far_local_who who = { .attachment = 5,
+                                 .class = FAR_CLASS_INPUT,
+                                 .platform = ".directory",
+                                 .device = "disk0" };
+    struct far_layer *below;
+
+    guest.layer.ops = &top_ops;
+    ck_assert_int_eq(far_standby_open(&all, &who, NULL, 0, &below, NULL), 0);
+    far_layer_stack(&guest.layer, below);
+    far_layer_activate(below, 77, 9);
+}
+
+START_TEST(a_place_that_comes_later_serves_what_waited_for_it)
+{
+    puppets_begin();
+    nowhere();
+    ck_assert_ptr_nonnull(strstr(guest.reason, "knows no server"));
+    rig_turn(&rig, 60);
+    far_standby_set_places(standby(), &at_cygnus, 1);
+    ck_assert(puppets[1].open);
+    ck_assert_uint_eq(puppets[1].incarnation, 77);
+    puppet_says(1, true);
+    ck_assert_int_eq(guest.state, FAR_DEVICE_READY);
+    puppets_end();
+}
+END_TEST
+
+START_TEST(a_place_that_is_taken_away_serves_as_long_as_it_can)
+{
+    puppets_begin();
+    puppets_attach(FAR_CLASS_INPUT);
+    puppet_says(0, true);
+    far_standby_set_places(standby(), &at_cygnus, 1);
+    rig_turn(&rig, 60);
+    ck_assert(puppets[0].open && !puppets[1].open);
+    ck_assert_int_eq(guest.state, FAR_DEVICE_READY);
+    switch_over();
+    ck_assert_uint_eq(guest.incarnation, 2);
+    puppet_says(1, false);
+    rig_turn(&rig, 100);
+    ck_assert_uint_eq(puppets[0].opened, 1); /* and is not tried again */
+    far_standby_set_places(standby(), &at_borealis, 1);
+    ck_assert(puppets[0].open);
+    puppet_says(0, true);
+    ck_assert_uint_eq(guest.incarnation, 1);
+    puppets_end();
+}
+END_TEST
+
+START_TEST(one_place_after_the_other_and_no_room_is_used_up)
+{
+    puppets_begin();
+    nowhere();
+    for (unsigned i = 0; i < 40; i++) {
+        far_standby_set_places(standby(), i % 2 ? &at_cygnus : &at_borealis, 1);
+        ck_assert(puppets[i % 2].open && !puppets[!(i % 2)].open);
+    }
+    far_standby_set_places(standby(), NULL, 0);
+    ck_assert(!puppets[0].open && !puppets[1].open);
+    puppets_end();
+}
+END_TEST
+
 /* ---- three platforms ---- */
 
 static struct proxy atlas, borealis, cygnus;
@@ -734,6 +807,113 @@ START_TEST(a_disk_that_can_be_written_has_no_standby_in_a_list_and_a_rom_has)
 }
 END_TEST
 
+static void attach_name(void)
+{
+    guest_open(&guest, &rig, "atlas", 0, ".directory", "keys");
+}
+
+static void use_directory(const char *text)
+{
+    rig_write(&rig, "directory", "%s", text);
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\nstandby-after = 200ms\n"
+              "[directory]\nfile = %s/directory\n"
+              "[server borealis]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n"
+              "[server cygnus]\naddress = 127.0.0.1:%u\npsk-file = %s/keys\n",
+              rig.dir, ports[0], rig.dir, ports[1], rig.dir);
+}
+
+START_TEST(a_name_is_served_where_the_directorys_file_says)
+{
+    use_directory("[name keys]\nat = borealis/kbd0\nat = cygnus/kbd0\n");
+    start_three();
+    attach_name();
+    guest_wait_ready(&guest);
+    type_at(&borealis, 5);
+    ck_assert_str_eq(proxy_text(&atlas, "directory.names.keys.1"),
+                     "cygnus/kbd0");
+    lose(&borealis);
+    ck_assert(rig_until(&rig, has_gone, NULL, 5000));
+    guest_wait_ready(&guest);
+    type_at(&cygnus, 5);
+}
+END_TEST
+
+START_TEST(the_file_is_read_again_when_it_changes_and_a_fault_changes_nothing)
+{
+    use_directory("[name other]\nat = borealis/kbd0\n");
+    start_three();
+    attach_name();
+    guest_wait_reason(&guest, "the directory knows no server");
+    rig_write(&rig, "new", "[name keys]\nat = borealis/kbd0\n");
+    {
+        char from[128], to[128];
+
+        snprintf(from, sizeof(from), "%s/new", rig.dir);
+        snprintf(to, sizeof(to), "%s/directory", rig.dir);
+        ck_assert_int_eq(rename(from, to), 0);
+    }
+    guest_wait_ready(&guest);
+    type_at(&borealis, 5);
+    /* In place, and wrong. */
+    rig_write(&rig, "directory", "[name keys]\nat = cygnus/\n");
+    proxy_wait_text(&atlas, "directory.reason", "directory:2:6");
+    ck_assert_str_eq(proxy_text(&atlas, "directory.names.keys.0"),
+                     "borealis/kbd0");
+    rig_write(&rig, "directory", "[name keys]\nat = cygnus/kbd0\n");
+    proxy_wait_text(&atlas, "directory.names.keys.0", "cygnus/kbd0");
+    ck_assert_str_eq(proxy_text(&atlas, "directory.reason"), "");
+    type_at(&borealis, 5); /* it serves, and goes on */
+    lose(&borealis);
+    ck_assert(rig_until(&rig, has_gone, NULL, 5000));
+    guest_wait_ready(&guest);
+    type_at(&cygnus, 5);
+}
+END_TEST
+
+static unsigned faults;
+
+static void count_fault(void *arg, const char *file, unsigned line,
+                        unsigned column, const char *text)
+{
+    (void)arg;
+    (void)file;
+    (void)line;
+    (void)column;
+    (void)text;
+    faults++;
+}
+
+START_TEST(a_directorys_file_with_a_fault_is_not_taken_at_all)
+{
+    static const char nine[] =
+        "[name k]\nat = a/1\nat = a/2\nat = a/3\nat = a/4\nat = a/5\n"
+        "at = a/6\nat = a/7\nat = a/8\nat = a/9\n";
+    static const char *const wrong[] = {
+        "[names keys]\nat = a/b\n",
+        "[name keys]\nto = a/b\n",
+        "[name keys]\nat = b\n",
+        "[name keys]\nat = a+c/b\n",
+        "[name .keys]\nat = a/b\n",
+        "[name keys]\n",
+        "[name keys]\nat = .any/b\n",
+        "[name k]\nat = a/b\n[name k]\nat = c/d\n",
+        nine,
+    };
+    char path[128];
+    unsigned count;
+
+    snprintf(path, sizeof(path), "%s/directory", rig.dir);
+    for (unsigned i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        rig_write(&rig, "directory", "[name fine]\nat = a/b\n%s", wrong[i]);
+        faults = 0;
+        ck_assert_msg(!far_directory_read(path, &count, count_fault, NULL),
+                      "taken: %s", wrong[i]);
+        ck_assert_uint_gt(faults, 0);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("netproxy: standby");
@@ -756,6 +936,9 @@ int main(void)
     tcase_add_test(c, a_leg_without_room_gets_the_rest_when_it_has_some);
     tcase_add_test(c, what_has_an_owner_is_not_served_from_a_plain_list);
     tcase_add_test(c, what_stays_at_its_server_has_no_standby_at_all);
+    tcase_add_test(c, a_place_that_comes_later_serves_what_waited_for_it);
+    tcase_add_test(c, a_place_that_is_taken_away_serves_as_long_as_it_can);
+    tcase_add_test(c, one_place_after_the_other_and_no_room_is_used_up);
     suite_add_tcase(suite, c);
 
     c = tcase_create("platforms");
@@ -768,6 +951,10 @@ int main(void)
     tcase_add_test(c, no_key_stays_down_over_a_switch);
     tcase_add_test(
         c, a_disk_that_can_be_written_has_no_standby_in_a_list_and_a_rom_has);
+    tcase_add_test(c, a_name_is_served_where_the_directorys_file_says);
+    tcase_add_test(
+        c, the_file_is_read_again_when_it_changes_and_a_fault_changes_nothing);
+    tcase_add_test(c, a_directorys_file_with_a_fault_is_not_taken_at_all);
     suite_add_tcase(suite, c);
     runner = srunner_create(suite);
     srunner_run_all(runner, CK_NORMAL);
