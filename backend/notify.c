@@ -345,17 +345,23 @@ static struct far_guest *find(const struct far_backend *backend,
 }
 
 /* Senders of this platform are judged by the export, those of others by the
- * section of the server: the netproxy is not asked, it may lie. */
+ * section of the server that they came by, which must be entrusted to carry
+ * what is not its own: the netproxy is not asked, it may lie. */
 static bool allowed(const struct far_guest *guest,
                     const struct far_local_notify *m)
 {
     const struct far_backend *b = guest->backend;
     bool own = !strcmp(m->platform, b->platform);
+    const char *from = m->relay[0] ? m->relay : m->platform;
     const struct far_conf_section *s = far_conf_section(
-        b->conf, own ? "export" : "server", own ? m->device : m->platform);
+        b->conf, own ? "export" : "server", own ? m->device : from);
     char uuid[FAR_UUID_TEXT_BYTES], text[3 * FAR_NAME_BYTES];
     const char *names[2] = { guest->name, far_uuid_format(uuid, guest->uuid) };
 
+    if (m->relay[0] &&
+        (own || !far_conf_lists(far_conf_section(b->conf, "relay", m->relay),
+                                "may-carry", m->platform)))
+        return false;
     for (unsigned i = 0; i < 2; i++) {
         snprintf(text, sizeof(text), "%s%s%s", own ? b->platform : "",
                  own ? "/" : "", names[i]);
@@ -412,8 +418,11 @@ static int take(struct far_backend *backend, struct far_local_notify *m,
                          backend->platform);
     if (!allowed(guest, m))
         return far_error(error, -EACCES,
-                         "%s does not let %s interrupt %s (may-interrupt)",
-                         backend->platform, m->platform, guest->name);
+                         "%s does not let %s interrupt %s%s%s "
+                         "(may-interrupt%s)",
+                         backend->platform, m->platform, guest->name,
+                         m->relay[0] ? " by way of " : "", m->relay,
+                         m->relay[0] ? ", may-carry" : "");
     n = notices_of(guest);
     if (!n)
         return far_error(error, -ENOMEM, "memory is out");

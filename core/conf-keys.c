@@ -43,7 +43,7 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "server", .key = "address", .kind = FAR_CONF_ADDRESS,
       .required = true, .repeat = true },
-    { .section = "server", .key = "may-interrupt", .kind = FAR_CONF_NAMES,
+    { .section = "server", .key = "may-interrupt", .kind = FAR_CONF_MEANT,
       .repeat = true },
     { .section = "server", .key = "may-reach", .kind = FAR_CONF_REACH,
       .repeat = true },
@@ -357,6 +357,11 @@ static bool is_guest(void *arg, const char *word)
            !address.standby[0];
 }
 
+static bool is_meant(void *arg, const char *word)
+{
+    return far_name_valid(word) || is_guest(arg, word);
+}
+
 static bool is_reach(void *arg, const char *word)
 {
     size_t length = strlen(word);
@@ -440,6 +445,11 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
     case FAR_CONF_FAR:
         if (!is_guest(NULL, e->value))
             wants = "a device of another platform: PLATFORM/DEVICE";
+        break;
+    case FAR_CONF_MEANT:
+        if (!each_word(e->value, is_meant, NULL))
+            wants = "guests as NAME or UUID, or of another platform as "
+                    "PLATFORM/NAME or PLATFORM/UUID, with blanks between them";
         break;
     case FAR_CONF_REACH:
         if (!each_word(e->value, is_reach, NULL))

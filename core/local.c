@@ -354,7 +354,7 @@ static size_t known_bytes(uint32_t type)
     case FAR_LOCAL_GUESTS:
         return sizeof(struct far_local_guests);
     case FAR_LOCAL_NOTIFY:
-        return sizeof(struct far_local_notify);
+        return offsetof(struct far_local_notify, relay);
     case FAR_LOCAL_NOTIFIED:
         return sizeof(struct far_local_notified);
     default:
@@ -394,6 +394,10 @@ bool far_local_valid(const void *message, size_t bytes)
         return true;
     if (bytes < known)
         return false;
+    if (m.head.type == FAR_LOCAL_NOTIFY) {
+        memset(&m.notify, 0, sizeof(m.notify));
+        known = bytes < sizeof(m.notify) ? bytes : sizeof(m.notify);
+    }
     memcpy(&m, message, known);
     switch (m.head.type) {
     case FAR_LOCAL_HELLO:
@@ -431,6 +435,7 @@ bool far_local_valid(const void *message, size_t bytes)
                ends(m.notify.device, FAR_NAME_BYTES) &&
                far_name_valid(m.notify.device) &&
                ends(m.notify.guest_name, FAR_NAME_BYTES) &&
+               name_or_empty(m.notify.relay) &&
                FAR_OPCODE_IS_INTERRUPT(m.notify.op.opcode) &&
                !m.notify.op.payload_bytes;
     case FAR_LOCAL_NOTIFIED:

@@ -156,6 +156,9 @@ struct far_local_notify {
     uint8_t generation[16];          /* zeros: whichever lives now */
     char guest_name[FAR_NAME_BYTES]; /* printable, or "" */
     struct far_op op;
+    /* Came later: a message may end before it. The platform that brought it, if
+     * that is another one than its sender. */
+    char relay[FAR_NAME_BYTES];
 };
 
 struct far_local_notified {

@@ -714,7 +714,11 @@ static void take(struct far_local_client *c, const union message *m)
     }
     if (m->head.type == FAR_LOCAL_NOTIFY && c->guests_sent &&
         c->notices.notify) {
-        c->notices.notify(c->notices.arg, &m->notify);
+        struct far_local_notify whole = { 0 };
+
+        memcpy(&whole, &m->notify,
+               m->head.bytes < sizeof(whole) ? m->head.bytes : sizeof(whole));
+        c->notices.notify(c->notices.arg, &whole);
         return;
     }
     if (m->head.type != FAR_LOCAL_PREPARED &&

@@ -464,6 +464,8 @@ static const char *option_name(uint16_t type, char room[24])
         [FAR_WIRE_OPTION_WANT] = "want",
         [FAR_WIRE_OPTION_LIMITS] = "limits",
         [FAR_WIRE_OPTION_DEVICE] = "device",
+        [FAR_WIRE_OPTION_TARGET] = "target",
+        [FAR_WIRE_OPTION_SOURCE] = "source",
     };
     uint16_t number = type & (uint16_t)~FAR_WIRE_OPTION_MUST;
 
@@ -509,9 +511,20 @@ static json_t *option_value(const struct far_wire_frame *f, uint16_t type,
         return hex(value, bytes);
     case FAR_WIRE_OPTION_TIMES:
         return times(value, bytes);
+    case FAR_WIRE_OPTION_SOURCE:
+        if (bytes == sizeof(struct far_wire_source)) {
+            struct far_wire_source source;
+
+            memcpy(&source, value, sizeof(source));
+            return json_pack("{s:o, s:I}", "instance",
+                             hex(source.instance, sizeof(source.instance)),
+                             "sequence", (json_int_t)source.sequence);
+        }
+        return hex(value, bytes);
     case FAR_WIRE_OPTION_VISITED:
     case FAR_WIRE_OPTION_ORIGIN:
     case FAR_WIRE_OPTION_DEVICE:
+    case FAR_WIRE_OPTION_TARGET:
         if (!bytes || bytes % FAR_NAME_BYTES)
             return hex(value, bytes);
         names = json_array();

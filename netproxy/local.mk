@@ -76,7 +76,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-any \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-relay tests/netproxy/test-standby \
-	tests/netproxy/test-vouch \
+	tests/netproxy/test-vouch tests/netproxy/test-notify-relay \
 	tests/netproxy/test-times \
 	tests/netproxy/test-credential tests/netproxy/test-permission \
 	tests/netproxy/test-trust
@@ -112,6 +112,10 @@ tests_netproxy_test_notify_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_many_SOURCES = tests/netproxy/test-many.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_many_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_notify_relay_SOURCES = tests/netproxy/test-notify-relay.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_notify_relay_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_vouch_SOURCES = tests/netproxy/test-vouch.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

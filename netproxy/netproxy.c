@@ -344,6 +344,7 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
     changed(n);
     far_server_retry(&n->server);
     far_router_review(&n->router);
+    far_notify_ways(&n->notifier);
     far_local_use_retry(&n->controller);
     far_local_server_retry(n->local);
 }

@@ -4,7 +4,8 @@
  * NOTIFIED of docs/PROTOCOL.md. The sender's half keeps each until it is
  * answered; the receiver's half hands it to this machine's backend, which
  * judges it, and carries the answer back. How it gets into a guest is the
- * backend's business (backend/notify.h).
+ * backend's business (backend/notify.h). A platform that is not connected is
+ * reached by way of a relay, which passes on what its configuration lets pass.
  */
 #ifndef FARSIDE_NETPROXY_NOTIFY_H
 #define FARSIDE_NETPROXY_NOTIFY_H
@@ -53,11 +54,10 @@ int far_controller_notify(struct far_notifier *notifier, const char *device,
 int far_notify_result(const struct far_notifier *notifier, const char *platform,
                       uint64_t sequence, struct far_error *error);
 
-/* The server's: that platform is there, by this connection (what was not
- * answered goes out again; NULL: it has gone); it has answered (-EPROTO with
- * error: what was never sent). */
-void far_notify_peer(struct far_notifier *notifier, const char *platform,
-                     struct far_conn *conn);
+/* The server's: a platform has come, gone, or has another connection now, or
+ * who may carry what has changed (what was not answered goes out again); that
+ * one has answered (-EPROTO with error: what was never sent). */
+void far_notify_ways(struct far_notifier *notifier);
 int far_notify_answered(struct far_notifier *notifier, const char *platform,
                         const struct far_wire_frame *frame,
                         struct far_error *error);

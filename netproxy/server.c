@@ -707,8 +707,7 @@ static void tune_lanes(struct far_peer *peer)
     unsigned i;
 
     if (peer->control != control) {
-        far_notify_peer(peer->server->context->notifier, peer->platform,
-                        control);
+        far_notify_ways(peer->server->context->notifier);
         /* What was announced by the former one may be lost. */
         far_announce_forget(peer);
         far_controller_changed(peer->server->controller);

@@ -234,8 +234,8 @@ struct far_wire_option {
 };
 #define FAR_WIRE_OPTION_PAD         0
 #define FAR_WIRE_OPTION_TEXT        1 /* words for a person, UTF-8 */
-#define FAR_WIRE_OPTION_VISITED     2 /* prepare: name[64] of each netproxy */
-#define FAR_WIRE_OPTION_ORIGIN      3 /* prepare: name[64], whose guest it is */
+#define FAR_WIRE_OPTION_VISITED     2 /* prepare, notify: name[64] of each */
+#define FAR_WIRE_OPTION_ORIGIN      3 /* prepare, notify: name[64], whose it is */
 #define FAR_WIRE_OPTION_CHALLENGE   4 /* prepared: the owner's nonce, expiry */
 #define FAR_WIRE_OPTION_SIGNATURE   5 /* prepare: the origin's, for the owner */
 #define FAR_WIRE_OPTION_CERTIFICATE 6 /* prepare: the origin's, DER */
@@ -243,7 +243,9 @@ struct far_wire_option {
 #define FAR_WIRE_OPTION_WANT        8 /* prepare: properties of any device */
 #define FAR_WIRE_OPTION_LIMITS      9 /* prepare, prepared: slots, payload */
 #define FAR_WIRE_OPTION_DEVICE      10 /* prepared: name[64], the chosen one */
-#define FAR_WIRE_OPTIONS            32 /* known ones are below */
+#define FAR_WIRE_OPTION_TARGET      32 /* notify, notified: name[64] */
+#define FAR_WIRE_OPTION_SOURCE      33 /* notify: its sender's own numbers */
+#define FAR_WIRE_OPTIONS            34 /* known ones are below */
 #define FAR_WIRE_OPTION_MUST \
     0x8000 /* bit: unknown, it makes its frame refused */
 
@@ -254,6 +256,14 @@ struct far_wire_limits {
     uint32_t payload_bytes;
 };
 static_assert(sizeof(struct far_wire_limits) == 8, "");
+
+/* Of FAR_WIRE_OPTION_SOURCE: what a notice that was passed on is at its origin.
+ */
+struct far_wire_source {
+    uint8_t instance[16];
+    uint64_t sequence;
+};
+static_assert(sizeof(struct far_wire_source) == 24, "");
 
 /* An option that goes with a frame. */
 struct far_wire_value {

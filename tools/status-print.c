@@ -348,7 +348,10 @@ static void print_notices(const struct screen *s, const json_t *status)
     fputc('\n', s->out);
     heading(s, "Interrupts to guests elsewhere");
     json_array_foreach (sent, i, one) {
-        fprintf(s->out, "  %s\n", far_json_text(one, "platform"));
+        const char *relay = far_json_text(one, "by_way_of");
+
+        fprintf(s->out, "  %s%s%s\n", far_json_text(one, "platform"),
+                *relay ? " by way of " : "", relay);
         reason_line(s, one, "    ");
         print_counters(s, one, "    ");
     }

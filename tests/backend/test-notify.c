@@ -73,7 +73,8 @@ static void set_up(void)
                "[device kbd0]\ntype = virtual\n"
                "[device kbd1]\ntype = virtual\n"
                "[server borealis]\naddress = 127.0.0.1:1\n"
-               "psk-file = /none\nmay-interrupt = g\n");
+               "psk-file = /none\nmay-interrupt = g\n"
+               "[relay borealis]\nmay-carry = delphi\n");
     fclose(f);
     snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
@@ -262,6 +263,13 @@ START_TEST(an_interrupt_that_is_not_allowed_or_is_none_reaches_nobody)
     ck_assert_int_eq(sent(&m), -EACCES);
     snprintf(m.platform, sizeof(m.platform), "atlas"); /* no such export */
     ck_assert_int_eq(sent(&m), -EACCES);
+    snprintf(m.relay, sizeof(m.relay), "borealis");
+    ck_assert_int_eq(sent(&m), -EACCES);
+    snprintf(m.platform, sizeof(m.platform), "cygnus"); /* not to be carried */
+    ck_assert_int_eq(sent(&m), -EACCES);
+    snprintf(m.platform, sizeof(m.platform), "delphi");
+    snprintf(m.relay, sizeof(m.relay), "cygnus"); /* nobody who may carry */
+    ck_assert_int_eq(sent(&m), -EACCES);
     m = key_notice(5, "g", 30, 1);
     memset(m.generation, 0x77, 16); /* of a guest that had that name before */
     ck_assert_int_eq(sent(&m), -ESRCH);
@@ -281,8 +289,21 @@ START_TEST(an_interrupt_that_is_not_allowed_or_is_none_reaches_nobody)
     ck_assert_int_eq(sent_key(11, "g", 30, 1), 0);
     ck_assert_int_eq(sent_key(12, "g", 30, 0), 0);
     ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
+    /* by a relay that may carry it, of a netproxy that knows no relays */
+    for (int value = 1; value >= 0; value--) {
+        m = key_notice(value ? 1 : 2, "g", 31, value);
+        snprintf(m.platform, sizeof(m.platform), "delphi");
+        snprintf(m.relay, sizeof(m.relay), "borealis");
+        ck_assert_int_eq(sent(&m), 0);
+    }
+    for (int value = 1; value >= 0; value--) {
+        m = key_notice(value ? 13 : 14, "g", 32, value);
+        m.bytes = offsetof(struct far_local_notify, relay);
+        ck_assert_int_eq(sent(&m), 0);
+    }
+    ck_assert_str_eq(say(&g, "drain 0 1000 4"), "ok k31+ k31- k32+ k32-");
     destroy(&g);
-    ck_assert_int_eq(sent_key(13, "g", 30, 1), -ESRCH);
+    ck_assert_int_eq(sent_key(15, "g", 30, 1), -ESRCH);
     witness_works();
     stranger_goes();
 }
