@@ -951,6 +951,7 @@ static void input_status(const struct far_attachment *a, json_t *to)
     add(counters, "not_valid", port->not_valid);
     add(counters, "received", port->received);
     add(counters, "delivered", fast.delivered);
+    add(counters, "repeats", fast.repeats);
     add(counters, "coalesced", fast.coalesced);
     add(counters, "stale", fast.stale);
     add(counters, "late_releases", fast.late_releases);

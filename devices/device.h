@@ -271,7 +271,9 @@ int far_fast_input_foreign(struct far_layer *fast,
 /* Why no event comes, or NULL. */
 const char *far_fast_input_reason(const struct far_layer *fast);
 struct far_fast_input_counters {
-    uint64_t delivered, coalesced, stale, late_releases, made_releases,
+    /* repeats: presses of what is down and releases of what is up, for the
+     * guest: answered here */
+    uint64_t delivered, repeats, coalesced, stale, late_releases, made_releases,
         made_presses, dropped_presses, queue_high_water, foreign;
 };
 void far_fast_input_counters(const struct far_layer *fast,

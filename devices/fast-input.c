@@ -125,6 +125,7 @@ static void put(struct fast_input *f, const struct far_input_event *event)
         f->layer.counters.coalesced++;
         break;
     case FAR_INPUT_REPEATED:
+        f->counters.repeats++;
         if (key && !event->value && far_key_get(&f->made, event->code)) {
             far_key_put(&f->made, event->code, false);
             f->counters.late_releases++;
