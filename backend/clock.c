@@ -23,6 +23,11 @@
 #define FIRST_US       20000u
 #define LAST_US        1000000000u
 #define DISCIPLINED_US 1000000u
+/* A page that is ahead runs slower, by 500 parts in a million at most, until it
+ * isn't; so little that nobody need do anything about it: */
+#define MELT_NS   100000000u
+#define MELT_PART 2000u
+#define AHEAD_NS  16u
 
 struct pair {
     uint64_t tsc, ns, error_ticks;
@@ -30,7 +35,7 @@ struct pair {
 
 struct far_clock {
     struct far_loop *loop;
-    struct far_timer again;
+    struct far_timer again, melt;
     struct pair first, last;
     struct far_clock_line line;
     uint64_t error_ns; /* of a reading, and of what the line is ahead */
@@ -161,29 +166,101 @@ static void put64(uint64_t *at, uint64_t value)
     __atomic_store_n(at, value, __ATOMIC_RELAXED);
 }
 
+/* As a guest reads it. */
+static uint64_t read_ns(const struct far_clock_line *line, uint64_t tsc)
+{
+    return (int64_t)(tsc - line->base_tsc) < 0 ? line->base_ns
+                                               : far_clock_ns(line, tsc);
+}
+
+/* The line over the guest's counter, as it is known now. Where the page was
+ * ahead of that it goes on from where it was, and slower. How much it is ahead.
+ */
+static uint64_t guest_line(struct far_clock_guest *guest, uint64_t error_ns,
+                           struct far_clock_line *line)
+{
+    const struct far_clock_offset *o = &guest->offset;
+    const struct far_clock_line *old = &guest->written;
+    uint64_t tsc = far_clock_counter(), ahead = 0, melt, high;
+    /* the guest's counter is between these, and so is what it reads */
+    const uint64_t between[] = { tsc + (uint64_t)o->low,
+                                 tsc + (uint64_t)o->high };
+
+    *line = guest->clock->line;
+    line->base_tsc += (uint64_t)(o->low + (o->high - o->low) / 2);
+    guest->melted_ns = 0;
+    if (!old->mul)
+        return 0;
+    for (unsigned i = 0; i < 2; i++) {
+        /* both round down */
+        uint64_t was = read_ns(old, between[i]) + 2,
+                 is = read_ns(line, between[i]);
+
+        if (was > is && was - is > ahead)
+            ahead = was - is;
+    }
+    if (ahead > guest->written_error_ns + error_ns + AHEAD_NS)
+        return 0; /* the guest's counter is another one by now */
+    if ((int64_t)(between[0] - line->base_tsc) > 0) {
+        line->base_ns = far_clock_ns(line, between[0]);
+        line->base_tsc = between[0];
+    }
+    high = read_ns(line, between[1]) + ahead;
+    if (ahead > AHEAD_NS) {
+        melt = ahead > MELT_NS / MELT_PART ? ahead * MELT_PART : MELT_NS;
+        line->mul -= (uint32_t)((unsigned __int128)line->mul * ahead / melt);
+        guest->melted_ns = far_now_ns() + melt;
+        if (!far_timer_armed(&guest->clock->melt))
+            far_timer_set(&guest->clock->melt, guest->melted_ns / 1000);
+    }
+    /* By the upper end, as it runs slower: below that it is the more ahead. */
+    line->base_ns += high - read_ns(line, between[1]);
+    return ahead;
+}
+
+/* The bound of what is not known of the guest's counter. */
 static uint64_t write_page(struct far_clock_guest *guest)
 {
     struct far_clock *clock = guest->clock;
-    struct far_clock_offset *o = &guest->offset;
     struct fartimer_clock *page = guest->page;
-    uint64_t error = far_clock_offset_error(o);
+    uint64_t error = far_clock_offset_error(&guest->offset), ahead;
+    struct far_clock_line line;
 
     if (error == UINT64_MAX || !clock->line.mul)
         return UINT64_MAX;
     error = ticks_ns(clock, error) + clock->error_ns;
+    ahead = guest_line(guest, error, &line);
+    guest->written = line;
+    guest->written_error_ns = error + ahead;
     put32(&page->version, ++guest->version);
     atomic_thread_fence(memory_order_release);
-    put64(&page->base_tsc,
-          clock->line.base_tsc + (uint64_t)(o->low + (o->high - o->low) / 2));
-    put64(&page->base_ns, clock->line.base_ns);
-    put32(&page->mul, clock->line.mul);
-    __atomic_store_n(&page->shift, clock->line.shift, __ATOMIC_RELAXED);
-    put64(&page->error_ns, error);
+    put64(&page->base_tsc, line.base_tsc);
+    put64(&page->base_ns, line.base_ns);
+    put32(&page->mul, line.mul);
+    __atomic_store_n(&page->shift, line.shift, __ATOMIC_RELAXED);
+    put64(&page->error_ns, error + ahead);
     put64(&page->host[0], clock->host[0]);
     put64(&page->host[1], clock->host[1]);
     put32(&page->flags, FARTIMER_CLOCK_VALID);
     __atomic_store_n(&page->version, ++guest->version, __ATOMIC_RELEASE);
     return error;
+}
+
+static void melted(struct far_timer *timer)
+{
+    struct far_clock *clock =
+        (struct far_clock *)(void *)((char *)timer -
+                                     offsetof(struct far_clock, melt));
+    uint64_t now = far_now_ns(), next = UINT64_MAX;
+
+    for (struct far_clock_guest *g = clock->guests; g; g = g->next) {
+        if (g->melted_ns && g->melted_ns <= now + 1000)
+            (void)write_page(g);
+        if (g->melted_ns && g->melted_ns < next)
+            next = g->melted_ns;
+    }
+    if (next != UINT64_MAX)
+        far_timer_set(&clock->melt, next / 1000);
 }
 
 void far_clock_join(struct far_clock *clock, struct far_clock_guest *guest,
@@ -289,6 +366,7 @@ struct far_clock *far_clock_new(struct far_loop *loop)
     }
     read_host(clock->host);
     far_timer_init(&clock->again, loop, again);
+    far_timer_init(&clock->melt, loop, melted);
     far_timer_set(&clock->again, far_now_us() + FIRST_US);
     return clock;
 }
@@ -298,6 +376,7 @@ void far_clock_free(struct far_clock *clock)
     if (!clock)
         return;
     far_timer_cancel(&clock->again);
+    far_timer_cancel(&clock->melt);
     while (clock->guests)
         far_clock_leave(clock->guests);
     free(clock);

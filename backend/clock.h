@@ -54,6 +54,10 @@ struct far_clock_guest {
     struct far_clock *clock;
     struct fartimer_clock *page; /* the guest can write there: never read */
     struct far_clock_offset offset;
+    /* What the page says: over the guest's counter; mul 0: nothing yet. */
+    struct far_clock_line written;
+    uint64_t written_error_ns;
+    uint64_t melted_ns; /* when it is ahead of what is known no more; 0 */
     uint32_t version;
     struct far_clock_guest *next, **prev;
 };

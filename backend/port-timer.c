@@ -37,6 +37,7 @@ struct outside { /* an op that was passed on */
     uint16_t id, operation;
     uint32_t timer;
     bool busy, stale; /* stale: of a connection that is over */
+    bool quiet;       /* ours: the guest hears no answer */
 };
 
 struct port {
@@ -54,7 +55,8 @@ struct port {
     struct far_poller poller;
     struct far_defer settle;
     uint32_t timers, timers_made; /* of this connection; of the chain */
-    uint64_t *before; /* of each timer: expiries that the chain doesn't count */
+    uint64_t *before; /* of each of the chain's timers: expiries that the chain
+                         doesn't count */
     uint64_t dirty[WORDS]; /* taken from the page, not looked at yet */
     unsigned dirty_left;   /* bits in it */
     bool served, polls, notify, full, broken;
@@ -63,9 +65,12 @@ struct port {
     struct outside outside[FAR_OP_SLOTS_MAX];
     uint64_t outside_busy; /* a bit each */
     uint64_t sequence;
+    /* A bit for each timer: armed in the device behind; and not any more, so
+     * that what it still says of it is passed over. */
+    uint64_t outside_on[WORDS], outside_off[WORDS];
 
     uint64_t stores, wrong_slots, requests, wrong_requests, expiries, notifies,
-        wakes, spurious, foreign;
+        wakes, spurious, foreign, passed_over;
 };
 
 #define CONTAINER(type, member, pointer) \
@@ -83,6 +88,18 @@ static void settle_soon(struct port *port)
     far_defer(port->a->backend->loop, &port->settle, settle);
 }
 
+static bool bit_get(const uint64_t *bits, uint32_t at)
+{
+    return bits[at / 64] >> at % 64 & 1;
+}
+
+static void bit_put(uint64_t *bits, uint32_t at, bool on)
+{
+    uint64_t bit = (uint64_t)1 << at % 64;
+
+    bits[at / 64] = on ? bits[at / 64] | bit : bits[at / 64] & ~bit;
+}
+
 /* --- expiries ----------------------------------------------------------------
  */
 
@@ -97,6 +114,10 @@ static bool port_interrupt(struct far_layer *layer, const struct far_op *op)
         port->received = op->sequence;
     if (op->opcode != FAR_TIMER_EXPIRED || e.timer >= port->timers) {
         port->foreign++;
+        return true;
+    }
+    if (e.arm & FARTIMER_OUTSIDE && bit_get(port->outside_off, e.timer)) {
+        port->passed_over++;
         return true;
     }
     if (!port->served)
@@ -122,6 +143,37 @@ static int submit(struct port *port, struct far_op *op)
 {
     op->attachment = port->a->record->who.attachment;
     return (int)far_layer_submit(port->fast, op, NULL);
+}
+
+/* The timer is the device's behind no more: it is told, if there is room for
+ * that; if there isn't, what it says of it is passed over. */
+static void take_back(struct port *port, uint32_t timer)
+{
+    struct far_op op = { .opcode = FAR_TIMER_CANCEL };
+    struct far_timer_args args = { .timer = timer };
+
+    if (!bit_get(port->outside_on, timer))
+        return;
+    bit_put(port->outside_on, timer, false);
+    bit_put(port->outside_off, timer, true);
+    if (port->full || port->outside_busy == UINT64_MAX)
+        return;
+    op.slot = (uint32_t)__builtin_ctzll(~port->outside_busy);
+    op.sequence = ++port->sequence;
+    memcpy(op.args, &args, sizeof(args));
+    switch (submit(port, &op)) {
+    case FAR_DONE:
+        break;
+    case FAR_LATER:
+        port->outside_busy |= (uint64_t)1 << op.slot;
+        port->outside[op.slot] = (struct outside){
+            .sequence = op.sequence, .timer = timer, .busy = true, .quiet = true
+        };
+        break;
+    default:
+        port->full = true;
+        break;
+    }
 }
 
 static void slot_changed(struct port *port, uint32_t timer)
@@ -151,11 +203,15 @@ static void slot_changed(struct port *port, uint32_t timer)
             return; /* another device's, and no store's business */
         break;
     }
+    if (bit_get(port->outside_on, timer)) {
+        take_back(port, timer);
+        if (op.opcode == FAR_TIMER_CANCEL)
+            return;
+    }
     if (op.opcode == FAR_TIMER_CANCEL)
         args = (struct far_timer_args){ .timer = timer };
     memcpy(op.args, &args, sizeof(args));
-    /* The fast device answers both; a cancel may be passed after an arming
-     * outside, which is cancelled through the ring. */
+    /* The fast device answers both. */
     (void)submit(port, &op);
 }
 
@@ -264,6 +320,7 @@ static bool serve_request(struct port *port,
 {
     struct far_op op = { 0 };
     struct far_timer_args args;
+    bool outside;
     unsigned slot;
     int r;
 
@@ -281,8 +338,16 @@ static bool serve_request(struct port *port,
         answer(port, request->id, request->operation, r, 0);
         return true;
     }
+    memcpy(&args, op.args, sizeof(args));
+    outside = op.opcode == FAR_TIMER_ARM && args.flags & FAR_TIMER_OUTSIDE;
+    if (op.opcode == FAR_TIMER_ARM && !outside)
+        take_back(port, args.timer);
     if (port->outside_busy == UINT64_MAX)
         return false;
+    if (outside || op.opcode == FAR_TIMER_CANCEL) {
+        bit_put(port->outside_on, args.timer, outside);
+        bit_put(port->outside_off, args.timer, !outside);
+    }
     slot = (unsigned)__builtin_ctzll(~port->outside_busy);
     op.slot = slot;
     op.sequence = ++port->sequence;
@@ -291,7 +356,9 @@ static bool serve_request(struct port *port,
         done(port, request->id, request->operation, &op);
         return true;
     case FAR_LATER:
-        memcpy(&args, op.args, sizeof(args));
+        if (outside) /* not armed by the slot any more */
+            __atomic_store_n(&port->slots[args.timer].deadline_ns, 0,
+                             __ATOMIC_RELEASE);
         port->outside_busy |= (uint64_t)1 << slot;
         port->outside[slot] = (struct outside){ .sequence = op.sequence,
                                                 .id = request->id,
@@ -341,6 +408,10 @@ static void port_complete(struct far_layer *layer, const struct far_op *op)
     port->outside_busy &= ~((uint64_t)1 << op->slot);
     if (!port->served || o->stale)
         return;
+    if (o->quiet) {
+        settle_soon(port); /* there is room for a request */
+        return;
+    }
     /* Nothing that comes from there is believed but for its value. */
     answer(port, o->id, o->operation, op->status,
            far_timer_value(o->operation, op));
@@ -532,6 +603,8 @@ static void close_chain(struct port *port)
     port->chain.binding = FAR_CHAIN_NONE;
     memset(port->outside, 0, sizeof(port->outside));
     port->outside_busy = 0;
+    memset(port->outside_on, 0, sizeof(port->outside_on));
+    memset(port->outside_off, 0, sizeof(port->outside_off));
     port->full = false;
 }
 
@@ -542,7 +615,7 @@ static int open_chain(struct port *port, struct far_error *error)
 
     if (port->fast)
         return 0;
-    if (port->timers_made < timers) {
+    if (port->timers_made != timers) {
         free(port->before);
         port->before = calloc(timers, sizeof(*port->before));
         port->timers_made = port->before ? timers : 0;
@@ -600,7 +673,8 @@ static int timer_publish(struct far_attachment *a, struct far_error *error)
         r = far_chain_record(&port->chain, &changed, error);
     if (r)
         return r;
-    if (changed)
+    /* max-timers is the toolstack's to change: the chain holds so many */
+    if (changed || port->timers_made != port->own.back.max_timers)
         close_chain(port);
     return open_chain(port, error);
 }
@@ -651,10 +725,10 @@ static int timer_connect(struct far_attachment *a, struct far_error *error)
     r = far_own_read_front(a, own, error);
     if (r)
         return r;
-    if (own->front.timers > own->back.max_timers)
+    if (own->front.timers > port->timers_made)
         return far_error(error, -EINVAL,
                          "the guest wants %u timers, and may have %u",
-                         own->front.timers, own->back.max_timers);
+                         own->front.timers, port->timers_made);
     port->timers = own->front.timers;
     r = map_slots(port, error);
     if (!r)
@@ -674,6 +748,8 @@ static int timer_connect(struct far_attachment *a, struct far_error *error)
     /* What it armed for somebody before us is armed; what we armed for somebody
      * before it is not. */
     far_fast_timer_reset(port->fast);
+    memset(port->outside_on, 0, sizeof(port->outside_on));
+    memset(port->outside_off, 0, sizeof(port->outside_off));
     memset(port->dirty, 0, sizeof(port->dirty));
     for (uint32_t i = 0; i < port->timers; i++)
         port->dirty[i / 64] |= (uint64_t)1 << (i % 64);
@@ -727,6 +803,7 @@ static void timer_reload(struct far_attachment *a)
         return;
     close_chain(port);
     if (open_chain(port, &error)) {
+        port->broken = true; /* nothing is looked at any more */
         far_attachment_fail(a, "%s", error.text);
         return;
     }
@@ -773,6 +850,7 @@ static void timer_status(const struct far_attachment *a, json_t *to)
     add(counters, "wakes", port->wakes);
     add(counters, "spurious", port->spurious);
     add(counters, "foreign", port->foreign);
+    add(counters, "passed_over", port->passed_over);
     add(counters, "clock_rounds", port->clock.offset.rounds);
     add(counters, "clock_contradictions", port->clock.offset.contradictions);
     if (!port->fast)

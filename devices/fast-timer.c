@@ -194,6 +194,19 @@ static enum far_verdict timer_submit(struct far_layer *layer, struct far_op *op,
     return FAR_DONE;
 }
 
+/* The device behind speaks of its own armings, and of no other. */
+static bool fast_interrupt(struct far_layer *layer, const struct far_op *op)
+{
+    struct far_timer_expired e;
+
+    memcpy(&e, op->args, sizeof(e));
+    if (op->opcode == FAR_TIMER_EXPIRED && !(e.arm & FAR_TIMER_OUTSIDE)) {
+        layer->counters.dropped++;
+        return true;
+    }
+    return far_layer_interrupt(layer->above, op);
+}
+
 static void timer_resume(struct far_layer *layer)
 {
     struct timer_layer *t = timer_of(layer);
@@ -247,6 +260,7 @@ static void timer_close(struct far_layer *layer)
 static const struct far_layer_ops fast_ops = {
     .name = "fast-timer",
     .submit = timer_submit,
+    .interrupt = fast_interrupt,
     .activate = timer_activate,
     .ack = timer_ack,
     .resume = timer_resume,

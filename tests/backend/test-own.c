@@ -5,6 +5,7 @@
  * should not (front.c). Whatever a guest does, it loses its own device at most,
  * with a reason, and the witness's timers go on.
  */
+#include "farside/io/fartimer.h"
 #include "tests/backend/rig.h"
 
 static struct guest witness;
@@ -74,6 +75,26 @@ static void tear_down(void)
     if (backend)
         kill_backend(SIGTERM);
     stop_front(&witness);
+}
+
+static pid_t start_netproxy(void)
+{
+    char program[600], log[200];
+    pid_t pid;
+    int fd;
+
+    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
+    snprintf(log, sizeof(log), "%s/netproxy.log", host);
+    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    pid = spawn("atlas", program, -1, -1, fd);
+    close(fd);
+    return pid;
+}
+
+static void end_netproxy(pid_t pid)
+{
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
 }
 
 static uint64_t witness_total;
@@ -267,6 +288,30 @@ START_TEST(what_is_meant_for_outside_goes_there_and_the_counters_say_so)
 }
 END_TEST
 
+/* It is the toolstack's number, and may change between two connections. */
+START_TEST(a_number_of_timers_that_was_raised_holds_for_the_next_connection)
+{
+    struct guest g = own_guest("g", TIMERS);
+
+    connect_timers(&g, 0, 1000);
+    OK(&g, "in 999 1000 0 0");
+    OK(&g, "wait 1 5000");
+    OK(&g, "close");
+    ck_assert_int_eq(host_do(NULL, 0,
+                             "run atlas -- xenstore-write %s/max-timers 8192",
+                             own_back(&g, 0)),
+                     0);
+    connect_timers(&g, 0, 8192);
+    for (unsigned i = 0; i < 8192; i += 91) {
+        OK(&g, "in %u 1000 0 0", i);
+        OK(&g, "wait %u 5000", 2 + i / 91);
+        ck_assert_uint_eq(number(say(&g, "count %u", i), 1), 1);
+    }
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
 /* --- interrupts -------------------------------------------------------------
  */
 
@@ -372,7 +417,7 @@ END_TEST
 START_TEST(a_flood_of_rings_between_processes_never_falls_silent)
 {
     const unsigned rings = full(1000000, 100000);
-    char program[600], answer[64];
+    char answer[64];
     struct guest a, b;
     pid_t netproxy;
 
@@ -380,8 +425,7 @@ START_TEST(a_flood_of_rings_between_processes_never_falls_silent)
                "[guest a]\nattach = doorbell bell0\n"
                "[guest b]\nattach = doorbell bell0\n");
     json_decref(ask("{\"request\":\"reload\"}"));
-    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
-    netproxy = spawn("atlas", program, -1, -1, -1);
+    netproxy = start_netproxy();
     /* told by events, not looking: nothing else mends what was missed */
     a = bell_guest_with("a", 2);
     b = bell_guest_with("b", 2);
@@ -396,8 +440,7 @@ START_TEST(a_flood_of_rings_between_processes_never_falls_silent)
     ck_assert_uint_eq(number(answer, 1), rings + 1);
     destroy(&a);
     destroy(&b);
-    kill(netproxy, SIGKILL);
-    ck_assert_int_eq(waitpid(netproxy, NULL, 0), netproxy);
+    end_netproxy(netproxy);
 }
 END_TEST
 
@@ -719,6 +762,81 @@ START_TEST(attack_49_ports_that_are_none)
 }
 END_TEST
 
+/* A request by hand: an arming for the device behind. */
+static void arm_outside(struct guest *g, unsigned nth, unsigned timer,
+                        uint32_t distance_ns)
+{
+    unsigned at = 64 + nth * 32;
+
+    OK(g, "poke 1 %u %u", at, nth | FARTIMER_OP_ARM_IN << 16);
+    OK(g, "poke 1 %u %u", at + 4, timer);
+    OK(g, "poke 1 %u %u", at + 8, 0x100u + (nth << 8) + FARTIMER_OUTSIDE);
+    OK(g, "poke 1 %u %u", at + 16, distance_ns);
+    OK(g, "poke 1 0 %u", nth + 1);
+    OK(g, "notify 0 1");
+    for (unsigned i = 0; i < 500; i++) {
+        if (number(say(g, "peek 1 8"), 1) == nth + 1)
+            break;
+        nap_ms(10);
+    }
+    ck_assert_uint_eq(number(say(g, "peek 1 8"), 1), nth + 1);
+    ck_assert_uint_eq(number(say(g, "peek 1 %u", at + 4), 1), 0);
+}
+
+static uint64_t passed_on(unsigned domid, const char *name)
+{
+    json_t *whole = ask("{\"request\":\"status\"}"), *one, *d;
+    uint64_t n = 0;
+    size_t i, k;
+
+    json_array_foreach (json_object_get(whole, "guests"), i, one)
+        if (json_integer_value(json_object_get(one, "domid")) ==
+            (json_int_t)domid)
+            json_array_foreach (json_object_get(one, "devices"), k, d)
+                n += (uint64_t)json_integer_value(json_object_get(
+                    json_object_get(json_object_get(d, "ops"), name),
+                    "local-client"));
+    json_decref(whole);
+    return n;
+}
+
+START_TEST(a_timer_in_another_process_is_disarmed_by_a_store)
+{
+    pid_t netproxy;
+    struct guest g;
+
+    write_conf("[device far0]\ntype = timer\n[export far0]\n"
+               "[guest g]\nattach = timer far0\n");
+    json_decref(ask("{\"request\":\"reload\"}"));
+    netproxy = start_netproxy();
+    g = own_guest("g", FRONT);
+    offer(&g);
+    join(&g);
+    arm_outside(&g, 0, 2, 1000000000);
+    /* none of the guest's, and yet it is passed on, with a place of its own */
+    slot(&g, 2, 0, 0, 0x100u + FARTIMER_OUTSIDE);
+    for (unsigned i = 0; i < 200 && passed_on(g.domid, "timer.cancel") == 0;
+         i++)
+        nap_ms(10);
+    ck_assert_uint_eq(passed_on(g.domid, "timer.cancel"), 1);
+    for (unsigned i = 1; i < 40; i++)
+        arm_outside(&g, i, 3, 1000000);
+    for (unsigned i = 0; i < 500 && fired_arm(&g, 3) == 0; i++)
+        nap_ms(10);
+    ck_assert_uint_ne(fired_arm(&g, 3), 0);
+    /* armed outside, and then here: the one there says nothing any more */
+    arm_outside(&g, 40, 4, 200000000);
+    slot(&g, 4, 1, 0, 0x9900);
+    nap_ms(1200);
+    ck_assert_uint_eq(fired_arm(&g, 4), 0x9900);
+    ck_assert_uint_eq(fired_arm(&g, 2), 0);
+    ck_assert_uint_eq(passed_on(g.domid, "timer.cancel"), 2);
+    destroy(&g);
+    end_netproxy(netproxy);
+    witness_works();
+}
+END_TEST
+
 /* What a guest says that it has taken of a doorbell's page. */
 START_TEST(attack_8_a_consumed_that_is_impossible_loses_the_device_alone)
 {
@@ -812,6 +930,8 @@ int main(int argc, char **argv)
         a_timer_outlives_a_kill_of_the_backend,
         a_saved_guest_keeps_its_timers_and_its_clock_goes_on,
         what_is_meant_for_outside_goes_there_and_the_counters_say_so,
+        a_number_of_timers_that_was_raised_holds_for_the_next_connection,
+        a_timer_in_another_process_is_disarmed_by_a_store,
         a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing,
         two_guests_ring_each_other_and_nobody_else_hears,
         a_thousand_rings_come_once_each_and_a_full_page_refuses,
