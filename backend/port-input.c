@@ -959,6 +959,7 @@ static void input_status(const struct far_attachment *a, json_t *to)
     add(counters, "made_presses", fast.made_presses);
     add(counters, "dropped_presses", fast.dropped_presses);
     add(counters, "foreign", fast.foreign);
+    add(counters, "lost", far_layer_lost(port->layer.below));
     add(counters, "queue_high_water", fast.queue_high_water);
     json_object_set_new(latency, "age", far_hist_json(&port->age));
     json_object_set_new(latency, "inject", far_hist_json(&port->inject));

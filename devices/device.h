@@ -103,6 +103,7 @@ struct far_layer_op {
 
 struct far_layer_counters {
     uint64_t answered, passed, interrupts, dropped, coalesced, held;
+    uint64_t lost; /* interrupts for which nobody above had room for too long */
     struct far_layer_op ops[FAR_LAYER_OPS];
 };
 
@@ -133,6 +134,8 @@ bool far_layer_interrupt(struct far_layer *to, const struct far_op *op);
 void far_layer_state(struct far_layer *to, enum far_device_state state,
                      const struct far_layer_news *news);
 void far_layer_room(struct far_layer *to);
+/* Interrupts that were lost, from here down. */
+uint64_t far_layer_lost(const struct far_layer *layer);
 /* What became of the ops that were given to top, for status: {"timer.arm":
  * {"fast-timer": 12, "local-client": 1}, …}: who answered how many. */
 struct json_t;
@@ -237,10 +240,11 @@ const struct far_conf_section *far_device_hotplug(const struct far_conf *conf,
 extern const struct far_device_type *const far_device_types[];
 
 /* The fast input device (devices/fast-input.c): goes between an input port and
- * whatever is behind. Coalesces motion while the port is full, never drops a
- * key's release, releases held keys when the device has been gone for
- * release_after_us, drops what is older than stale_us, presses modifiers that
- * are still held again. Its layer is made here and stacked by the caller. */
+ * whatever is behind. Coalesces motion while the port is full, and refuses what
+ * finds no place; never drops a key's release, releases held keys when the
+ * device has been gone for release_after_us, drops what is older than stale_us,
+ * presses modifiers that are still held again. Its layer is made here and
+ * stacked by the caller. */
 struct far_fast_input_options {
     uint64_t release_after_us, stale_us; /* UINT64_MAX: off */
 };

@@ -3,8 +3,9 @@
  * The fast input device, between an input port and whatever is behind: it
  * knows what the guest believes, and keeps that true. Presses and releases go
  * up at most once and in order; a held key is released when the device has
- * been gone too long, or comes back and does not state it. It never refuses an
- * interrupt: while the port has no room, its queue coalesces and drops.
+ * been gone too long, or comes back and does not state it. While the port has
+ * no room its queue coalesces; what finds no place there either is refused, and
+ * waits below: nothing but what is stale is dropped on its account.
  *
  * Acks: what goes up carries the sequence of the last interrupt that it
  * settles (merged, dropped, made ones included), so the port's ack is
@@ -32,6 +33,7 @@ struct fast_input {
     uint64_t acked_by_port, acked_below;
     bool known; /* activate or state told the incarnation */
     bool blocked, draining, stating;
+    bool refusing; /* below waits until far_layer_resume() */
     bool lost; /* it was gone, or is another one, since the last statement */
     struct far_key_set stated; /* between STATE_BEGIN and STATE_END */
     struct far_key_set made;   /* released here, original not seen yet */
@@ -65,6 +67,15 @@ static void ack_below(struct fast_input *f)
         f->acked_below = upto;
         far_layer_ack(f->layer.below, upto);
     }
+}
+
+/* What waits below may come. Half of the queue at once: each time costs. */
+static void welcome(struct fast_input *f)
+{
+    if (!f->refusing || f->queue.used > FAR_INPUT_QUEUE_ENTRIES / 2)
+        return;
+    f->refusing = false;
+    far_layer_resume(f->layer.below);
 }
 
 static void drain(struct fast_input *f)
@@ -103,10 +114,11 @@ static void drain(struct fast_input *f)
     f->counters.dropped_presses += dropped;
     f->draining = false;
     ack_below(f);
+    welcome(f);
 }
 
-/* A key or touch that the port will see next to nothing of: who counts it? */
-static void put(struct fast_input *f, const struct far_input_event *event)
+/* False: there is no place, but will be; nothing was done. */
+static bool put(struct fast_input *f, const struct far_input_event *event)
 {
     enum far_input_put result = far_input_queue_put(&f->queue, event, f->seen);
     bool key = event->type == FAR_INPUT_KEY && event->code <= FAR_INPUT_KEY_MAX;
@@ -119,7 +131,7 @@ static void put(struct fast_input *f, const struct far_input_event *event)
             far_key_put(&f->foreign, event->code, false);
             far_key_put(&f->foreign_old, event->code, false);
         }
-        return;
+        return true;
     case FAR_INPUT_MERGED:
         f->counters.coalesced++;
         f->layer.counters.coalesced++;
@@ -133,6 +145,10 @@ static void put(struct fast_input *f, const struct far_input_event *event)
         f->layer.counters.dropped++;
         break;
     case FAR_INPUT_NO_PLACE:
+        if (f->queue.used)
+            return false;
+        /* So many keys are held that no other finds a place beside their
+         * releases; these may be behind it. */
         if (key)
             f->counters.dropped_presses++;
         f->layer.counters.dropped++;
@@ -143,6 +159,7 @@ static void put(struct fast_input *f, const struct far_input_event *event)
     }
     if (!f->queue.used && f->seen > f->trailing)
         f->trailing = f->seen;
+    return true;
 }
 
 /* Releases what the device holds but is not in keep (NULL: all). */
@@ -185,14 +202,22 @@ static void end_of_statement(struct fast_input *f)
             !far_input_is_modifier((uint16_t)key))
             continue;
         e.time_us = far_loop_now_us(f->loop);
-        put(f, &e);
-        f->counters.made_presses++;
+        if (put(f, &e))
+            f->counters.made_presses++;
     }
+}
+
+static bool refuse(struct fast_input *f, uint64_t seen)
+{
+    f->seen = seen;
+    f->refusing = true;
+    return false;
 }
 
 static bool fast_interrupt(struct far_layer *layer, const struct far_op *op)
 {
     struct fast_input *f = fast_of(layer);
+    uint64_t before = f->seen;
     struct far_input_event e;
 
     if (op->opcode != FAR_INPUT_EVENT) {
@@ -214,6 +239,9 @@ static bool fast_interrupt(struct far_layer *layer, const struct far_op *op)
         memset(&f->stated, 0, sizeof(f->stated));
         break;
     case FAR_INPUT_STATE_END:
+        /* Modifiers that are pressed again shall find a place. */
+        if (f->stating && f->queue.used > FAR_INPUT_QUEUE_ENTRIES / 2)
+            return refuse(f, before);
         if (f->stating)
             end_of_statement(f);
         break;
@@ -224,7 +252,8 @@ static bool fast_interrupt(struct far_layer *layer, const struct far_op *op)
         }
         if (e.flags & FAR_INPUT_HELD)
             break;
-        put(f, &e);
+        if (!put(f, &e))
+            return refuse(f, before);
         drain(f);
         return true;
     }

@@ -198,7 +198,8 @@ enum far_input_put far_input_queue_put(struct far_input_queue *q,
     default:
         break;
     }
-    if (result != FAR_INPUT_QUEUED && q->used && sequence)
+    if (result != FAR_INPUT_QUEUED && result != FAR_INPUT_NO_PLACE && q->used &&
+        sequence)
         last_entry(q)->sequence = sequence;
     return result;
 }

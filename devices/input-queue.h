@@ -37,7 +37,7 @@ enum far_input_put {
     FAR_INPUT_QUEUED,
     FAR_INPUT_MERGED,    /* into one that waits */
     FAR_INPUT_REPEATED,  /* press of a key that is down, or the like: dropped */
-    FAR_INPUT_NO_PLACE,  /* dropped; a press: its release will be too */
+    FAR_INPUT_NO_PLACE,  /* not taken; a press: its release will be dropped */
     FAR_INPUT_NOT_VALID, /* dropped: no such key, contact, type */
 };
 

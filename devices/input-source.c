@@ -2,7 +2,9 @@
  *
  * Sources of input events and their users: see input-source.h. Events that a
  * user has no room for wait in its queue, coalesced; they are numbered when the
- * layer above takes them, so sequences have no gaps.
+ * layer above takes them, so sequences have no gaps. Whoever types can't be
+ * made to wait: what finds no place in the queue is lost, counted, and said
+ * once.
  */
 #include "devices/input-source.h"
 
@@ -15,6 +17,8 @@ struct far_source_user {
     uint64_t attachment, sequence;
     bool active, blocked, pumping, dead;
     bool statement_due; /* when the queue is empty */
+    bool losing;        /* since the queue was empty last */
+    char guest[FAR_NAME_BYTES];
     bool stating;
     unsigned state_next; /* 0: BEGIN, then key + 1, then END */
     struct far_key_set stated;
@@ -91,6 +95,7 @@ static void pump(struct far_source_user *u)
                 far_input_queue_took(&u->queue);
             continue;
         }
+        u->losing = false;
         if (!u->statement_due)
             break;
         /* The queue is empty: what is down now is down after all that went
@@ -225,6 +230,7 @@ int far_source_open(struct far_device *device, const struct far_local_who *who,
     u->layer.prompt_acks = s->prompt_acks;
     u->source = s;
     u->attachment = who->attachment;
+    memcpy(u->guest, who->guest_name, sizeof(u->guest));
     far_input_queue_init(&u->queue);
     u->next = s->users;
     s->users = u;
@@ -256,6 +262,23 @@ void far_source_gone(struct far_source *s, const char *reason)
     say_all(s);
 }
 
+static void lose(struct far_source_user *u)
+{
+    const struct far_device *d = &u->source->device;
+    char guest[4 * FAR_NAME_BYTES];
+
+    u->layer.counters.lost++;
+    if (u->losing)
+        return;
+    u->losing = true;
+    far_escape(guest, sizeof(guest), u->guest,
+               strnlen(u->guest, sizeof(u->guest)));
+    far_log_limited(d->devices->log, &u->source->bucket, FAR_LOG_WARNING,
+                    "%s: guest %s has not taken its events for so long that no "
+                    "more can be kept: new ones are lost until it does",
+                    d->name, guest);
+}
+
 void far_source_send(struct far_source *s, const struct far_input_event *events,
                      unsigned count)
 {
@@ -273,6 +296,8 @@ void far_source_send(struct far_source *s, const struct far_input_event *events,
 
             if (put == FAR_INPUT_MERGED)
                 u->layer.counters.coalesced++;
+            else if (put == FAR_INPUT_NO_PLACE)
+                lose(u);
             else if (put != FAR_INPUT_QUEUED)
                 u->layer.counters.dropped++;
             pump(u);

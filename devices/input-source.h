@@ -20,6 +20,7 @@ struct far_source {
     unsigned active; /* users that have activated */
     unsigned walking;
     bool prompt_acks;
+    struct far_log_bucket bucket; /* for what its users do not take */
     /* May be NULL. The first user activated, the last one went. */
     void (*busy)(struct far_source *source, bool busy);
     /* A user's interrupts up to sequence were acked. From within send() too. */

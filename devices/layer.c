@@ -156,6 +156,15 @@ void far_layer_room(struct far_layer *to)
         }
 }
 
+uint64_t far_layer_lost(const struct far_layer *layer)
+{
+    uint64_t lost = 0;
+
+    for (; layer; layer = layer->below)
+        lost += layer->counters.lost;
+    return lost;
+}
+
 void far_layer_stack(struct far_layer *upper, struct far_layer *lower)
 {
     upper->below = lower;

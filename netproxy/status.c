@@ -225,6 +225,9 @@ static json_t *sessions(const struct far_netproxy *n)
                       (json_int_t)s->unknown_outcomes, "stray_pieces",
                       (json_int_t)s->stray_pieces, "executing",
                       (int)s->executing, "waiting", (int)s->waiting));
+        json_object_set_new(
+            one, "overflowed",
+            json_integer((json_int_t)far_layer_lost(s->layer.below)));
         json_object_set_new(one, "read_only", json_boolean(s->read_only));
         json_object_set_new(one, "refused_writes",
                             json_integer((json_int_t)s->refused_writes));

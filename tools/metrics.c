@@ -295,8 +295,8 @@ static void add_guests(struct families *f, const json_t *status)
 
 static void add_sessions(struct families *f, const json_t *status)
 {
-    static const char *const counters[] = { "sent", "lost", "repeated_ops",
-                                            "ops" };
+    static const char *const counters[] = { "sent", "lost", "overflowed",
+                                            "repeated_ops", "ops" };
     json_t *session, *counted;
     size_t i, k;
 
