@@ -8,6 +8,7 @@
 #include "core/input.h"
 #include "netproxy/announce.h"
 #include "netproxy/choice.h"
+#include "netproxy/permission.h"
 #include "netproxy/server.h"
 
 /* The server's end. */
@@ -41,10 +42,13 @@ static void describe(const struct far_controller *c,
         a->flags |= FAR_WIRE_ANNOUNCE_FREE;
     if (exclusive)
         a->flags |= FAR_WIRE_ANNOUNCE_EXCLUSIVE;
-    if (far_conf_bool(device->section, "read-only", false))
-        a->flags |= FAR_WIRE_ANNOUNCE_READ_ONLY;
     snprintf(a->device, sizeof(a->device), "%s", device->name);
     memcpy(a->props, device->props, sizeof(a->props));
+    if (far_permission_read_only(export))
+        far_permission_mask(a->props, a->class);
+    if (far_permission_read_only(export) ||
+        far_conf_bool(device->section, "read-only", false))
+        a->flags |= FAR_WIRE_ANNOUNCE_READ_ONLY;
 }
 
 static struct far_announced *told(struct far_peer *peer, const char *device)

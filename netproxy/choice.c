@@ -3,8 +3,10 @@
  * The controller's choice (netproxy/choice.h).
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include "core/any.h"
+#include "core/uuid.h"
 #include "netproxy/choice.h"
 
 void far_any_device(char out[FAR_NAME_BYTES], const struct far_wire_frame *f)
@@ -39,13 +41,13 @@ bool far_choice_exclusive(const struct far_conf_section *export)
     return !strcmp(far_conf_string(export, "mode", "shared"), "exclusive");
 }
 
-unsigned far_choice_others(const struct far_controller *c, const char *platform,
-                           const struct far_local_who *who, const char *device)
+/* The next user of that device from s on who is not *who of platform. */
+static const struct far_session *other(const struct far_session *s,
+                                       const char *platform,
+                                       const struct far_local_who *who,
+                                       const char *device)
 {
-    const struct far_session *s;
-    unsigned n = 0;
-
-    for (s = c->sessions; s; s = s->next_session) {
+    for (; s; s = s->next_session) {
         if (strcmp(s->device, device))
             continue;
         /* The same guest on another platform moves: it takes it over. */
@@ -55,9 +57,42 @@ unsigned far_choice_others(const struct far_controller *c, const char *platform,
             (!strcmp(s->who.device, who->device) ||
              !strcmp(s->platform, platform)))
             continue;
-        n++;
+        break;
     }
+    return s;
+}
+
+unsigned far_choice_others(const struct far_controller *c, const char *platform,
+                           const struct far_local_who *who, const char *device)
+{
+    const struct far_session *s = other(c->sessions, platform, who, device);
+    unsigned n = 0;
+
+    for (; s; s = other(s->next_session, platform, who, device))
+        n++;
     return n;
+}
+
+int far_choice_alone(const struct far_controller *c, const char *platform,
+                     const struct far_local_who *who, const char *device,
+                     struct far_error *error)
+{
+    const struct far_session *s = other(c->sessions, platform, who, device);
+    char holder[2 * FAR_NAME_BYTES], uuid[FAR_UUID_TEXT_BYTES];
+
+    if (!s || !far_choice_exclusive(far_choice_export(c, device)))
+        return 0;
+    /* Its own guests it knows, and here all are known. */
+    if (!strcmp(platform, s->platform) || !strcmp(platform, c->platform))
+        snprintf(holder, sizeof(holder), "%s/%s", s->platform,
+                 s->who.guest_name[0]
+                     ? s->who.guest_name
+                     : far_uuid_format(uuid, s->who.guest_uuid));
+    else
+        snprintf(holder, sizeof(holder), "a guest of another platform");
+    return far_error(error, -EBUSY,
+                     "%s of %s is for one guest at a time, and %s has it",
+                     device, c->platform, holder);
 }
 
 /* FNV-1a: which of equals a guest gets is the same each time, and another for

@@ -22,6 +22,11 @@ bool far_choice_exclusive(const struct far_conf_section *export);
 unsigned far_choice_others(const struct far_controller *controller,
                            const char *platform,
                            const struct far_local_who *who, const char *device);
+/* May it be had, or is it for one guest, and another has it? 0, or -EBUSY with
+ * error, which names the other to its own platform, and to ours. */
+int far_choice_alone(const struct far_controller *controller,
+                     const char *platform, const struct far_local_who *who,
+                     const char *device, struct far_error *error);
 /* A device for who->device, which is no name: of that class, ready, with what
  * is wanted, allowed to that platform by `any = on`, and free. One that nobody
  * has comes first; among equals the same guest gets the same one each time.

@@ -412,8 +412,9 @@ int far_conn_send_piece(struct far_conn *c, struct far_wire_header *header,
 
 uint32_t far_conn_piece_bytes(const struct far_conn *c)
 {
-    uint32_t most = c->theirs.frame_max -
-                    (FAR_WIRE_HEADER_BYTES + (uint32_t)sizeof(struct far_op));
+    uint32_t most = c->theirs.frame_max - FAR_WIRE_HEADER_BYTES -
+                    (uint32_t)sizeof(struct far_op) -
+                    (uint32_t)FAR_WIRE_OPTION_ROOM(sizeof(c->option));
 
     return most < FAR_CONN_PIECE_BYTES ? most & ~7u : FAR_CONN_PIECE_BYTES;
 }
@@ -481,6 +482,8 @@ static void release(struct far_conn *c)
     far_defer_cancel(c->loop, &c->flush);
     far_defer_cancel(c->loop, &c->late);
     far_tls_free(&c->tls);
+    free(c->nonces);
+    c->nonces = NULL;
     far_buf_free(&c->in);
     far_buf_free(&c->out);
 }

@@ -105,6 +105,7 @@ struct far_conn {
     uint64_t stalled_since_us;
     int code; /* why it ended */
     struct far_error why;
+    struct far_nonces *nonces; /* given on it, which is a relay's; or NULL */
     struct far_wire_hello mine, theirs;
     int version;
     char platform[FAR_NAME_BYTES]; /* of the other; "" until known */
@@ -161,7 +162,8 @@ int far_conn_send_op(struct far_conn *conn, struct far_wire_header *header,
 /* A piece of a payload, in the same way; header's type is set here. */
 int far_conn_send_piece(struct far_conn *conn, struct far_wire_header *header,
                         const struct far_wire_data *piece, const void *payload);
-/* Longest payload, or piece of it, that one frame to the other can carry. */
+/* Longest payload, or piece of it, that one frame to the other can carry, with
+ * an option (far_conn_with_option()). */
 uint32_t far_conn_piece_bytes(const struct far_conn *conn);
 
 /* Must bulk on it be short, as others share it? (It is made so.) */

@@ -194,13 +194,8 @@ struct far_session *far_controller_prepare_any(struct far_controller *c,
                   c->platform, who->device, who->device);
         return NULL;
     }
-    if (far_choice_exclusive(far_choice_export(c, device->name)) &&
-        far_choice_others(c, platform, who, device->name)) {
-        far_error(error, -EBUSY,
-                  "%s of %s is for one guest at a time, and another has it",
-                  device->name, c->platform);
+    if (far_choice_alone(c, platform, who, device->name, error))
         return NULL;
-    }
     if (c->session_count >= FAR_SESSIONS_MAX) {
         far_error(error, -ENOSPC, "%s has too many users already", c->platform);
         return NULL;

@@ -572,9 +572,16 @@ void far_link_review(struct far_link *l, int64_t now_s)
     for (i = 0; i < FAR_WIRE_LANES; i++) {
         struct far_conn *c = l->lanes[i].conn;
 
-        if (c && c->state == FAR_CONN_UP &&
-            far_tls_judge(&c->tls, l->context->trust, now_s, &error))
+        if (!c || c->state == FAR_CONN_ENDED)
+            continue;
+        if (c->state != FAR_CONN_UP) {
+            /* It may have been judged already, by what was in force then. */
+            if (c->tls.trust && c->tls.trust != l->context->trust)
+                far_conn_fail(c, -EKEYREVOKED,
+                              "what is trusted has changed meanwhile");
+        } else if (far_tls_judge(&c->tls, l->context->trust, now_s, &error)) {
             far_conn_fail(c, -EKEYREVOKED, error.text);
+        }
     }
 }
 

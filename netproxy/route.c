@@ -23,7 +23,8 @@
 
 struct far_route {
     struct far_router *router;
-    struct far_peer *peer; /* NULL: parked, its client is lost */
+    struct far_peer *peer;     /* NULL: parked, its client is lost */
+    char from[FAR_NAME_BYTES]; /* that client */
     struct far_conn *conn; /* of its last PREPARE or ACTIVATE; NULL: that one is
                               gone, and it will come by another */
     uint32_t client_handle;
@@ -35,6 +36,7 @@ struct far_route {
     struct far_address to;
     uint8_t *prepare; /* the client's frame */
     size_t prepare_bytes;
+    bool fresh;          /* it was never asked: its signature is still good */
     bool asked;          /* over this connection of the link */
     bool live;           /* an ACTIVATE has passed since */
     unsigned unanswered; /* ACTIVATEs */
@@ -270,12 +272,36 @@ static void give_handle(struct far_route *r)
     r->owner_handle = 0;
 }
 
+/* Of that client over that link; *oldest: the one that was made first. */
+static unsigned count_of(const struct far_router *router, const char *client,
+                         const struct far_link *link, bool parked,
+                         struct far_route **oldest)
+{
+    struct far_route *r;
+    unsigned n = 0;
+
+    for (r = router->routes; r; r = r->next) {
+        if (r->link != link || !r->owner_handle || parked != !r->peer ||
+            strcmp(r->from, client))
+            continue;
+        if (oldest)
+            *oldest = r;
+        n++;
+    }
+    return n;
+}
+
 static int take_handle(struct far_route *r, struct far_error *error)
 {
     struct far_link *l = r->link;
 
     if (r->owner_handle)
         return 0;
+    if (count_of(r->router, r->from, l, false, NULL) >= FAR_ROUTES_PEER_MAX)
+        return far_error(error, -ENOSPC,
+                         "%s passes on %u requests of %s to %s already: no "
+                         "more of one platform",
+                         me_of(r), FAR_ROUTES_PEER_MAX, r->from, l->name);
     if (!l->routes)
         l->routes = calloc(FAR_ROUTES_MAX, sizeof(struct far_route *));
     if (!l->routes)
@@ -297,7 +323,7 @@ static int take_handle(struct far_route *r, struct far_error *error)
 
 /* The client's options but for the way, which is ours to write. */
 static size_t copy_options(uint8_t *out, size_t room,
-                           const struct far_wire_frame *f, size_t n)
+                           const struct far_wire_frame *f, bool fresh, size_t n)
 {
     const uint8_t *at = f->options, *end = at + f->options_bytes;
 
@@ -312,6 +338,10 @@ static size_t copy_options(uint8_t *out, size_t room,
         case FAR_WIRE_OPTION_ORIGIN:
         case FAR_WIRE_OPTION_VISITED:
             break;
+        case FAR_WIRE_OPTION_SIGNATURE: /* it is good once */
+            if (!fresh)
+                break;
+            /* fallthrough */
         default:
             n = far_wire_add_option(out, room, option.type, at + sizeof(option),
                                     option.bytes);
@@ -338,7 +368,7 @@ static int ask(struct far_route *r, const struct far_wire_frame *f,
     memset(way.visited[way.count], 0, FAR_NAME_BYTES);
     snprintf(way.visited[way.count++], FAR_NAME_BYTES, "%s", me_of(r));
     n = far_wire_encode(out, sizeof(out), &header, &body, sizeof(body), NULL);
-    n = copy_options(out, sizeof(out), f, n);
+    n = copy_options(out, sizeof(out), f, r->fresh, n);
     n = n ? far_wire_add_option(out, sizeof(out), FAR_WIRE_OPTION_ORIGIN,
                                 way.origin, FAR_NAME_BYTES)
           : 0;
@@ -379,6 +409,7 @@ static void begin(struct far_route *r)
                        r->link->reason[0] ? r->link->reason : "connecting");
     if (!rc)
         rc = ask(r, &f, &error);
+    r->fresh = false;
     if (rc)
         refuse_saying(r, &error);
 }
@@ -435,6 +466,8 @@ struct far_route *far_route_new(struct far_router *router,
     r->router = router;
     r->peer = peer;
     r->conn = conn;
+    r->fresh = true;
+    snprintf(r->from, sizeof(r->from), "%s", peer->platform);
     r->client_handle = f->header.handle;
     snprintf(r->device, sizeof(r->device), "%s", f->prepare.device);
     if (f->prepare.guest_name[0])
@@ -457,10 +490,16 @@ void far_route_end(struct far_route *r, bool detached)
     r->live = false;
     /* The owner's session has a user until it is told otherwise, or another one
      * comes in its place: a client that comes back does so by a new handle. */
-    if (detached || !r->asked)
+    if (detached || !r->asked) {
         drop(r);
-    else
-        far_timer_set(&r->expiry, far_now_us() + FAR_ROUTE_KEEP_US);
+        return;
+    }
+    far_timer_set(&r->expiry, far_now_us() + FAR_ROUTE_KEEP_US);
+    if (count_of(r->router, r->from, r->link, true, &r) >
+        FAR_ROUTES_PARKED_MAX) {
+        tell_detached(r);
+        drop(r);
+    }
 }
 
 void far_router_free(struct far_router *router)
@@ -730,16 +769,16 @@ json_t *far_router_status(const struct far_router *router)
         snprintf(to, sizeof(to), "%s/%s", r->to.platform, r->to.device);
         json_array_append_new(
             all,
-            json_pack(
-                "{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "origin", r->way.origin,
-                "guest", r->guest, "from", r->peer ? r->peer->platform : "",
-                "device", r->device, "to", to, "state",
-                !r->peer    ? "waiting for its client"
-                : r->status ? "refused"
-                : !r->told  ? "asking"
-                : r->live   ? "active"
-                            : "prepared",
-                "reason", r->reason[0] ? json_string(r->reason) : json_null()));
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "origin",
+                      r->way.origin, "guest", r->guest, "from", r->from,
+                      "device", r->device, "to", to, "state",
+                      !r->peer    ? "waiting for its client"
+                      : r->status ? "refused"
+                      : !r->told  ? "asking"
+                      : r->live   ? "active"
+                                  : "prepared",
+                      "reason",
+                      r->reason[0] ? json_string(r->reason) : json_null()));
     }
     return all;
 }

@@ -18,6 +18,8 @@
 /* Handles of a link: attachments of this platform's own guests are below. */
 #define FAR_ROUTE_HANDLE_FIRST 2048u
 #define FAR_ROUTES_MAX         2048u /* of a link */
+#define FAR_ROUTES_PEER_MAX    512u  /* of these, of one client */
+#define FAR_ROUTES_PARKED_MAX  256u  /* and more whose client is lost */
 /* Its client is lost: how long the next platform keeps it seated. */
 #define FAR_ROUTE_KEEP_US       120000000
 #define FAR_ROUTE_PREPARE_BYTES 4096u
@@ -63,8 +65,9 @@ int far_way_read(struct far_way *way, const struct far_conf *conf,
 int far_way_allowed(const struct far_conf *conf, const char *relay,
                     const char *origin, struct far_error *error);
 
-/* The server's: a PREPARE for a forwarded export. The answer, whatever it is,
- * goes out by the route itself. NULL: out of memory. */
+/* The server's: a PREPARE for a forwarded export, of FAR_ROUTE_PREPARE_BYTES at
+ * most. The answer, whatever it is, goes out by the route itself. NULL: out of
+ * memory. */
 struct far_route *far_route_new(struct far_router *router,
                                 struct far_peer *peer, struct far_conn *conn,
                                 const struct far_wire_frame *prepare);

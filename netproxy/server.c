@@ -330,13 +330,15 @@ static bool vouched(struct far_attachment *a, const struct far_wire_frame *f)
     if (!strcmp(a->origin, peer->platform) ||
         !far_vouch_wanted(s->controller->conf, peer->platform))
         return true;
-    if (!peer->nonces)
-        peer->nonces = calloc(1, sizeof(*peer->nonces));
-    if (!peer->nonces) {
+    if (!a->conn || a->conn->state != FAR_CONN_UP)
+        return false; /* it comes again, by a connection that is there */
+    if (!a->conn->nonces)
+        a->conn->nonces = calloc(1, sizeof(*a->conn->nonces));
+    if (!a->conn->nonces) {
         answer(a, -ENOMEM, "out of memory");
         return false;
     }
-    if (!far_vouch_check(peer->nonces, s->context->trust, &s->keys,
+    if (!far_vouch_check(a->conn->nonces, s->context->trust, &s->keys,
                          s->controller->platform, peer->platform, a->origin,
                          &a->who, f, &what, &why))
         return true;
@@ -472,6 +474,10 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
     a->route = NULL;
     a->refused = a->ended = false;
     if (far_forwarded(c->conf, p->device, &elsewhere)) {
+        if (f->header.bytes > FAR_ROUTE_PREPARE_BYTES) {
+            answer(a, -EMSGSIZE, "the request is too long to be passed on");
+            return 0;
+        }
         a->route = far_route_new(peer->server->context->router, peer, conn, f);
         return a->route ? 0 : far_error(error, -ENOMEM, "out of memory");
     }
@@ -1387,7 +1393,6 @@ void far_server_free(struct far_server *server)
         far_announce_forget(p);
         drop_attachments(p);
         server->peers = p->next;
-        free(p->nonces);
         free(p);
     }
     far_keys_free(&server->keys);

@@ -25,7 +25,6 @@ struct far_peer {
     struct far_conn *lanes[FAR_WIRE_LANES]; /* that are up */
     struct far_conn *control;               /* as others were told */
     struct far_fair fair[FAR_WIRE_LANES];   /* attachments that have answers */
-    struct far_nonces *nonces;              /* if it is a relay */
     uint64_t stray_ops;                     /* of nobody who is active */
     char address[64];
     char reason[FAR_WIRE_TEXT_BYTES]; /* why it is not connected */

@@ -138,9 +138,12 @@ static const char *announced(const char *name)
     json_array_foreach (json_object_get(json_array_get(links, 0), "announced"),
                         i, a)
         if (!strcmp(json_string_value(json_object_get(a, "name")), name))
-            snprintf(text, sizeof(text), "%s%s",
+            snprintf(text, sizeof(text), "%s%s%s",
                      json_string_value(json_object_get(a, "state")),
-                     json_is_true(json_object_get(a, "free")) ? " free" : "");
+                     json_is_true(json_object_get(a, "free")) ? " free" : "",
+                     json_is_true(json_object_get(a, "read_only"))
+                         ? " read-only"
+                         : "");
     json_decref(status);
     return text;
 }
@@ -203,6 +206,25 @@ START_TEST(a_plugged_in_device_is_named_by_its_section_and_its_own_name)
         ck_assert_str_eq(name, cases[i][1]);
         ck_assert(far_name_valid(name));
     }
+}
+END_TEST
+
+START_TEST(a_device_that_is_exported_read_only_is_announced_so)
+{
+    char path[128];
+    FILE *f;
+
+    write_borealis("kbd0");
+    snprintf(path, sizeof(path), "%s/borealis.conf", rig.dir);
+    f = fopen(path, "a");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f, "[device disk0]\ntype = memory\nsize = 1\n"
+               "[export disk0]\nallow = atlas\nread-only = on\n");
+    fclose(f);
+    proxy_start(&borealis, &rig, "borealis");
+    proxy_start(&atlas, &rig, "atlas");
+    wait_announced("disk0", "ready free read-only");
+    wait_announced("kbd0", "ready free");
 }
 END_TEST
 
@@ -407,6 +429,7 @@ int main(void)
     tcase_add_test(c, a_guest_that_waits_gets_what_another_gives_back);
     tcase_add_test(c, a_guest_that_waits_gets_what_is_plugged_in);
     tcase_add_test(c, an_exclusive_device_is_for_one_guest_also_by_its_name);
+    tcase_add_test(c, a_device_that_is_exported_read_only_is_announced_so);
     tcase_add_test(c, each_keeps_its_device_over_restarts_of_either_side);
     tcase_add_test(c, a_device_that_goes_is_replaced_by_one_that_fits);
     tcase_add_test(c, a_guest_of_the_same_machine_may_ask_for_any_too);

@@ -129,6 +129,33 @@ static struct far_session *attach(void)
     return s;
 }
 
+/* What that guest of that platform is told while alice of atlas has it. */
+static const char *others_hear(const char *platform, const char *guest)
+{
+    struct far_local_who other = who;
+
+    memset(other.guest_uuid, 0xcd, sizeof(other.guest_uuid));
+    snprintf(other.guest_name, sizeof(other.guest_name), "%s", guest);
+    ck_assert_ptr_null(
+        far_controller_prepare(&controller, platform, &other, &error));
+    ck_assert_int_eq(error.code, -EBUSY);
+    return error.text;
+}
+
+START_TEST(who_has_an_exclusive_device_is_told_to_its_own_platform_and_here)
+{
+    load("allow = cygnus borealis\nmode = exclusive\n");
+    attach();
+    ck_assert_ptr_nonnull(strstr(others_hear("atlas", "bob"), "atlas/alice"));
+    ck_assert_ptr_nonnull(
+        strstr(others_hear("borealis", "bob"), "atlas/alice"));
+    ck_assert_ptr_nonnull(
+        strstr(others_hear("cygnus", "bob"), "a guest of another platform"));
+    ck_assert_ptr_null(strstr(error.text, "alice"));
+    ck_assert_ptr_null(strstr(error.text, "atlas"));
+}
+END_TEST
+
 static int does(struct far_session *s, uint16_t opcode)
 {
     static uint64_t sequence;
@@ -271,6 +298,8 @@ int main(void)
     tcase_add_test(c, of_a_platform_that_may_not_no_guest_may);
     tcase_add_test(c, a_guest_that_is_no_longer_named_loses_its_device);
     tcase_add_test(c, what_is_read_only_is_not_written);
+    tcase_add_test(
+        c, who_has_an_exclusive_device_is_told_to_its_own_platform_and_here);
     tcase_add_test(c, the_right_to_write_is_given_and_taken_while_it_is_in_use);
     suite_add_tcase(suite, c);
     runner = srunner_create(suite);

@@ -19,6 +19,7 @@
 #include "core/input.h"
 #include "netproxy/conn.h"
 #include "netproxy/keys.h"
+#include "netproxy/route.h"
 #include "tests/netproxy/rig.h"
 
 static struct rig rig;
@@ -433,7 +434,10 @@ static struct {
     bool up, down;
     unsigned answers;
     int status;
+    uint32_t handle;       /* by which it asks; 0: 1 */
+    size_t stuffing;       /* so many bytes of an option go with it */
     uint8_t signature[64]; /* goes with what it asks, if it is not empty */
+    struct far_challenge challenge; /* of the last answer */
     char why[FAR_WIRE_TEXT_BYTES], text[FAR_WIRE_TEXT_BYTES];
 } liar;
 
@@ -448,12 +452,17 @@ static int liar_up(struct far_conn *conn, struct far_error *error)
 static int liar_frame(struct far_conn *conn, const struct far_wire_frame *f,
                       struct far_error *error)
 {
+    const uint8_t *value;
+    size_t bytes;
+
     (void)conn;
-    (void)error;
     if (f->header.type == FAR_WIRE_PREPARED) {
         liar.answers++;
         liar.status = f->prepared.status;
         memcpy(liar.text, f->text, sizeof(liar.text));
+        value = far_wire_option(f, FAR_WIRE_OPTION_CHALLENGE, &bytes);
+        if (value)
+            return far_challenge_decode(&liar.challenge, value, bytes, error);
     }
     return 0;
 }
@@ -515,12 +524,14 @@ static int liar_asks(const char *device, uint8_t hops, const char *origin,
     struct far_wire_prepare p = { .attachment = 1, .class = FAR_CLASS_INPUT };
     struct far_wire_header header = { .type = FAR_WIRE_PREPARE,
                                       .hops = hops,
-                                      .handle = 1 };
+                                      .handle = liar.handle ? liar.handle : 1 };
+    static const uint8_t nothing[8192];
     char list[8][FAR_NAME_BYTES] = { "" }, name[FAR_NAME_BYTES] = "";
     unsigned n = 0, before = liar.answers;
-    uint8_t out[2048];
+    uint8_t out[16384];
     size_t bytes;
 
+    p.guest_devid = liar.handle;
     memset(p.guest_uuid, 0x66, 16);
     snprintf(p.device, sizeof(p.device), "%s", device);
     bytes = far_wire_encode(out, sizeof(out), &header, &p, sizeof(p), NULL);
@@ -537,6 +548,9 @@ static int liar_asks(const char *device, uint8_t hops, const char *origin,
     if (liar.signature[0])
         bytes = far_wire_add_option(out, sizeof(out), FAR_WIRE_OPTION_SIGNATURE,
                                     liar.signature, sizeof(liar.signature));
+    if (liar.stuffing)
+        bytes =
+            far_wire_add_option(out, sizeof(out), 31, nothing, liar.stuffing);
     memcpy(&header, out, sizeof(header));
     far_conn_forward(liar.conn, &header, out + FAR_WIRE_HEADER_BYTES,
                      bytes - FAR_WIRE_HEADER_BYTES, NULL, 0);
@@ -599,6 +613,94 @@ START_TEST(an_entrusted_relay_cannot_speak_without_the_origins_signature)
     liar.signature[0] = 0;
     ck_assert_int_eq(liar_asks("keyboard", 4, NULL, NULL), 0);
     ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "borealis");
+    far_conn_free(liar.conn, NULL);
+}
+END_TEST
+
+/* As atlas would, which has the key. */
+static void liar_gets_it_signed(const struct far_challenge *challenge)
+{
+    struct far_local_who who = { .device = "keyboard",
+                                 .class = FAR_CLASS_INPUT };
+    struct far_credential credential;
+    struct far_keys keys = { 0 };
+    struct far_claim claim;
+    struct far_error error;
+    char path[128];
+
+    memset(who.guest_uuid, 0x66, 16);
+    snprintf(path, sizeof(path), "%s/keys", rig.dir);
+    ck_assert_int_eq(far_keys_read(&keys, path, &error), 0);
+    far_claim_make(&claim, challenge, "atlas", &who);
+    ck_assert_int_eq(far_credential_sign_psk(&credential, &claim,
+                                             far_keys_find(&keys, "atlas"),
+                                             &error),
+                     0);
+    ck_assert_uint_eq(far_credential_encode(
+                          liar.signature, sizeof(liar.signature), &credential),
+                      sizeof(liar.signature));
+    far_keys_free(&keys);
+}
+
+START_TEST(a_signature_is_good_once_and_on_its_own_connection)
+{
+    struct far_challenge before;
+
+    configure_owner(SIGNED);
+    start_three();
+    proxy_kill(&borealis, SIGTERM);
+    borealis.pid = 0;
+    liar_comes("borealis", "cygnus", ports[2]);
+    ck_assert_int_eq(liar_asks("keyboard", 3, "atlas", WAY("borealis")),
+                     -EKEYREJECTED);
+    before = liar.challenge;
+    far_conn_free(liar.conn, NULL);
+    liar_comes("borealis", "cygnus", ports[2]);
+    liar_gets_it_signed(&before);
+    ck_assert_int_eq(liar_asks("keyboard", 3, "atlas", WAY("borealis")),
+                     -EKEYREJECTED);
+    liar_gets_it_signed(&liar.challenge);
+    ck_assert_int_eq(liar_asks("keyboard", 3, "atlas", WAY("borealis")), 0);
+    ck_assert_str_eq(proxy_text(&cygnus, "sessions.0.platform"), "atlas");
+    ck_assert_int_eq(liar_asks("keyboard", 3, "atlas", WAY("borealis")),
+                     -EKEYREJECTED);
+    far_conn_free(liar.conn, NULL);
+}
+END_TEST
+
+START_TEST(one_client_cannot_use_up_what_a_relay_can_pass_on)
+{
+    start_three();
+    proxy_kill(&atlas, SIGTERM);
+    atlas.pid = 0;
+    for (unsigned round = 0; round < 4; round++) {
+        liar_comes("atlas", "borealis", ports[1]);
+        for (liar.handle = 1; liar.handle <= FAR_ROUTES_PEER_MAX; liar.handle++)
+            ck_assert_int_eq(liar_asks("kbd0", 4, NULL, NULL), 0);
+        if (round < 3)
+            far_conn_free(liar.conn, NULL);
+    }
+    ck_assert_int_eq(liar_asks("kbd0", 4, NULL, NULL), -ENOSPC);
+    ck_assert_ptr_nonnull(strstr(liar.text, "of atlas to cygnus"));
+    guest_open(&guest, &rig, "borealis", 0, "", "kbd0");
+    guest_wait_ready(&guest);
+    tap();
+    check_typed();
+    far_conn_free(liar.conn, NULL);
+}
+END_TEST
+
+START_TEST(a_request_that_is_long_is_not_kept_but_refused)
+{
+    start_three();
+    proxy_kill(&atlas, SIGTERM);
+    atlas.pid = 0;
+    liar_comes("atlas", "borealis", ports[1]);
+    liar.stuffing = 8000;
+    ck_assert_int_eq(liar_asks("kbd0", 4, NULL, NULL), -EMSGSIZE);
+    liar.stuffing = 3000;
+    ck_assert_int_eq(liar_asks("kbd0", 4, NULL, NULL), 0);
+    ck_assert_ptr_nonnull(liar.conn);
     far_conn_free(liar.conn, NULL);
 }
 END_TEST
@@ -742,6 +844,9 @@ int main(void)
         an_owner_wants_the_origins_signature_and_gets_it_over_every_loss,
         a_client_without_the_owners_key_or_with_a_wrong_one_is_refused,
         an_entrusted_relay_cannot_speak_without_the_origins_signature,
+        a_signature_is_good_once_and_on_its_own_connection,
+        one_client_cannot_use_up_what_a_relay_can_pass_on,
+        a_request_that_is_long_is_not_kept_but_refused,
         a_relay_that_is_entrusted_later_still_needs_the_signature,
         an_owner_believes_no_relay_beyond_what_it_is_entrusted_with,
         a_client_cannot_claim_another_origin_at_the_relay,

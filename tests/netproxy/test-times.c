@@ -55,6 +55,26 @@ static void answer(const struct far_wire_times *theirs, size_t bytes)
     far_times_answered(times, &conn, &frame);
 }
 
+START_TEST(an_answer_with_its_times_is_never_longer_than_the_other_takes)
+{
+    const uint32_t limits[] = { FAR_WIRE_FRAME_MIN_MAX, 5000, 32768, 65536 };
+
+    for (unsigned i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+        struct far_wire_header header = { .type = FAR_WIRE_FEEDBACK };
+        struct far_op op = timed;
+
+        conn.theirs.frame_max = limits[i];
+        op.flags |= FAR_OP_RECEIVES;
+        op.payload_bytes = far_conn_piece_bytes(&conn);
+        ck_assert_uint_ge(op.payload_bytes, 2048);
+        ck_assert_uint_le(
+            far_wire_op_bytes(&header, &op) +
+                FAR_WIRE_OPTION_ROOM(sizeof(struct far_wire_times)),
+            limits[i]);
+    }
+}
+END_TEST
+
 static uint64_t sum(enum far_stage stage)
 {
     const struct far_hist *hist = times->stages.hists[stage];
@@ -263,6 +283,8 @@ int main(void)
     tcase_add_test(unit, four_times_of_two_clocks_are_told_apart);
     tcase_add_test(unit, the_two_ways_are_never_more_than_what_is_left);
     tcase_add_test(unit, wild_times_count_nothing);
+    tcase_add_test(
+        unit, an_answer_with_its_times_is_never_longer_than_the_other_takes);
     tcase_add_test(unit, what_is_sent_again_is_not_timed);
     tcase_add_test(unit, one_in_so_many_is_chosen_and_the_first_is);
     suite_add_tcase(suite, whole);

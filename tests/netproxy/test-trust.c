@@ -394,6 +394,35 @@ START_TEST(a_reload_that_changes_nothing_disturbs_nobody)
 }
 END_TEST
 
+/* One that accepts, and says nothing. */
+START_TEST(a_handshake_that_began_before_a_reload_is_not_ended_by_old_trust)
+{
+    struct sockaddr_in in = { .sin_family = AF_INET,
+                              .sin_port = htons(port),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct timeval patience = { .tv_sec = 3 }; /* a handshake has 5 */
+    int fd, first, second, one = 1;
+
+    fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, sizeof(in)), 0);
+    ck_assert_int_eq(listen(fd, 8), 0);
+    start_atlas();
+    first = accept(fd, NULL, NULL);
+    ck_assert_int_ge(first, 0);
+    proxy_reload(&atlas);
+    second = accept(fd, NULL, NULL);
+    ck_assert_int_ge(second, 0);
+    close(first);
+    close(second);
+    close(fd);
+    start_borealis();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+}
+END_TEST
+
 START_TEST(a_certificate_whose_term_ends_soon_is_shown)
 {
     drop(&of_atlas);
@@ -676,6 +705,8 @@ int main(void)
         c, a_list_of_the_revoked_that_has_a_fault_leaves_what_was_in_force);
     tcase_add_test(c, a_platform_renews_without_a_break);
     tcase_add_test(c, a_reload_that_changes_nothing_disturbs_nobody);
+    tcase_add_test(
+        c, a_handshake_that_began_before_a_reload_is_not_ended_by_old_trust);
     tcase_add_test(c, a_certificate_whose_term_ends_soon_is_shown);
     tcase_add_test(c, one_listener_takes_certificates_and_keys);
     tcase_add_test(c, who_shows_no_certificate_is_not_let_in);
