@@ -285,9 +285,9 @@ struct annex {
 };
 
 /* A record never moves: its place names its annex. */
-static bool annex_path(const struct far_journal *journal,
-                       const struct far_journal_record *record, char *path,
-                       size_t bytes)
+static bool path_of(const struct far_journal *journal,
+                    const struct far_journal_record *record, const char *what,
+                    char *path, size_t bytes)
 {
     for (unsigned i = 0; i < journal->chunks; i++) {
         const union place *place = (const union place *)(const void *)record;
@@ -295,11 +295,37 @@ static bool annex_path(const struct far_journal *journal,
         if (place < journal->chunk[i] ||
             place >= journal->chunk[i] + CHUNK_RECORDS)
             continue;
-        return snprintf(path, bytes, "%s.%u", journal->path,
+        return snprintf(path, bytes, "%s.%u%s", journal->path,
                         i * CHUNK_RECORDS +
-                            (unsigned)(place - journal->chunk[i])) < (int)bytes;
+                            (unsigned)(place - journal->chunk[i]),
+                        what) < (int)bytes;
     }
     return false;
+}
+
+static int open_beside(const struct far_journal *journal,
+                       const struct far_journal_record *record,
+                       const char *what, bool make)
+{
+    char path[PATH_MAX];
+    int fd;
+
+    if (!path_of(journal, record, what, path, sizeof(path)))
+        return -ENAMETOOLONG;
+    if (make)
+        (void)unlink(path);
+    fd = open(path,
+              O_RDWR | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT | O_EXCL : 0),
+              0600);
+    if (fd >= 0)
+        return fd;
+    return !make && errno == ENOENT ? -ESTALE : -errno;
+}
+
+int far_journal_file(struct far_journal *journal,
+                     const struct far_journal_record *record, bool make)
+{
+    return open_beside(journal, record, ".kept", make);
 }
 
 void *far_journal_annex(struct far_journal *journal,
@@ -308,22 +334,12 @@ void *far_journal_annex(struct far_journal *journal,
 {
     size_t whole = sizeof(struct annex) + bytes;
     struct annex *annex;
-    char path[PATH_MAX];
     struct stat st;
     int fd, saved;
 
-    if (!annex_path(journal, record, path, sizeof(path))) {
-        errno = ENAMETOOLONG;
-        return NULL;
-    }
-    if (make)
-        (void)unlink(path);
-    fd = open(path,
-              O_RDWR | O_CLOEXEC | O_NOFOLLOW | (make ? O_CREAT | O_EXCL : 0),
-              0600);
+    fd = open_beside(journal, record, "", make);
     if (fd < 0) {
-        if (!make && errno == ENOENT)
-            errno = ESTALE;
+        errno = -fd;
         return NULL;
     }
     annex = MAP_FAILED;
@@ -379,7 +395,9 @@ void far_journal_drop(struct far_journal *journal,
         return;
     /* the record first: an annex without one is made anew when it is needed */
     atomic_store_explicit(&record->used, 0, memory_order_release);
-    if (annex_path(journal, record, path, sizeof(path)))
+    if (path_of(journal, record, "", path, sizeof(path)))
+        (void)unlink(path);
+    if (path_of(journal, record, ".kept", path, sizeof(path)))
         (void)unlink(path);
 }
 

@@ -174,6 +174,11 @@ void far_journal_annex_renew(void *annex,
                              const struct far_journal_record *record);
 void far_journal_annex_close(void *annex, size_t bytes); /* NULL is fine */
 
+/* Another file beside a record, which goes with it: a descriptor that is the
+ * caller's. make: a new, empty one. -ESTALE: there is none. */
+int far_journal_file(struct far_journal *journal,
+                     const struct far_journal_record *record, bool make);
+
 /* Ops in flight. give: before an op goes to its device, a private copy is kept;
  * slot and sequence are given here and written into op (a guest's ring is no
  * record: an answer overwrites a request that is still open). complete: just

@@ -11,6 +11,7 @@ backend_libbackend_a_SOURCES = \
 	backend/grant-cache.c backend/grant-cache.h \
 	backend/hotplug.c \
 	backend/journal.c backend/journal.h \
+	backend/kept.c backend/kept.h \
 	backend/line.c backend/line.h \
 	backend/notify.c backend/notify.h \
 	backend/own.h backend/own-nodes.c backend/own-port.c \
@@ -39,12 +40,14 @@ if HAVE_CHECK
 backend_tests = tests/backend/test-handshake \
 	tests/backend/test-input-checks \
 	tests/backend/test-journal \
+	tests/backend/test-kept \
 	tests/backend/test-backend tests/backend/test-notify \
 	tests/backend/test-line \
 	tests/backend/test-own \
 	tests/backend/test-timer-checks \
 	tests/backend/test-vbd-checks \
-	tests/backend/test-vbd
+	tests/backend/test-vbd \
+	tests/backend/test-vbd-far
 check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest
 TESTS += $(backend_tests)
 endif
@@ -80,6 +83,12 @@ tests_backend_front_LDADD = $(XEN_LIBS)
 tests_backend_test_vbd_checks_SOURCES = tests/backend/test-vbd-checks.c \
 	tests/core/suite.h
 tests_backend_test_vbd_checks_LDADD = $(backend_test_libs)
+tests_backend_test_kept_SOURCES = tests/backend/test-kept.c tests/core/suite.h
+tests_backend_test_kept_LDADD = $(backend_test_libs)
+tests_backend_test_vbd_far_SOURCES = tests/backend/test-vbd-far.c \
+	tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vbd_far_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS)
 tests_backend_test_vbd_SOURCES = tests/backend/test-vbd.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)

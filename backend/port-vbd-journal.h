@@ -30,8 +30,9 @@
 #include <stdatomic.h>
 #include "backend/port-vbd-checks.h"
 
-#define FAR_VBD_JOURNAL_VERSION 2u
-#define FAR_VBD_SLOTS           64u
+#define FAR_VBD_JOURNAL_VERSION 3u
+/* Of an attachment's 64, the rest are backend/kept.c's. */
+#define FAR_VBD_SLOTS 60u
 
 enum far_vbd_slot_state { FAR_VBD_FREE, FAR_VBD_OPEN, FAR_VBD_ANSWERED };
 

@@ -30,7 +30,7 @@
 #define SAMPLE_US   1000u
 
 /* A device may be in another process: then this is what it takes at once. */
-static_assert(FAR_VBD_SLOTS <= FAR_OP_SLOTS_MAX, "a slot is an op's");
+static_assert(FAR_VBD_SLOTS <= FAR_KEPT_FIRST_SLOT, "a slot is an op's");
 
 #define CONTAINER(type, member, pointer) \
     ((type *)(void *)((char *)(pointer)-offsetof(type, member)))
@@ -709,13 +709,36 @@ static void age(struct far_timer *timer)
 
 static int open_chain(struct port *port, struct far_error *error)
 {
+    char text[FAR_CHAIN_ADDRESS_BYTES];
     struct far_layer *bottom;
 
     if (port->layer.below)
         return 0;
-    if (far_chain_open(&port->chain, &bottom))
+    far_chain_address_text(&port->chain, text, sizeof(text));
+    port->kept = far_kept_new(port->a->backend->loop, port->a->backend->log,
+                              text, far_chain_is_elsewhere(&port->chain));
+    if (!port->kept || far_chain_open(&port->chain, &bottom)) {
+        far_layer_close(port->kept);
+        port->kept = NULL;
         return far_error(error, -ENOMEM, "memory is out");
-    far_layer_stack(&port->layer, bottom);
+    }
+    far_layer_stack(port->kept, bottom);
+    far_layer_stack(&port->layer, port->kept);
+    return 0;
+}
+
+/* Room for copies of what is not flushed, or a predecessor's. */
+static int begin_kept(struct port *port, bool adopt, struct far_error *error)
+{
+    int fd =
+        far_journal_file(port->a->backend->journal, port->a->record, !adopt);
+    int r = fd < 0 ? fd : far_kept_begin(port->kept, fd, adopt);
+
+    if (r)
+        return far_error(error, r,
+                         "copies of what it writes can't be kept in the run "
+                         "directory: %s",
+                         r == -EILSEQ ? "they are damaged" : strerror(-r));
     return 0;
 }
 
@@ -725,7 +748,7 @@ static void close_chain(struct port *port)
         port->layer.below->above = NULL;
         far_layer_close(port->layer.below);
     }
-    port->layer.below = NULL;
+    port->layer.below = port->kept = NULL;
     port->layer.device_state = FAR_DEVICE_GONE;
     port->ready = false;
     port->incarnation = 0;
@@ -913,7 +936,9 @@ static int connect_rings(struct port *port, struct far_error *error)
     if (r)
         return r;
     far_vbd_journal_begin(j, port->sequence);
-    r = serve(port, error);
+    r = begin_kept(port, false, error);
+    if (!r)
+        r = serve(port, error);
     if (r)
         return r;
     for (uint32_t i = 0; i < port->queues; i++) {
@@ -1013,6 +1038,8 @@ static int vbd_adopt(struct far_attachment *a, struct far_error *error)
     r = adopt_rings(port, error);
     if (!r)
         r = open_chain(port, error);
+    if (!r)
+        r = begin_kept(port, true, error);
     if (r) {
         unserve(port);
         return r;
@@ -1071,7 +1098,8 @@ static void vbd_reload(struct far_attachment *a)
         far_journal_annex_renew(port->journal, a->record);
     finish_reads(port);
     close_chain(port);
-    if (open_chain(port, &error)) {
+    if (open_chain(port, &error) ||
+        (port->served && begin_kept(port, true, &error))) {
         far_attachment_fail(a, "%s", error.text);
         return;
     }
@@ -1111,6 +1139,8 @@ static void vbd_status(const struct far_attachment *a, json_t *to)
         if (port->served)
             json_object_set_new(to, "state", json_string("waiting"));
     }
+    if (port->kept && far_kept_failed(port->kept))
+        json_object_set_new(to, "state", json_string("failed"));
     add(counters, "reads", port->counters.reads);
     add(counters, "writes", port->counters.writes);
     add(counters, "flushes", port->counters.flushes);
@@ -1130,6 +1160,16 @@ static void vbd_status(const struct far_attachment *a, json_t *to)
     add(counters, "grant_copy_calls", port->counters.copy_calls);
     add(counters, "mapped_copies", port->counters.mapped_copies);
     add(counters, "copied_bytes", port->counters.copied_bytes);
+    if (port->kept) {
+        struct far_kept_counters kept;
+
+        far_kept_counters(port->kept, &kept);
+        add(counters, "kept_bytes", kept.kept_bytes);
+        add(counters, "written_again", kept.written_again);
+        add(counters, "given_again", kept.given_again);
+        add(counters, "own_flushes", kept.own_flushes);
+        add(counters, "incarnations", kept.incarnations);
+    }
     if (port->cache) {
         const struct far_grant_cache_counters *c =
             far_grant_cache_counters(port->cache);

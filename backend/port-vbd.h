@@ -8,6 +8,7 @@
 
 #include "backend/chain.h"
 #include "backend/grant-cache.h"
+#include "backend/kept.h"
 #include "backend/port-vbd-journal.h"
 
 struct port;
@@ -35,6 +36,7 @@ struct work {
 
 struct port {
     struct far_layer layer; /* top of the chain */
+    struct far_layer *kept; /* next below; NULL: the chain is not open */
     struct far_attachment *a;
     struct far_chain chain;
     char reason[232]; /* what the device said last */

@@ -5,7 +5,6 @@
  */
 #include "core/block.h"
 
-#include <errno.h>
 #include <string.h>
 
 static bool fits(const struct far_block_args *a,
@@ -64,6 +63,24 @@ int far_block_check(const struct far_op *op, const struct far_block_props *p)
         op->payload_bytes != (way ? a.length_bytes : 0) || !whole(&a, p))
         return -EINVAL;
     return fits(&a, p) ? 0 : -ENOSPC;
+}
+
+uint32_t far_block_incarnation(uint64_t device_incarnation)
+{
+    uint32_t folded = (uint32_t)(device_incarnation >> 32 ^ device_incarnation);
+
+    return folded ? folded : 1;
+}
+
+bool far_block_is_stale(const struct far_op *op, uint64_t device_incarnation)
+{
+    struct far_block_args a;
+
+    if (FAR_OPCODE_CLASS(op->opcode) != FAR_CLASS_BLOCK)
+        return false;
+    memcpy(&a, op->args, sizeof(a));
+    return a.incarnation &&
+           a.incarnation != far_block_incarnation(device_incarnation);
 }
 
 enum far_repeat far_block_repeat(uint16_t opcode)

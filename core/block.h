@@ -6,6 +6,7 @@
 #ifndef FARSIDE_CORE_BLOCK_H
 #define FARSIDE_CORE_BLOCK_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include "core/op.h"
 
@@ -34,9 +35,10 @@ enum far_block_flag {
 struct far_block_args {
     uint64_t offset_bytes;
     uint64_t length_bytes;
-    uint64_t covers; /* of a flush: the last sequence that it covers */
-    uint32_t flags;  /* enum far_block_flag */
-    uint32_t reserved;
+    uint64_t covers;      /* of a flush: the last sequence that it covers */
+    uint32_t flags;       /* enum far_block_flag */
+    uint32_t incarnation; /* far_block_incarnation() of the device that it is
+                             meant for; 0: whichever */
 };
 static_assert(sizeof(struct far_block_args) == FAR_OP_ARGS_BYTES, "");
 
@@ -51,6 +53,9 @@ enum far_block_can {
     FAR_BLOCK_CDROM = 32,
     FAR_BLOCK_VOLATILE = 64, /* never durable: memory */
     FAR_BLOCK_CAN_APPEND = 128,
+    FAR_BLOCK_LOSES = 256, /* what is answered and not flushed may be lost while
+                              the guest lives on; the device has another
+                              incarnation then */
 };
 
 struct far_block_props {
@@ -69,6 +74,15 @@ static_assert(sizeof(struct far_block_props) == 32, "");
  * errno: -EOPNOTSUPP, -EINVAL, -EROFS, -ENOSPC (outside). Pure. */
 int far_block_check(const struct far_op *op,
                     const struct far_block_props *props);
+
+/* What was answered may be gone from a device that has another incarnation: who
+ * kept it writes it again before anything else is done there. So ops name the
+ * incarnation that they are meant for, and whoever executes one for another
+ * answers it with this instead. Its submitter comes again. */
+#define FAR_BLOCK_STALE (-EREMCHG)
+/* Never 0. */
+uint32_t far_block_incarnation(uint64_t device_incarnation);
+bool far_block_is_stale(const struct far_op *op, uint64_t device_incarnation);
 enum far_repeat far_block_repeat(uint16_t opcode);
 
 #endif

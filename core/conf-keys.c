@@ -55,7 +55,7 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
       .choices = "evdev virtual file memory ledger outside replay probe timer doorbell delay "
-                 "error log" },
+                 "error log volatile" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
     { .section = "device", .types = "evdev", .key = "match-name",
@@ -103,7 +103,7 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_TEXT },
     { .section = "device", .types = "outside", .key = "idle-stop",
       .kind = FAR_CONF_TIME },
-    { .section = "device", .types = "delay error log", .key = "behind",
+    { .section = "device", .types = "delay error log volatile", .key = "behind",
       .kind = FAR_CONF_NAME, .required = true },
     { .section = "device", .types = "delay", .key = "delay",
       .kind = FAR_CONF_TIME, .required = true },

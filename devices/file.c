@@ -73,6 +73,7 @@ struct file_device {
     struct far_device device;
     struct disk *disk;
     struct far_block_props props;
+    uint64_t incarnation; /* of what the page cache and the drive's hold */
     bool is_block, writable, locked;
     struct far_timer look;
     struct user *users;
@@ -435,6 +436,7 @@ static void tell(struct user *u, enum far_device_state state,
                  const char *reason)
 {
     struct far_layer_news news = { .incarnation = u->file->device.incarnation,
+                                   .device_incarnation = u->file->incarnation,
                                    .reason = reason };
 
     memcpy(news.props, &u->file->props, sizeof(u->file->props));
@@ -637,6 +639,29 @@ static int open_file(struct file_device *f, const char *path,
     return 0;
 }
 
+/* What was written and not flushed is lost when the machine stops, and not
+ * before, whatever becomes of this process. */
+static uint64_t incarnation_of(const struct file_device *f)
+{
+    uint64_t h = 0xcbf29ce484222325u;
+    char boot[64] = "";
+    ssize_t n = -1;
+    struct stat st;
+    int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        n = read(fd, boot, sizeof(boot));
+        close(fd);
+    }
+    if (n <= 0 || fstat(f->disk->fd, &st))
+        return f->device.incarnation;
+    for (ssize_t i = 0; i < n; i++)
+        h = (h ^ (uint8_t)boot[i]) * 0x100000001b3u;
+    h = (h ^ (f->is_block ? st.st_rdev : st.st_dev)) * 0x100000001b3u;
+    h = (h ^ (f->is_block ? 0 : st.st_ino)) * 0x100000001b3u;
+    return h ? h : 1;
+}
+
 static int file_create(struct far_device *device, struct far_error *error)
 {
     struct file_device *f = (struct file_device *)(void *)device;
@@ -674,6 +699,7 @@ static int file_create(struct far_device *device, struct far_error *error)
             disk_put(disk);
         return r;
     }
+    f->incarnation = incarnation_of(f);
     f->props.bytes -= f->props.bytes % f->props.block_bytes;
     f->props.can = FAR_BLOCK_CAN_FLUSH;
     if (f->writable)

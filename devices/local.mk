@@ -15,6 +15,7 @@ devices_libdevices_a_SOURCES = \
 	devices/filter-delay.c \
 	devices/filter-error.c \
 	devices/filter-log.c \
+	devices/filter-volatile.c \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
 	devices/key-names.c \

@@ -23,6 +23,7 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_delay,
     &far_type_error,
     &far_type_log,
+    &far_type_volatile,
     NULL,
 };
 /* clang-format on */

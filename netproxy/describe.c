@@ -166,6 +166,7 @@ static void put_block_args(json_t *to, const uint8_t *args)
     put(to, "length_bytes", a.length_bytes);
     put(to, "covers", a.covers);
     put_bits(to, "block_flags", a.flags, flags);
+    put(to, "incarnation", a.incarnation);
 }
 
 static void put_input_props(json_t *to, const uint8_t *props)

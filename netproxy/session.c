@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "core/block.h"
 #include "core/clock.h"
 #include "core/uuid.h"
 #include "netproxy/permission.h"
@@ -300,6 +301,12 @@ static void execute(struct far_session *s, struct far_session_slot *slot)
     struct far_op op = slot->op;
     void *payload = op.payload_bytes ? room_of(s, op.slot) : NULL;
 
+    if (far_block_is_stale(&op, s->device_incarnation)) {
+        op.status = FAR_BLOCK_STALE;
+        s->stale_ops++;
+        finish(s, slot, &op);
+        return;
+    }
     if (op.flags & FAR_OP_TIMED)
         slot->times.submitted_ns = far_now_ns();
     slot->state = FAR_SLOT_EXECUTING;

@@ -129,6 +129,7 @@ struct far_session {
     uint64_t timed, timed_ns;   /* the interrupt that is timed, and when it was
                                    raised; until it is sent */
     uint64_t lost_kept, old_ops, repeated_ops, hostile_acks;
+    uint64_t stale_ops; /* meant for another incarnation of the device */
     uint64_t ops, executed_again, unknown_outcomes, stray_pieces;
     struct far_session *next_session;
 };

@@ -218,11 +218,12 @@ static json_t *sessions(const struct far_netproxy *n)
 
         json_object_set_new(
             one, "ops",
-            json_pack("{s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "begun",
+            json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:i, s:i}", "begun",
                       (json_int_t)s->ops, "again",
                       (json_int_t)s->executed_again, "older",
                       (json_int_t)s->old_ops, "unknown_outcome",
-                      (json_int_t)s->unknown_outcomes, "stray_pieces",
+                      (json_int_t)s->unknown_outcomes, "stale",
+                      (json_int_t)s->stale_ops, "stray_pieces",
                       (json_int_t)s->stray_pieces, "executing",
                       (int)s->executing, "waiting", (int)s->waiting));
         json_object_set_new(

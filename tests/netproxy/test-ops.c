@@ -288,6 +288,31 @@ START_TEST(what_is_written_is_read_by_all_that_share_the_memory)
 }
 END_TEST
 
+/* Who wrote to the one before writes its copies again, first. */
+START_TEST(an_op_for_another_incarnation_of_the_disk_is_not_executed)
+{
+    static struct user u;
+    struct far_session *s = attach(&u, "mem0", 1);
+    struct far_op op = op_of(FAR_BLOCK_WRITE, 3, 1, 8192);
+    struct far_block_args a;
+
+    memcpy(&a, op.args, sizeof(a));
+    a.incarnation = far_block_incarnation(s->device_incarnation) ^ 1;
+    memcpy(op.args, &a, sizeof(a));
+    submit(s, op, 0x5a);
+    ck_assert_int_eq(u.done[0].status, FAR_BLOCK_STALE);
+    submit(s, op_of(FAR_BLOCK_READ, 9, 1, 8192), 0);
+    ck_assert_uint_eq(*(const uint8_t *)far_session_payload(s, 9), 0);
+    /* the same slot and sequence, when it is meant for this one */
+    a.incarnation = far_block_incarnation(s->device_incarnation);
+    memcpy(op.args, &a, sizeof(a));
+    submit(s, repeat(op), 0x5a);
+    ck_assert_int_eq(u.done[2].status, 0);
+    submit(s, op_of(FAR_BLOCK_READ, 9, 2, 8192), 0);
+    ck_assert_uint_eq(*(const uint8_t *)far_session_payload(s, 9), 0x5a);
+}
+END_TEST
+
 START_TEST(what_is_discarded_reads_as_zeros)
 {
     static struct user u;
@@ -645,6 +670,8 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_set_timeout(c, 60);
     tcase_add_test(c, what_is_written_is_read_by_all_that_share_the_memory);
+    tcase_add_test(c,
+                   an_op_for_another_incarnation_of_the_disk_is_not_executed);
     tcase_add_test(c, what_is_discarded_reads_as_zeros);
     tcase_add_test(c, a_repeat_of_one_that_executes_joins_it);
     tcase_add_test(
