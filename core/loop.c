@@ -55,6 +55,7 @@ struct far_loop {
     int timer_fd; /* -1 unless far_loop_fd() was called */
     atomic_bool stop;
     bool turning;
+    bool one_turn; /* somebody waits for its end: far_loop_turn() */
     bool no_pwait2;
     bool busy;  /* the last turn's pollers found something */
     bool armed; /* pollers were armed and not disarmed yet */
@@ -608,7 +609,8 @@ static enum spin give_way(struct far_loop *loop, int *called)
 }
 
 /* Looks at the pollers for a slice of the spin, and does at once what follows
- * from what they find: a turn costs more than an event. Spins only while a peer
+ * from what they find: a turn costs more than an event. (One who turns the loop
+ * himself goes on with what was found at once.) Spins only while a peer
  * is known to run on another processor: on a shared one it would wait for us.
  */
 static enum spin spin(struct far_loop *loop, uint64_t until_ns, int *called)
@@ -640,6 +642,8 @@ static enum spin spin(struct far_loop *loop, uint64_t until_ns, int *called)
         now = far_now_ns();
         if (*called) {
             loop->fruitless = 0;
+            if (loop->one_turn)
+                break;
         } else if (now - begin > SPIN_STOLEN_NS || now >= loop->spin_end_ns) {
             loop->end_ns = now;
             spin_fruitless(loop, now);
@@ -788,7 +792,9 @@ int far_loop_turn(struct far_loop *loop, uint64_t timeout_us)
     loop->end_ns = far_now_ns(); /* time passed outside */
     if (timeout_us < (NEVER - loop->end_ns) / 1000)
         until = loop->end_ns + timeout_us * 1000;
+    loop->one_turn = true;
     rc = turn_guarded(loop, until);
+    loop->one_turn = false;
     if (loop->timer_fd >= 0 && rc != -EBUSY) {
         follow_earliest(loop);
         if (loop->busy || has_deferred(loop) || !pollers_arm(loop))
