@@ -31,7 +31,10 @@
 /* A slice that took this long was not ours: the processor was given away. */
 #define SPIN_STOLEN_NS 200000u
 #define SPIN_PAUSES    16 /* looks between two clock reads */
-#define GIVE_WAYS      2  /* times that a peer here is let go first */
+/* Until a timer is so near, what wakes us for it is a descriptor that stays as
+ * it is: a time given to each sleep costs the kernel as much as a wake-up. */
+#define NEAR_NS   2000000u
+#define GIVE_WAYS 2 /* times that a peer here is let go first */
 
 /* The descriptor's place in epoll's data is an index and a generation, never
  * an address: an event of a removed one, late or from a duplicate of its
@@ -52,7 +55,10 @@ struct defers {
 struct far_loop {
     int epoll_fd;
     int stop_fd;
-    int timer_fd; /* -1 unless far_loop_fd() was called */
+    int timer_fd;          /* -1: there is none to be had */
+    uint64_t timer_due_us; /* when it wakes us; NEVER */
+    bool timer_woke;       /* it did, this turn */
+    bool foreign;          /* far_loop_fd() was called */
     atomic_bool stop;
     bool turning;
     bool one_turn; /* somebody waits for its end: far_loop_turn() */
@@ -104,8 +110,10 @@ struct far_loop *far_loop_new(void)
 
     if (!loop)
         return NULL;
-    loop->timer_fd = -1;
     loop->stop_fd = -1;
+    loop->timer_due_us = NEVER;
+    loop->timer_fd =
+        timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     loop->now.tail = &loop->now.first;
     loop->late.tail = &loop->late.first;
     atomic_init(&loop->stop, false);
@@ -119,6 +127,13 @@ struct far_loop *far_loop_new(void)
     if (rc < 0) {
         errno = -rc;
         goto fail;
+    }
+    if (loop->timer_fd >= 0) {
+        rc = watch_own(loop, loop->timer_fd, SLOT_TIMER);
+        if (rc < 0) {
+            errno = -rc;
+            goto fail;
+        }
     }
     loop->now_ns = loop->end_ns = far_now_ns();
     return loop;
@@ -298,22 +313,35 @@ static void heap_move(struct far_loop *loop, uint32_t at, struct far_timer *t)
         heap_down(loop, at, t);
 }
 
-/* For a foreign loop: timer_fd follows the earliest timer. */
-static void follow_earliest(struct far_loop *loop)
+static void set_timer_fd(struct far_loop *loop, uint64_t due_us)
 {
     struct itimerspec when = { 0 };
 
-    if (loop->timer_fd < 0)
+    if (due_us == loop->timer_due_us || loop->timer_fd < 0)
         return;
-    if (loop->heap_used > 0) {
-        uint64_t due_us = loop->heap[1]->due_us;
-
-        if (due_us == 0)
-            due_us = 1; /* 0 would disarm it */
+    loop->timer_due_us = due_us;
+    if (due_us == 0)
+        due_us = 1; /* 0 would disarm it */
+    if (due_us != NEVER) {
         when.it_value.tv_sec = (time_t)(due_us / 1000000u);
         when.it_value.tv_nsec = (long)(due_us % 1000000u * 1000u);
     }
     timerfd_settime(loop->timer_fd, TFD_TIMER_ABSTIME, &when, NULL);
+}
+
+/* The descriptor wakes us at due_us, or before: it is not touched when what it
+ * was set for goes away, but wakes us once for nothing. */
+static void wake_at(struct far_loop *loop, uint64_t due_us)
+{
+    if (due_us < loop->timer_due_us)
+        set_timer_fd(loop, due_us);
+}
+
+/* A foreign loop wakes up for nothing else. */
+static void follow_earliest(struct far_loop *loop)
+{
+    if (loop->foreign)
+        set_timer_fd(loop, loop->heap_used ? loop->heap[1]->due_us : NEVER);
 }
 
 void far_timer_init(struct far_timer *timer, struct far_loop *loop,
@@ -403,7 +431,7 @@ static void defer_to(struct far_loop *loop, struct defers *list,
     *list->tail = defer;
     list->tail = &defer->next;
     defer->queued = true;
-    if (!loop->turning && loop->timer_fd >= 0)
+    if (!loop->turning && loop->foreign)
         kick(loop);
 }
 
@@ -484,7 +512,7 @@ void far_poller_add(struct far_loop *loop, struct far_poller *poller)
     if (poller->next)
         poller->next->prev = &poller->next;
     loop->pollers = poller;
-    if (!loop->turning && loop->timer_fd >= 0)
+    if (!loop->turning && loop->foreign)
         kick(loop); /* a turn will arm it */
 }
 
@@ -696,6 +724,10 @@ static int dispatch(struct far_loop *loop, const struct epoll_event *events,
         ssize_t r;
 
         if (index >= SLOT_TIMER) {
+            if (index == SLOT_TIMER) {
+                loop->timer_due_us = NEVER;
+                loop->timer_woke = true;
+            }
             r = read(index == SLOT_STOP ? loop->stop_fd : loop->timer_fd,
                      &count, sizeof(count));
             (void)r; /* it only has to be unreadable again */
@@ -710,6 +742,17 @@ static int dispatch(struct far_loop *loop, const struct epoll_event *events,
     return called;
 }
 
+/* How long to sleep, at most: NEVER if a descriptor wakes us by then. */
+static uint64_t sleep_ns(struct far_loop *loop, uint64_t until_ns)
+{
+    uint64_t left_ns = until_ns - loop->end_ns;
+
+    if (until_ns == NEVER || left_ns <= NEAR_NS || loop->timer_fd < 0)
+        return until_ns == NEVER ? NEVER : left_ns;
+    wake_at(loop, until_ns / 1000 + (until_ns % 1000 != 0));
+    return NEVER;
+}
+
 static int turn(struct far_loop *loop, uint64_t until_ns)
 {
     struct epoll_event events[EVENTS_A_TURN];
@@ -717,6 +760,7 @@ static int turn(struct far_loop *loop, uint64_t until_ns)
     bool look = true; /* at the descriptors */
     int n = 0, called = 0, polled = 0;
 
+    loop->timer_woke = false;
     if (loop->armed)
         pollers_disarm(loop);
     if (loop->heap_used > 0 && loop->heap[1]->due_us < until_ns / 1000)
@@ -734,7 +778,7 @@ static int turn(struct far_loop *loop, uint64_t until_ns)
             look = loop->end_ns - loop->epoll_ns >= BUSY_EPOLL_NS;
         else if (spun == SPIN_NONE && (!loop->pollers || pollers_arm(loop)) &&
                  until_ns > loop->end_ns) /* it is later than before the spin */
-            timeout_ns = until_ns == NEVER ? NEVER : until_ns - loop->end_ns;
+            timeout_ns = sleep_ns(loop, until_ns);
     }
     if (look) {
         if (timeout_ns)
@@ -793,9 +837,12 @@ int far_loop_turn(struct far_loop *loop, uint64_t timeout_us)
     if (timeout_us < (NEVER - loop->end_ns) / 1000)
         until = loop->end_ns + timeout_us * 1000;
     loop->one_turn = true;
-    rc = turn_guarded(loop, until);
+    do /* until it is somebody's, or time */
+        rc = turn_guarded(loop, until);
+    while (rc == 0 && loop->timer_woke && loop->end_ns < until &&
+           !atomic_load_explicit(&loop->stop, memory_order_relaxed));
     loop->one_turn = false;
-    if (loop->timer_fd >= 0 && rc != -EBUSY) {
+    if (loop->foreign && rc != -EBUSY) {
         follow_earliest(loop);
         if (loop->busy || has_deferred(loop) || !pollers_arm(loop))
             kick(loop);
@@ -817,20 +864,11 @@ int far_loop_run(struct far_loop *loop)
 
 int far_loop_fd(struct far_loop *loop)
 {
-    int rc;
-
-    if (loop->timer_fd >= 0)
-        return loop->epoll_fd;
-    loop->timer_fd =
-        timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (loop->timer_fd < 0)
-        return -errno;
-    rc = watch_own(loop, loop->timer_fd, SLOT_TIMER);
-    if (rc < 0) {
-        close(loop->timer_fd);
-        loop->timer_fd = -1;
-        return rc;
-    }
+        return -EMFILE;
+    if (loop->foreign)
+        return loop->epoll_fd;
+    loop->foreign = true;
     follow_earliest(loop);
     kick(loop); /* the first turn arms the pollers */
     return loop->epoll_fd;

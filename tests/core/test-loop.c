@@ -763,6 +763,32 @@ static bool readable(int fd, int timeout_ms)
     return poll(&p, 1, timeout_ms) == 1;
 }
 
+START_TEST(a_timer_that_went_away_ends_no_wait_before_its_time)
+{
+    struct source s;
+    struct clock c;
+    uint64_t begin_us;
+
+    begin();
+    source_open(&s);
+    clock_make(&c, "t");
+    far_timer_set(&c.timer, far_now_us() + 15000);
+    source_signal(&s);
+    ck_assert_int_eq(far_loop_turn(loop, 100000), 1);
+    far_timer_cancel(&c.timer);
+    begin_us = far_now_us();
+    ck_assert_int_eq(far_loop_turn(loop, 60000), 0);
+    ck_assert_uint_ge(far_now_us() - begin_us, 60000);
+    /* and one that comes is on time for all that */
+    far_timer_set(&c.timer, far_now_us() + 15000);
+    ck_assert_int_eq(far_loop_turn(loop, 5000000), 1);
+    ck_assert_str_eq(said, "t");
+    ck_assert_uint_lt(far_now_us() - begin_us, 3000000);
+    source_close(&s);
+    end();
+}
+END_TEST
+
 START_TEST(a_foreign_loop_is_told_of_descriptors_timers_and_deferred_work)
 {
     struct looker l = { .poller = looker_calls };
@@ -838,4 +864,5 @@ SUITE_MAIN("loop", a_ready_descriptor_is_called_and_a_quiet_one_is_not,
            a_fruitful_spin_forgives_the_fruitless_ones,
            another_thread_stops_a_sleeping_loop, an_idle_loop_does_not_wake_up,
            a_turn_within_a_turn_is_refused,
+           a_timer_that_went_away_ends_no_wait_before_its_time,
            a_foreign_loop_is_told_of_descriptors_timers_and_deferred_work)
