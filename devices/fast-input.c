@@ -192,6 +192,7 @@ static void end_of_statement(struct fast_input *f)
     if (f->lost) /* touches can't be stated */
         make_lifts(f);
     f->lost = false;
+    far_input_queue_point(&f->queue, far_loop_now_us(f->loop), f->seen);
     for (unsigned key = 0; key <= FAR_INPUT_KEY_MAX; key++) {
         struct far_input_event e = { .type = FAR_INPUT_KEY,
                                      .flags = FAR_INPUT_MADE | FAR_INPUT_HELD,

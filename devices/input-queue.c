@@ -274,6 +274,16 @@ static struct far_input_queue_entry *peek_over(struct far_input_queue *q,
     return NULL;
 }
 
+/* A wheel that turned then is not turned now. */
+static void remember_place(struct far_input_queue *q,
+                           const struct far_input_event *e)
+{
+    q->place = (struct far_input_queue_entry){ .event = *e };
+    q->place.event.flags |= FAR_INPUT_MADE;
+    q->place.event.z = 0;
+    q->place_due = true;
+}
+
 struct far_input_queue_entry *
 far_input_queue_peek(struct far_input_queue *q, uint64_t now_us,
                      uint64_t stale_us, uint64_t *stale, uint64_t *dropped,
@@ -291,10 +301,15 @@ far_input_queue_peek(struct far_input_queue *q, uint64_t now_us,
                    now_us - e->event.time_us > stale_us;
         enum keep keep = judge(q, &e->event, old);
 
-        if (keep == KEEP)
-            return e;
+        if (keep == KEEP) {
+            q->place_due &= e->event.type != FAR_INPUT_POS;
+            q->place_shown = q->place_due;
+            return q->place_due ? &q->place : e;
+        }
         if (keep == DROP_STALE)
             ++*stale;
+        if (e->event.type == FAR_INPUT_POS)
+            remember_place(q, &e->event);
         else if (keep == DROP_PAIRED)
             ++*dropped;
         if (e->sequence > *settled)
@@ -320,6 +335,10 @@ void far_input_queue_took(struct far_input_queue *q)
         far_key_put(&q->taken, q->spare.event.code, false);
         return;
     }
+    if (q->place_shown) {
+        q->place_due = q->place_shown = false;
+        return;
+    }
     e = &entry_at(q, 0)->event;
     if (e->type == FAR_INPUT_KEY) {
         far_key_put(&q->taken, e->code, e->value != 0);
@@ -332,6 +351,20 @@ void far_input_queue_took(struct far_input_queue *q)
     }
     q->head = (q->head + 1) % FAR_INPUT_QUEUE_ENTRIES;
     q->used--;
+}
+
+bool far_input_queue_point(struct far_input_queue *q, uint64_t now_us,
+                           uint64_t sequence)
+{
+    struct far_input_event e = q->place.event;
+
+    if (!q->place_due)
+        return false;
+    e.time_us = now_us;
+    if (far_input_queue_put(q, &e, sequence) == FAR_INPUT_NO_PLACE)
+        return false;
+    q->place_due = q->place_shown = false;
+    return true;
 }
 
 unsigned far_input_queue_release(struct far_input_queue *q,

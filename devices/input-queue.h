@@ -29,6 +29,10 @@ struct far_input_queue {
     bool frame_taken, frame_tail; /* touches without their SYN yet */
     bool over_any;
     struct far_input_queue_entry spare; /* for over's releases */
+    /* Where the pointer is by a position that was too old to be shown; it goes
+     * before the next event that is not, so that no click misses. */
+    struct far_input_queue_entry place;
+    bool place_due, place_shown;
     struct far_input_queue_entry entries[FAR_INPUT_QUEUE_ENTRIES];
 };
 static_assert(sizeof(struct far_input_queue) <= 8192, "memory per attachment");
@@ -55,13 +59,17 @@ enum far_input_put far_input_queue_put(struct far_input_queue *queue,
  * need not see: older than stale_us (UINT64_MAX: off) at now_us, and what
  * belongs to a dropped press; never the release of what it believes down.
  * *stale counts the first kind, *dropped the second; *settled is raised to the
- * sequence of what was dropped. */
+ * sequence of what was dropped. Of positions that are too old the last comes
+ * with the next event that is shown. */
 struct far_input_queue_entry *
 far_input_queue_peek(struct far_input_queue *queue, uint64_t now_us,
                      uint64_t stale_us, uint64_t *stale, uint64_t *dropped,
                      uint64_t *settled);
 /* The consumer has taken what peek returned. */
 void far_input_queue_took(struct far_input_queue *queue);
+/* Queues that position without waiting for the next event, if there is one. */
+bool far_input_queue_point(struct far_input_queue *queue, uint64_t now_us,
+                           uint64_t sequence);
 /* Queues a made release for each key that will be down but is not in keep
  * (NULL: none is). Number of them. */
 unsigned far_input_queue_release(struct far_input_queue *queue,

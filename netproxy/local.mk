@@ -72,6 +72,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-hostile tests/netproxy/test-sandbox \
 	tests/netproxy/test-session tests/netproxy/test-lanes \
 	tests/netproxy/test-ops tests/netproxy/test-cuts \
+	tests/netproxy/test-loss \
 	tests/netproxy/test-many \
 	tests/netproxy/test-any \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
@@ -129,6 +130,9 @@ tests_netproxy_test_standby_SOURCES = tests/netproxy/test-standby.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_standby_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
+tests_netproxy_test_loss_SOURCES = tests/netproxy/test-loss.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_loss_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_cuts_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)

@@ -513,6 +513,63 @@ START_TEST(a_modifier_whose_press_was_stale_is_pressed_when_it_is_stated)
 }
 END_TEST
 
+static struct far_input_event old_pos(int32_t x, int32_t wheel)
+{
+    struct far_input_event e = { .time_us = 1, .type = FAR_INPUT_POS };
+
+    e.x = e.y = x;
+    e.z = wheel;
+    return e;
+}
+
+START_TEST(a_click_after_a_cut_goes_where_the_pointer_was_moved_meanwhile)
+{
+    struct far_input_event fresh = { .type = FAR_INPUT_POS, .x = 7, .y = 8 };
+
+    begin(UINT64_MAX, 1000000);
+    say_ready();
+    send_event(old_pos(100, 0));
+    send_event(old_pos(200, 1)); /* nobody turns the wheel now */
+    ck_assert_uint_eq(port->used, 0);
+    ck_assert_uint_eq(source.acked, 2);
+    send_key(0x110, 1);
+    ck_assert_str_eq(port_text(port, 0), "p200,200,0 +272");
+    send_key(0x110, 0);
+    ck_assert_uint_eq(source.acked, source.sequence);
+    /* a fresh position is enough */
+    send_event(old_pos(300, 0));
+    fresh.time_us = far_loop_now_us(loop);
+    send_event(fresh);
+    ck_assert_str_eq(port_text(port, 3), "p7,8,0");
+    /* without a click, the statement is what it comes with; and only once */
+    send_event(old_pos(400, 0));
+    send_type(FAR_INPUT_STATE_BEGIN);
+    send_type(FAR_INPUT_STATE_END);
+    send_key(A, 1);
+    ck_assert_str_eq(port_text(port, 4), "p400,400,0 +30");
+    ck_assert_uint_eq(counters().stale, 4);
+    ck_assert_uint_eq(source.acked, source.sequence);
+    end();
+}
+END_TEST
+
+START_TEST(a_place_that_finds_no_room_is_shown_later_and_once)
+{
+    begin(UINT64_MAX, 1000000);
+    say_ready();
+    send_event(old_pos(100, 0));
+    port->room = 0;
+    send_key(A, 1);
+    send_key(A, 0);
+    port_give_room(port, 1);
+    port_give_room(port, 1);
+    port_give_room(port, 1000);
+    ck_assert_str_eq(port_text(port, 0), "p100,100,0 +30 -30");
+    ck_assert_uint_eq(source.acked, source.sequence);
+    end();
+}
+END_TEST
+
 START_TEST(what_was_dropped_behind_the_last_is_acked_with_it)
 {
     struct far_input_event e;
@@ -888,6 +945,9 @@ int main(void)
         one, stale_events_are_dropped_but_never_the_release_of_a_held_key);
     tcase_add_test(
         one, a_modifier_whose_press_was_stale_is_pressed_when_it_is_stated);
+    tcase_add_test(
+        one, a_click_after_a_cut_goes_where_the_pointer_was_moved_meanwhile);
+    tcase_add_test(one, a_place_that_finds_no_room_is_shown_later_and_once);
     tcase_add_test(one, what_was_dropped_behind_the_last_is_acked_with_it);
     tcase_add_test(one,
                    held_keys_of_a_predecessor_are_released_if_no_device_comes);
