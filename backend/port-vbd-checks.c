@@ -150,8 +150,6 @@ int16_t far_vbd_judge(const struct far_vbd_request *r,
     memset(op, 0, sizeof(*op));
     if (!writable)
         p.can &= ~(uint32_t)FAR_BLOCK_CAN_WRITE;
-    if (r->sector > UINT64_MAX / 512 || r->sectors > UINT64_MAX / 512)
-        return BLKIF_RSP_ERROR;
     switch (r->acts) {
     case BLKIF_OP_READ:
         op->opcode = FAR_BLOCK_READ;
@@ -200,7 +198,10 @@ int16_t far_vbd_judge(const struct far_vbd_request *r,
         }
         op->payload_bytes = (uint32_t)bytes;
     }
+    /* a flush has no place: Linux writes 2^64 - 1 there */
     if (op->opcode != FAR_BLOCK_FLUSH) {
+        if (r->sector > UINT64_MAX / 512 || r->sectors > UINT64_MAX / 512)
+            return BLKIF_RSP_ERROR;
         args.offset_bytes = r->sector * 512;
         args.length_bytes = bytes;
     }
