@@ -97,12 +97,18 @@ static bool sound(const struct far_journal_record *record)
            record->ports_count <= FAR_JOURNAL_PORTS;
 }
 
+/* As long as that at least, with memory behind it: a folder in memory that is
+ * full must show itself here and not at the first store. 0 or -1 and errno. */
+static int extend(int fd, off_t bytes)
+{
+    errno = posix_fallocate(fd, 0, bytes);
+    return errno ? -1 : 0;
+}
+
 static int map_chunk(struct far_journal *journal)
 {
     void *memory;
 
-    if (journal->chunks == CHUNKS_MAX)
-        return -ENOSPC;
     memory =
         mmap(NULL, CHUNK_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, journal->fd,
              (off_t)(HEADER_BYTES + journal->chunks * CHUNK_BYTES));
@@ -150,7 +156,7 @@ struct far_journal *far_journal_open(const char *path, const char **anew,
     if (st.st_size && st.st_size < (off_t)HEADER_BYTES)
         *anew = judge(NULL, st.st_size);
     if (st.st_size < (off_t)HEADER_BYTES &&
-        (ftruncate(journal->fd, 0) || ftruncate(journal->fd, HEADER_BYTES))) {
+        (ftruncate(journal->fd, 0) || extend(journal->fd, HEADER_BYTES))) {
         far_error(error, -errno, "%s: %s", path, strerror(errno));
         goto fail;
     }
@@ -253,6 +259,7 @@ static void clear(struct far_journal_record *record)
 struct far_journal_record *far_journal_take(struct far_journal *journal)
 {
     struct far_journal_record *record;
+    off_t bytes;
     int r;
 
     for (;;) {
@@ -263,12 +270,16 @@ struct far_journal_record *far_journal_take(struct far_journal *journal)
             clear(record);
             return record;
         }
-        if (ftruncate(
-                journal->fd,
-                (off_t)(HEADER_BYTES + (journal->chunks + 1) * CHUNK_BYTES)))
+        if (journal->chunks == CHUNKS_MAX) {
+            errno = ENOSPC;
             return NULL;
-        r = map_chunk(journal);
+        }
+        bytes = (off_t)(HEADER_BYTES + journal->chunks * CHUNK_BYTES);
+        r = extend(journal->fd, bytes + (off_t)CHUNK_BYTES)
+                ? -errno
+                : map_chunk(journal);
         if (r) {
+            (void)!ftruncate(journal->fd, bytes);
             errno = -r;
             return NULL;
         }
@@ -343,7 +354,7 @@ void *far_journal_annex(struct far_journal *journal,
         return NULL;
     }
     annex = MAP_FAILED;
-    if (fstat(fd, &st) || (make && ftruncate(fd, (off_t)whole)))
+    if (fstat(fd, &st) || (make && extend(fd, (off_t)whole)))
         ;
     else if (!make && st.st_size != (off_t)whole)
         errno = ESTALE;

@@ -5,10 +5,12 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -274,6 +276,66 @@ START_TEST(a_journal_that_cannot_be_made_says_why)
         far_journal_open("/nowhere/at/all/journal", &anew, &error));
     ck_assert_int_eq(error.code, -ENOENT);
     ck_assert_ptr_nonnull(strstr(error.text, "/nowhere"));
+}
+END_TEST
+
+/* In a folder in memory of that size, of a child's own: a journal, as many
+ * records as a chunk has, an annex, all of them written to. The child's exit
+ * status: how far it came before it was told that there is no room. */
+enum { NO_JOURNAL = 10, NO_RECORD, NO_ANNEX, ALL, NO_MOUNT };
+
+static int fill(unsigned kib)
+{
+    struct far_journal_record *record = NULL;
+    struct far_journal *journal;
+    struct far_error error = { 0 };
+    const char *why;
+    char options[32];
+    void *annex;
+
+    snprintf(options, sizeof(options), "size=%uk", kib);
+    if ((unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS)) ||
+        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
+        mount("none", "/tmp", "tmpfs", 0, options))
+        return NO_MOUNT;
+    journal = far_journal_open("/tmp/journal", &why, &error);
+    if (!journal)
+        return error.code == -ENOSPC ? NO_JOURNAL : 1;
+    for (unsigned i = 0; i < 100; i++) {
+        record = far_journal_take(journal);
+        if (!record)
+            return errno == ENOSPC ? NO_RECORD : 2;
+        record->domid = i;
+        far_journal_seal(record);
+    }
+    annex = far_journal_annex(journal, record, 1, 1 << 20, true);
+    if (!annex)
+        return errno == ENOSPC ? NO_ANNEX : 3;
+    memset(annex, 0xff, 1 << 20);
+    return ALL;
+}
+
+START_TEST(a_folder_that_is_full_is_an_error_and_no_signal)
+{
+    bool came[NO_MOUNT + 1] = { 0 };
+
+    for (unsigned kib = 4; kib <= 65536; kib += kib / 4 + 4) {
+        int status;
+        pid_t pid = fork();
+
+        if (!pid)
+            _exit(fill(kib));
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_msg(WIFEXITED(status), "%u KiB: signal %d", kib,
+                      WTERMSIG(status));
+        ck_assert_msg(WEXITSTATUS(status) >= NO_JOURNAL &&
+                          WEXITSTATUS(status) <= NO_MOUNT,
+                      "%u KiB: another error (%d)", kib, WEXITSTATUS(status));
+        came[WEXITSTATUS(status)] = true;
+    }
+    /* a machine that lets nobody mount: nothing is said */
+    ck_assert(came[NO_MOUNT] ||
+              (came[NO_RECORD] && came[NO_ANNEX] && came[ALL]));
 }
 END_TEST
 
@@ -567,6 +629,7 @@ SUITE_MAIN(
     a_record_that_was_being_edited_is_not_used,
     a_damaged_fixed_part_is_not_used, another_version_is_begun_anew_and_says_so,
     a_foreign_or_cut_file_is_begun_anew, a_journal_that_cannot_be_made_says_why,
+    a_folder_that_is_full_is_an_error_and_no_signal,
     records_do_not_move_when_the_file_grows_and_are_swept,
     a_record_that_is_taken_is_empty,
     ops_in_flight_are_recovered_in_the_order_in_which_they_were_given,
