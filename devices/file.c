@@ -51,6 +51,7 @@ struct task {
     uint8_t *payload; /* the submitter's */
     uint32_t done;    /* bytes of it */
     uint32_t asked;   /* bytes of what is under way */
+    struct task *next;
 };
 
 /* What operations under way need: outlives device and users. */
@@ -66,6 +67,7 @@ struct disk {
     struct far_io io;
 #ifdef HAVE_LIBURING
     struct io_uring ring;
+    struct task *waiting, **last; /* the ring had no place for them */
 #endif
 };
 
@@ -252,19 +254,22 @@ static void prepare(struct task *task)
 }
 
 #ifdef HAVE_LIBURING
-static void give(struct task *task)
+/* false: the ring is full, also after what is in it was offered to the kernel,
+ * which takes nothing while too much that is done waits to be reaped. */
+static bool give(struct task *task)
 {
     struct far_block_args a = args_of(task);
     struct disk *disk = task->user->disk;
     uint64_t at = a.offset_bytes + task->done;
-    struct io_uring_sqe *sqe;
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&disk->ring);
 
-    prepare(task);
-    sqe = io_uring_get_sqe(&disk->ring);
     if (!sqe) {
         (void)io_uring_submit(&disk->ring);
         sqe = io_uring_get_sqe(&disk->ring);
     }
+    if (!sqe)
+        return false;
+    prepare(task);
     switch (task->op.opcode) {
     case FAR_BLOCK_READ:
         io_uring_prep_read(sqe, 0, buffer_of(task), task->asked, at);
@@ -284,6 +289,31 @@ static void give(struct task *task)
     }
     sqe->flags |= IOSQE_FIXED_FILE;
     io_uring_sqe_set_data(sqe, task);
+    return true;
+}
+
+static void send_all(struct far_defer *defer);
+
+/* In the order in which they came. */
+static void give_or_wait(struct task *task)
+{
+    struct disk *disk = task->user->disk;
+
+    if (disk->waiting || !give(task)) {
+        task->next = NULL;
+        *disk->last = task;
+        disk->last = &task->next;
+    }
+    far_defer(disk->loop, &disk->send, send_all);
+}
+
+static void give_waiting(struct disk *disk)
+{
+    while (disk->waiting && give(disk->waiting)) {
+        disk->waiting = disk->waiting->next;
+        if (!disk->waiting)
+            disk->last = &disk->waiting;
+    }
 }
 
 static void reap(struct far_io *io, uint32_t events);
@@ -291,10 +321,13 @@ static void reap(struct far_io *io, uint32_t events);
 static void send_all(struct far_defer *defer)
 {
     struct disk *disk = CONTAINER(struct disk, send, defer);
-    int r = io_uring_submit(&disk->ring);
+    int r;
 
+    give_waiting(disk);
+    r = io_uring_submit(&disk->ring);
     /* what was not taken stays in the ring for the next turn */
-    if ((r < 0 && r != -EBADR) || io_uring_sq_ready(&disk->ring))
+    if ((r < 0 && r != -EBADR) || disk->waiting ||
+        io_uring_sq_ready(&disk->ring))
         far_defer(disk->loop, &disk->send, send_all);
     /* what the page cache had is done already */
     disk->references++;
@@ -319,8 +352,7 @@ static void reap(struct far_io *io, uint32_t events)
             finish(task);
             continue;
         }
-        give(task);
-        far_defer(disk->loop, &disk->send, send_all);
+        give_or_wait(task);
     }
     disk_put(disk);
 }
@@ -375,8 +407,7 @@ static enum far_verdict begin(struct task *task, struct far_op *op)
 #ifdef HAVE_LIBURING
     if (!u->disk->plain) {
         u->busy++;
-        give(task);
-        far_defer(u->disk->loop, &u->disk->send, send_all);
+        give_or_wait(task);
         return FAR_LATER;
     }
 #endif
@@ -633,9 +664,10 @@ static int open_file(struct file_device *f, const char *path,
                          "%s: %s is neither a file nor a block device",
                          f->device.name, path);
     f->props.block_bytes = block;
-    f->props.physical_bytes = st.st_blksize >= 512 && st.st_blksize <= 65536
-                                  ? (uint32_t)st.st_blksize
-                                  : 4096;
+    f->props.physical_bytes = 4096;
+    if (st.st_blksize > 4096 && st.st_blksize <= 65536 &&
+        !(st.st_blksize & (st.st_blksize - 1)))
+        f->props.physical_bytes = (uint32_t)st.st_blksize;
     return 0;
 }
 
@@ -711,6 +743,7 @@ static int file_create(struct far_device *device, struct far_error *error)
     f->props.discard_bytes = 4096;
     memcpy(device->props, &f->props, sizeof(f->props));
 #ifdef HAVE_LIBURING
+    disk->last = &disk->waiting;
     r = ring_make(disk);
     disk->plain = r != 0;
     if (r)

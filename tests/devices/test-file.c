@@ -3,7 +3,13 @@
  * The disk `file`: by io_uring and, with io_uring taken away, by plain calls;
  * what happens to a file under its users; who may write at a time.
  */
+#include "config.h"
+
+#include <dlfcn.h>
 #include <fcntl.h>
+#ifdef HAVE_LIBURING
+#include <liburing.h>
+#endif
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -22,6 +28,20 @@ static struct far_devices devices;
 static struct far_conf *conf;
 static char path[64];
 static int file;
+
+#ifdef HAVE_LIBURING
+static bool kernel_is_busy;
+
+/* Instead of the library's: a kernel that takes nothing for a while. */
+int io_uring_submit(struct io_uring *ring)
+{
+    static int (*real)(struct io_uring *);
+
+    if (!real)
+        real = (int (*)(struct io_uring *))dlsym(RTLD_NEXT, "io_uring_submit");
+    return kernel_is_busy ? -EBUSY : real(ring);
+}
+#endif
 
 /* As in a sandbox: then the device has to do without. */
 static void forbid_io_uring(void)
@@ -383,6 +403,40 @@ START_TEST(a_device_that_a_reload_takes_away_ends_its_operations_first)
 }
 END_TEST
 
+#ifdef HAVE_LIBURING
+START_TEST(more_than_the_queue_holds_waits_for_the_kernel)
+{
+    enum { USERS = 3, OPS = 128 };
+    struct port *p[USERS];
+    uint8_t *data = pattern(OPS * 512, 4), *back = calloc(USERS * OPS, 512);
+
+    ck_assert_int_eq(pwrite(file, data, OPS * 512, 0), OPS * 512);
+    load("read-only = yes\n");
+    for (unsigned u = 0; u < USERS; u++)
+        p[u] = use();
+    kernel_is_busy = true;
+    for (unsigned i = 0; i < USERS * OPS; i++) {
+        struct far_op op =
+            op_of(FAR_BLOCK_READ, i % OPS * 512, 512, 0, i % OPS);
+
+        ck_assert_int_eq(
+            far_layer_submit(p[i / OPS]->layer.below, &op, back + i * 512),
+            FAR_LATER);
+    }
+    for (unsigned i = 0; i < 3; i++)
+        far_loop_turn(loop, 1);
+    kernel_is_busy = false;
+    for (unsigned u = 0; u < USERS; u++) {
+        turn_until(loop, p[u]->completed == OPS);
+        ck_assert_mem_eq(back + u * OPS * 512, data, OPS * 512);
+        port_free(p[u]);
+    }
+    free(data);
+    free(back);
+}
+END_TEST
+#endif
+
 START_TEST(what_is_outside_or_no_whole_block_is_refused)
 {
     struct port *p;
@@ -426,6 +480,9 @@ int main(void)
     tcase_add_test(tc,
                    a_device_that_a_reload_takes_away_ends_its_operations_first);
     tcase_add_test(tc, what_is_outside_or_no_whole_block_is_refused);
+#ifdef HAVE_LIBURING
+    tcase_add_test(tc, more_than_the_queue_holds_waits_for_the_kernel);
+#endif
     suite_add_tcase(suite, tc);
     tcase_add_checked_fixture(plain, setup_plain, teardown);
     tcase_add_test(plain, what_is_written_is_read_wherever_the_payload_lies);
