@@ -9,6 +9,11 @@
 
 #define NONE 0xffffu /* in links: numbers of pages + 1 would do as well */
 
+/* A page that was used within this time doesn't go for another one: with more
+ * pages in use than there is room, each op would map and unmap, which costs
+ * more than to copy. */
+#define BUSY_US 1000000u
+
 struct page {
     struct far_grant_map map;
     uint64_t used_us;
@@ -117,6 +122,23 @@ void far_grant_cache_free(struct far_grant_cache *c)
     free(c);
 }
 
+/* All caches of a guest together leave half of its quota to all else that is
+ * its: rings, other devices. */
+static bool has_room(const struct far_grant_cache *c)
+{
+    return c->spare != NONE && c->quota->pages < c->quota->pages_max / 2;
+}
+
+static bool make_room(struct far_grant_cache *c, uint64_t now_us)
+{
+    if (has_room(c))
+        return true;
+    if (c->oldest == NONE || c->pages[c->oldest].used_us + BUSY_US > now_us)
+        return false;
+    drop_oldest(c);
+    return has_room(c);
+}
+
 void *far_grant_cache_get(struct far_grant_cache *c, uint32_t gref,
                           uint64_t now_us)
 {
@@ -135,8 +157,10 @@ void *far_grant_cache_get(struct far_grant_cache *c, uint32_t gref,
         c->counters.hits++;
         return p->map.memory;
     }
-    if (c->spare == NONE)
-        drop_oldest(c);
+    if (!make_room(c, now_us)) {
+        c->counters.refused++;
+        return NULL;
+    }
     at = c->spare;
     p = &c->pages[at];
     if (far_grant_map(c->grants, &p->map, c->domid, &gref, 1, true, c->quota)) {

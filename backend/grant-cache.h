@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * Pages that a guest's frontend uses again and again (blkif's persistent
- * grants), kept mapped: as many as the cache was made for, the least lately
- * used one goes for a new one, and all that was not used for a while. One
- * guest's, one thread's.
+ * grants), kept mapped: as many as the cache was made for, and with all caches
+ * of the guest half of its quota. The least lately used one goes for a new one
+ * unless it was in use within the last second (then the new one is not kept),
+ * and all that was not used for a while. One guest's, one thread's.
  */
 #ifndef FARSIDE_BACKEND_GRANT_CACHE_H
 #define FARSIDE_BACKEND_GRANT_CACHE_H
@@ -19,7 +20,7 @@ struct far_grant_cache *far_grant_cache_new(struct far_grants *grants,
                                             uint32_t pages);
 void far_grant_cache_free(struct far_grant_cache *cache); /* NULL is fine */
 /* The page, mapped to be written; valid until the next call. NULL: it can't be
- * mapped (quota, or the guest's fault): copy instead. */
+ * mapped (no room, or the guest's fault): copy instead. */
 void *far_grant_cache_get(struct far_grant_cache *cache, uint32_t gref,
                           uint64_t now_us);
 /* Unmaps what was last used before then. */

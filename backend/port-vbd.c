@@ -589,6 +589,25 @@ static void resize_run(struct far_defer *defer)
         (void)far_vbd_show(port, false, &error);
 }
 
+/* What another process or machine says of its disk may be anything: a disk that
+ * can't be is waited for, as one that does not answer. */
+static bool is_sound(struct port *port, const struct far_layer_news *news)
+{
+    struct far_block_props props;
+    const char *fault;
+
+    memcpy(&props, news->props, sizeof(props));
+    fault = far_block_props_fault(&props);
+    if (!fault)
+        return true;
+    snprintf(port->reason, sizeof(port->reason), "%s can't be a disk: %s",
+             port->chain.address.device, fault);
+    far_log_limited(port->a->backend->log, &port->a->guest->bucket,
+                    FAR_LOG_WARNING, "%s/%u of guest %s: %s", port->a->kind,
+                    port->a->devid, port->a->guest->name, port->reason);
+    return false;
+}
+
 static void port_state(struct far_layer *layer, enum far_device_state state,
                        const struct far_layer_news *news)
 {
@@ -598,7 +617,7 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
     layer->device_state = state;
     snprintf(port->reason, sizeof(port->reason), "%s",
              news && news->reason ? news->reason : "");
-    port->ready = state == FAR_DEVICE_READY;
+    port->ready = state == FAR_DEVICE_READY && news && is_sound(port, news);
     if (news && news->ops_lost && port->served) {
         /* what was read lies in memory that goes with the device's layers */
         finish_reads(port);

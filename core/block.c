@@ -83,6 +83,26 @@ bool far_block_is_stale(const struct far_op *op, uint64_t device_incarnation)
            a.incarnation != far_block_incarnation(device_incarnation);
 }
 
+const char *far_block_props_fault(const struct far_block_props *p)
+{
+    uint32_t unit = p->block_bytes ? p->block_bytes : 512;
+
+    if (unit != 512 && unit != 4096)
+        return "its blocks have neither 512 nor 4096 bytes";
+    if (!p->bytes)
+        return "it has no bytes";
+    if (p->bytes % unit || p->bytes > FAR_BLOCK_BYTES_MAX)
+        return "its size is no number of blocks that a disk may have";
+    if (p->physical_bytes &&
+        (p->physical_bytes < unit || p->physical_bytes > 1u << 30 ||
+         p->physical_bytes & (p->physical_bytes - 1)))
+        return "what it writes at once is no power of two of bytes";
+    if (p->discard_bytes % 512 || p->discard_bytes > 1u << 30 ||
+        p->discard_align % 512)
+        return "what it discards at once is no number of sectors";
+    return NULL;
+}
+
 enum far_repeat far_block_repeat(uint16_t opcode)
 {
     return opcode == FAR_BLOCK_APPEND ? FAR_RECORDED : FAR_REPEATABLE;

@@ -58,13 +58,16 @@ enum far_block_can {
                               incarnation then */
 };
 
+#define FAR_BLOCK_BYTES_MAX (1ull << 60)
+
 struct far_block_props {
-    uint64_t bytes;          /* a multiple of 512 */
+    uint64_t bytes;          /* of whole blocks, at most FAR_BLOCK_BYTES_MAX */
     uint32_t can;            /* enum far_block_can */
-    uint32_t physical_bytes; /* what is best written at once, a power of 2 */
-    uint32_t discard_bytes;  /* granularity; 0: any */
+    uint32_t physical_bytes; /* what is best written at once, a power of 2; 0:
+                                not known */
+    uint32_t discard_bytes;  /* granularity, whole blocks; 0: any */
     uint32_t discard_align;
-    uint32_t block_bytes; /* least unit of any op: 512 or 4096 */
+    uint32_t block_bytes; /* least unit of any op: 512 or 4096; 0: 512 */
     uint32_t reserved;
 };
 static_assert(sizeof(struct far_block_props) == 32, "");
@@ -83,6 +86,9 @@ int far_block_check(const struct far_op *op,
 /* Never 0. */
 uint32_t far_block_incarnation(uint64_t device_incarnation);
 bool far_block_is_stale(const struct far_op *op, uint64_t device_incarnation);
+/* Are these properties that a disk can have? For who gets them from another
+ * process or machine. NULL, or what is wrong, in words. Pure. */
+const char *far_block_props_fault(const struct far_block_props *props);
 enum far_repeat far_block_repeat(uint16_t opcode);
 
 #endif

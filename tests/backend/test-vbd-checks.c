@@ -54,6 +54,55 @@ START_TEST(a_request_says_the_same_in_both_layouts)
 }
 END_TEST
 
+START_TEST(a_flush_has_no_place_whatever_stands_there)
+{
+    struct blkif_request native = { .operation = BLKIF_OP_FLUSH_DISKCACHE,
+                                    .sector_number = UINT64_MAX };
+    struct far_vbd_request r;
+    struct far_block_args args, none = { 0 };
+    struct far_op op;
+
+    far_vbd_parse(FAR_VBD_64, (const uint8_t *)&native, &r);
+    ck_assert_int_eq(far_vbd_judge(&r, &props, true, &op), BLKIF_RSP_OKAY);
+    ck_assert_uint_eq(op.opcode, FAR_BLOCK_FLUSH);
+    memcpy(&args, op.args, sizeof(args));
+    ck_assert_mem_eq(&args, &none, sizeof(args));
+    r.operation = r.acts = BLKIF_OP_WRITE_BARRIER;
+    ck_assert_int_eq(far_vbd_judge(&r, &props, true, &op), BLKIF_RSP_OKAY);
+    ck_assert_uint_eq(op.opcode, FAR_BLOCK_FLUSH);
+    r.operation = r.acts = BLKIF_OP_DISCARD;
+    ck_assert_int_eq(far_vbd_judge(&r, &props, true, &op), BLKIF_RSP_ERROR);
+}
+END_TEST
+
+/* props, but for one of its words */
+#define FAULT(field, value)                \
+    ({                                     \
+        struct far_block_props p_ = props; \
+        p_.field = (value);                \
+        far_block_props_fault(&p_);        \
+    })
+
+START_TEST(properties_that_no_disk_can_have_are_named)
+{
+    ck_assert_ptr_null(far_block_props_fault(&props));
+    ck_assert_ptr_null(FAULT(block_bytes, 0));
+    ck_assert_ptr_null(FAULT(block_bytes, 4096));
+    ck_assert_ptr_null(FAULT(physical_bytes, 4096));
+    ck_assert_ptr_null(FAULT(bytes, FAR_BLOCK_BYTES_MAX));
+    ck_assert_ptr_nonnull(FAULT(bytes, 0));
+    ck_assert_ptr_nonnull(FAULT(bytes, 1000));
+    ck_assert_ptr_nonnull(FAULT(bytes, UINT64_MAX - 511));
+    ck_assert_ptr_nonnull(FAULT(block_bytes, 1));
+    ck_assert_ptr_nonnull(FAULT(block_bytes, 1024));
+    ck_assert_ptr_nonnull(FAULT(block_bytes, 0x80000000u));
+    ck_assert_ptr_nonnull(FAULT(physical_bytes, 100));
+    ck_assert_ptr_nonnull(FAULT(physical_bytes, 0x80000000u));
+    ck_assert_ptr_nonnull(FAULT(discard_bytes, 511));
+    ck_assert_ptr_nonnull(FAULT(discard_align, 1));
+}
+END_TEST
+
 /* Whatever stands in an entry, what is judged good lies in the disk. */
 START_TEST(random_requests_never_leave_the_disk)
 {
@@ -246,6 +295,8 @@ int main(void)
     const TTest *const tests[] = {
         rings_have_the_sizes_of_xens_macros,
         a_request_says_the_same_in_both_layouts,
+        a_flush_has_no_place_whatever_stands_there,
+        properties_that_no_disk_can_have_are_named,
         random_requests_never_leave_the_disk,
         a_front_that_asks_for_too_much_is_refused,
         no_request_is_more_than_a_device_elsewhere_takes,
