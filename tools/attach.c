@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// farside attach and detach: hotplug by hand. Input devices are libxl's kind,
-// so xl makes and removes them, and the backend finds them in xenstore as it
-// finds all others; those of Farside's own kinds are the backend's to make and
-// remove. Then this waits until the backend says what became of it.
+// farside attach and detach: hotplug by hand. Input devices and disks are
+// libxl's kinds, so xl makes and removes them, and the backend finds them in
+// xenstore as it finds all others; those of Farside's own kinds are the
+// backend's to make and remove. Then this waits until the backend says what
+// became of it.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -18,6 +19,7 @@
 #include "core/clock.h"
 #include "core/op.h"
 #include "tools/tool.h"
+#include "tools/vbd.h"
 #include "tools/vkb.h"
 
 #define ARGUMENTS_MAX 24
@@ -256,8 +258,9 @@ static int wait_attached(const struct far_tool *tool, const json_t *before,
         /* A guest may load its driver later. */
         if (!strcmp(state, "waiting for the guest")) {
             waiting = true;
-            reason = is_own(class) ? "its driver has not answered yet"
-                                   : "its driver for vkbd has not answered yet";
+            reason = strcmp(class, "input")
+                         ? "its driver has not answered yet"
+                         : "its driver for vkbd has not answered yet";
         }
         if (over || !strcmp(state, "refused") ||
             (connected && t - connected > 2000000)) {
@@ -266,8 +269,8 @@ static int wait_attached(const struct far_tool *tool, const json_t *before,
                      (long long)far_json_number(d, "devid"), address, state,
                      *reason ? reason : "the guest's driver does not answer");
             if (waiting)
-                fprintf(stderr, "It stays attached; events come by "
-                                "themselves once that is gone.\n");
+                fprintf(stderr, "It stays attached; it works by itself once "
+                                "that is gone.\n");
             else
                 fprintf(stderr,
                         "Take it away again with: farside detach %s "
@@ -303,17 +306,48 @@ static int check_class(const char *command, const char *class)
 {
     enum far_class c = far_class_from_name(class);
 
-    if (c == FAR_CLASS_INPUT || is_own(class))
+    if (c == FAR_CLASS_INPUT || c == FAR_CLASS_BLOCK || is_own(class))
         return 0;
     if (c == FAR_CLASS_NONE)
         return far_usage(command,
                          "'%s' is no class of devices; this version serves: "
-                         "input, timer, doorbell",
+                         "input, block, timer, doorbell",
                          class);
     return far_fail(command, FAR_EXIT_FAILED,
                     "devices of class %s are not served by this version of "
-                    "Farside, only: input, timer, doorbell",
+                    "Farside, only: input, block, timer, doorbell",
                     class);
+}
+
+static int refuse_comma(const char *pair)
+{
+    return strchr(pair, ',')
+               ? far_usage("attach",
+                           "a comma in '%s': give each KEY=VALUE as an "
+                           "argument of its own",
+                           pair)
+               : 0;
+}
+
+/* One word of a disk line. 0 or an exit status. */
+static int check_word(const char *word, bool *vdev)
+{
+    const char *equals = strchr(word, '=');
+    char name[64], text[256];
+    int r = refuse_comma(word);
+
+    if (r)
+        return r;
+    if (!equals || equals == word || (size_t)(equals - word) >= sizeof(name))
+        return far_usage("attach", "'%s' is not of the form KEY=VALUE", word);
+    snprintf(name, sizeof(name), "%.*s", (int)(equals - word), word);
+    if (!strcmp(name, "target") || !strcmp(name, "script"))
+        return far_usage("attach", "%s is given by ADDRESS; leave it out",
+                         name);
+    if (!far_vbd_word_ok(name, equals + 1, text, sizeof(text)))
+        return far_usage("attach", "%s", text);
+    *vdev |= !strcmp(name, "vdev");
+    return 0;
 }
 
 /* "KEY=VALUE" of a person to an argument of xl. 0 or an exit status. */
@@ -337,11 +371,8 @@ static int check_pair(const char *pair)
     if (key->kind == FAR_VKB_ADDRESS || key->kind == FAR_VKB_BACKEND_TYPE)
         return far_usage("attach", "%s is given by ADDRESS; leave it out",
                          name);
-    if (strchr(pair, ','))
-        return far_usage("attach",
-                         "a comma in '%s': give each KEY=VALUE as an argument "
-                         "of its own",
-                         pair);
+    if (refuse_comma(pair))
+        return FAR_EXIT_USAGE;
     if (!far_vkb_value_ok(key, equals + 1, text, sizeof(text)))
         return far_usage("attach", "%s", text);
     if (far_vkb_is_dangerous(name, equals + 1))
@@ -352,13 +383,15 @@ static int check_pair(const char *pair)
 
 int far_attach_command(struct far_tool *tool, int argc, char **argv)
 {
-    char xl[PATH_MAX], unique_id[512], said[1024];
-    char type[] = "backend-type=linux", verb[] = "vkb-attach";
+    char xl[PATH_MAX], unique_id[512], target[512], said[1024];
+    char type[] = "backend-type=linux", script[] = "script=" FAR_VBD_SCRIPT;
+    char keyboard[] = "vkb-attach", disk[] = "block-attach";
     char *args[ARGUMENTS_MAX + 1];
     const char *domain, *class, *address;
     struct far_address parsed;
     struct far_error error;
     double seconds = 10;
+    bool is_disk, vdev = false;
     json_t *before;
     int option, r, n = 0;
 
@@ -387,11 +420,15 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
         return far_usage("attach", "too many arguments");
     if (is_own(class) && argc > 3)
         return far_usage("attach", "devices of class %s have no keys", class);
+    is_disk = !strcmp(class, "block");
     for (int i = 3; i < argc; i++) {
-        r = check_pair(argv[i]);
+        r = is_disk ? check_word(argv[i], &vdev) : check_pair(argv[i]);
         if (r)
             return r;
     }
+    if (is_disk && !vdev)
+        return far_usage("attach", "a disk needs the guest's name for it, as "
+                                   "vdev=xvdb");
     if (!is_own(class) && find_xl(xl, &error))
         return far_fail("attach", FAR_EXIT_FAILED, "%s", error.text);
     /* Without a backend the device would hang in the guest, and its removal
@@ -412,13 +449,17 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
         return r;
     }
     snprintf(unique_id, sizeof(unique_id), "unique-id=%s", address);
+    snprintf(target, sizeof(target), "target=%s", address);
     args[n++] = xl;
-    args[n++] = verb;
+    args[n++] = is_disk ? disk : keyboard;
     args[n++] = argv[0];
-    args[n++] = type;
-    args[n++] = unique_id;
+    args[n++] = is_disk ? script : type;
+    if (!is_disk)
+        args[n++] = unique_id;
     for (int i = 3; i < argc; i++)
         args[n++] = argv[i];
+    if (is_disk) /* takes the rest of the line */
+        args[n++] = target;
     args[n] = NULL;
     r = run_xl(args, said, sizeof(said));
     if (r) {
@@ -437,7 +478,8 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
 
 int far_detach_command(struct far_tool *tool, int argc, char **argv)
 {
-    char xl[PATH_MAX], number[32], said[1024], verb[] = "vkb-detach";
+    char xl[PATH_MAX], number[32], said[1024];
+    char keyboard[] = "vkb-detach", disk[] = "block-detach", *verb;
     const char *domain, *class, *which;
     struct far_error error;
     uint64_t begin = far_now_us();
@@ -480,6 +522,7 @@ int far_detach_command(struct far_tool *tool, int argc, char **argv)
         json_decref(status);
     }
     snprintf(number, sizeof(number), "%lld", (long long)devid);
+    verb = strcmp(class, "block") ? keyboard : disk;
     if (is_own(class)) {
         r = ask_own(tool, "detach",
                     json_pack("{s:s s:s s:s s:I}", "request", "detach",

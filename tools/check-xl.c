@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Judges the vkb lines of a guest's xl config. xl itself says little: it
+// Judges the vkb lines of a guest's xl config, and its disk lines that are
+// Farside's. xl itself says little: it
 // splits lines at commas, takes what is no number for 0, and gives a line of
 // the wrong shape no device. The reader here knows xl's syntax just as far as
 // is needed to find strings in lists, with their lines and columns.
@@ -9,7 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 #include "tools/check.h"
+#include "tools/vbd.h"
 #include "tools/vkb.h"
+
+/* A place in the text; strings of xl end in the line that they begin in. */
+struct place {
+    unsigned line, column;
+};
 
 struct reader {
     const char *file;
@@ -20,11 +27,8 @@ struct reader {
     far_conf_report *report;
     void *arg;
     unsigned problems;
-};
-
-/* A place in the text; strings of xl end in the line that they begin in. */
-struct place {
-    unsigned line, column;
+    char type[8];       /* of the guest: pv, pvh, hvm */
+    struct place cdrom; /* the first one that is Farside's; line 0: none */
 };
 
 static struct place here(const struct reader *r)
@@ -129,7 +133,7 @@ static void look_up(struct reader *r, struct place p, const char *kind,
         return;
     nearest = nearest_section(r->conf, kind, name);
     problem(r, p,
-            "%s has no [%s %s], and no key will come until %s is "
+            "%s has no [%s %s], and the line is of no use until %s is "
             "there%s%s%s",
             r->conf->file, kind, name, what, nearest ? "; did you mean \"" : "",
             nearest ? nearest : "", nearest ? "\"?" : "");
@@ -261,8 +265,100 @@ static void judge_line(struct reader *r, struct place p, const char *text,
                 "multi-touch-height and multi-touch-num-contacts");
 }
 
-/* After "vkb =". */
-static void vkb(struct reader *r)
+/* One disk line. Those of others are not Farside's to judge. */
+struct disk {
+    bool ours, vdev, target, cdrom;
+    struct place target_at;
+    char address[192];
+};
+
+static void judge_word(struct reader *r, struct place p, const char *text,
+                       size_t bytes, struct disk *disk, bool report)
+{
+    const char *equals = memchr(text, '=', bytes);
+    size_t n = equals ? (size_t)(equals - text) : bytes;
+    char name[64], value[192] = "", why[320];
+
+    snprintf(name, sizeof(name), "%.*s", (int)(n < 63 ? n : 63), text);
+    if (equals)
+        snprintf(value, sizeof(value), "%.*s",
+                 (int)(bytes - n - 1 < 191 ? bytes - n - 1 : 191), equals + 1);
+    if (equals && !strcmp(name, "script"))
+        disk->ours |= far_vbd_is_script(value);
+    disk->vdev |= equals ? !strcmp(name, "vdev") : far_vbd_is_vdev(name);
+    disk->cdrom |= equals ? !strcmp(name, "devtype") && !strcmp(value, "cdrom")
+                          : !strcmp(name, "cdrom");
+    if (equals && !strcmp(name, "target")) {
+        disk->target = true;
+        disk->target_at = p;
+        disk->target_at.column += (unsigned)n + 1;
+        memcpy(disk->address, value, sizeof(value));
+    }
+    if (report &&
+        !far_vbd_word_ok(name, equals ? value : NULL, why, sizeof(why)))
+        problem(r, p, "%s", why);
+}
+
+static void each_word(struct reader *r, struct place p, const char *text,
+                      size_t bytes, struct disk *disk, bool report)
+{
+    const char *end = text + bytes;
+
+    while (text < end) {
+        const char *comma;
+
+        if (*text == ' ') {
+            p.column++;
+            text++;
+            continue;
+        }
+        /* the rest of the line, with commas and all */
+        comma = end - text > 7 && !memcmp(text, "target=", 7)
+                    ? NULL
+                    : memchr(text, ',', (size_t)(end - text));
+        if (comma != text)
+            judge_word(r, p, text, (size_t)((comma ? comma : end) - text), disk,
+                       report);
+        p.column += (unsigned)((comma ? comma + 1 : end) - text);
+        text = comma ? comma + 1 : end;
+    }
+}
+
+static void judge_disk(struct reader *r, struct place p, const char *text,
+                       size_t bytes)
+{
+    struct disk disk = { 0 };
+    struct far_address address;
+    struct far_error error;
+
+    each_word(r, p, text, bytes, &disk, false);
+    if (!disk.ours)
+        return;
+    each_word(r, p, text, bytes, &disk, true);
+    if (!disk.vdev)
+        problem(r, p,
+                "vdev is missing: the guest's name of the disk, as "
+                "vdev=xvda");
+    if (!disk.target)
+        problem(r, p,
+                "target is missing: it is the address of the device, "
+                "target=DEVICE or target=PLATFORM/DEVICE, and the last word of "
+                "the line");
+    else if (strchr(disk.address, ','))
+        problem(r, disk.target_at,
+                "target takes the rest of the line: put it last");
+    else if (far_address_parse(&address, disk.address, &error))
+        problem(r, disk.target_at, "%s", error.text);
+    else
+        judge_address(r, disk.target_at, disk.address);
+    if (disk.cdrom && !r->cdrom.line)
+        r->cdrom = p;
+}
+
+/* After "NAME =": a list of strings. */
+static void list(struct reader *r, const char *name,
+                 void (*judge)(struct reader *, struct place, const char *,
+                               size_t))
 {
     const char *text;
     size_t bytes;
@@ -271,8 +367,9 @@ static void vkb(struct reader *r)
     skip(r, false);
     if (r->at >= r->end || *r->at != '[') {
         problem(r, here(r),
-                "vkb is a list; without brackets xl makes no device: "
-                "vkb = [ '...' ]");
+                "%s is a list; without brackets xl makes no device: "
+                "%s = [ '...' ]",
+                name, name);
         skip_line(r);
         return;
     }
@@ -293,13 +390,28 @@ static void vkb(struct reader *r)
             continue;
         }
         if (*r->at != '\'' && *r->at != '"') {
-            problem(r, here(r), "a vkb line is a string in quotes, not this");
+            problem(r, here(r), "a %s line is a string in quotes, not this",
+                    name);
             skip_line(r);
             continue;
         }
         if (string(r, &text, &bytes, &p))
-            judge_line(r, p, text, bytes);
+            judge(r, p, text, bytes);
     }
+}
+
+/* After "type =" */
+static void guest_type(struct reader *r)
+{
+    const char *text;
+    size_t bytes;
+    struct place p;
+
+    skip(r, false);
+    if (r->at < r->end && (*r->at == '\'' || *r->at == '"') &&
+        string(r, &text, &bytes, &p))
+        snprintf(r->type, sizeof(r->type), "%.*s", (int)(bytes < 7 ? bytes : 7),
+                 text);
 }
 
 /* Any other value: brackets may go over lines. */
@@ -370,7 +482,7 @@ unsigned far_check_xl(const char *file, const char *text, size_t bytes,
             continue;
         }
         if (r.at >= r.end)
-            return r.problems;
+            break;
         p = here(&r);
         name = r.at;
         while (r.at < r.end &&
@@ -396,13 +508,22 @@ unsigned far_check_xl(const char *file, const char *text, size_t bytes,
         }
         r.at++;
         if (n == 3 && !memcmp(name, "vkb", 3)) {
-            vkb(&r);
+            list(&r, "vkb", judge_line);
+        } else if (n == 4 && !memcmp(name, "disk", 4)) {
+            list(&r, "disk", judge_disk);
         } else {
+            if (n == 4 && !memcmp(name, "type", 4))
+                guest_type(&r);
             if (n == 4 && !memcmp(name, "vkbd", 4))
                 problem(&r, p, "xl ignores 'vkbd'; meant: vkb");
             other(&r);
         }
     }
+    if (r.cdrom.line && !strcmp(r.type, "pvh"))
+        problem(&r, r.cdrom,
+                "PVH guests refuse CD-ROMs; a disk with access=ro shows them "
+                "the same");
+    return r.problems;
 }
 
 bool far_check_is_conf(const char *text, size_t bytes)

@@ -25,6 +25,8 @@ tools_libtools_a_SOURCES = \
 	tools/trust.c \
 	tools/trust-files.c \
 	tools/trust-files.h \
+	tools/vbd.c \
+	tools/vbd.h \
 	tools/vkb.c \
 	tools/vkb.h
 

@@ -185,6 +185,28 @@ START_TEST(attach_runs_xl_and_waits_until_the_device_is_connected)
 }
 END_TEST
 
+START_TEST(a_disk_is_attached_and_detached_by_xl_with_the_script)
+{
+    start_backend();
+    fake_xl("echo '{\"devid\":51728,\"class\":\"block\",\"address\":"
+            "\"borealis/disk0\",\"state\":\"connected\",\"reason\":null}' "
+            ">device.new; mv device.new device");
+    ck_assert_int_eq(RUN(attach, "web1", "block", "borealis/disk0", "vdev=xvdb",
+                         "access=ro"),
+                     FAR_EXIT_OK);
+    ck_assert_str_eq(read_text("args"),
+                     "block-attach\nweb1\nscript=block-farside\nvdev=xvdb\n"
+                     "access=ro\ntarget=borealis/disk0\n");
+    ck_assert_ptr_nonnull(
+        strstr(output, "web1: block 51728 is borealis/disk0, connected in "));
+    fake_xl("rm -f device");
+    ck_assert_int_eq(RUN(detach, "web1", "block", "borealis/disk0"),
+                     FAR_EXIT_OK);
+    ck_assert_str_eq(read_text("args"), "block-detach\nweb1\n51728\n");
+    ck_assert_str_eq(read_text("errors"), "");
+}
+END_TEST
+
 START_TEST(attach_tells_why_xl_failed)
 {
     start_backend();
@@ -257,7 +279,13 @@ START_TEST(attach_refuses_what_it_can_see_is_wrong)
     } cases[] = {
         { "input", "a b", NULL, "names are of letters", FAR_EXIT_USAGE },
         { "inpt", "kbd0", NULL, "'inpt' is no class", FAR_EXIT_USAGE },
-        { "block", "d0", NULL, "class block are not served", FAR_EXIT_FAILED },
+        { "sound", "d0", NULL, "class sound are not served", FAR_EXIT_FAILED },
+        { "block", "d0", NULL, "as vdev=xvdb", FAR_EXIT_USAGE },
+        { "block", "d0", "vdve=xvdb", "did you mean \"vdev\"?",
+          FAR_EXIT_USAGE },
+        { "block", "d0", "vdev=b", "as xvda, not 'b'", FAR_EXIT_USAGE },
+        { "block", "d0", "script=x", "leave it out", FAR_EXIT_USAGE },
+        { "block", "d0", "access=rw,vdev=xvdb", "a comma", FAR_EXIT_USAGE },
         { "input", "kbd0", "widht=3", "did you mean \"width\"?",
           FAR_EXIT_USAGE },
         { "input", "kbd0", "width", "not of the form KEY=VALUE",
@@ -333,6 +361,7 @@ int main(void)
     tcase_add_checked_fixture(all, begin, end);
     tcase_set_timeout(all, 20);
     tcase_add_test(all, attach_runs_xl_and_waits_until_the_device_is_connected);
+    tcase_add_test(all, a_disk_is_attached_and_detached_by_xl_with_the_script);
     tcase_add_test(all, attach_tells_why_xl_failed);
     tcase_add_test(
         all, attach_tells_why_a_device_was_refused_and_how_to_be_rid_of_it);

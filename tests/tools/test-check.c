@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// What farside check says of vkb lines, place by place. Whole files are in
+// What farside check says of device lines, place by place. Whole files are in
 // check-golden; here are the corners.
 
 #include <check.h>
@@ -97,6 +97,49 @@ START_TEST(blanks_round_a_value_are_told)
 }
 END_TEST
 
+START_TEST(a_disk_line_of_farsides_is_judged_and_others_are_not)
+{
+#define OURS "script=block-farside,"
+    static const struct {
+        const char *line, *words;
+    } cases[] = {
+        { "/srv/a.img,qcow2,xvda,rw", NULL },
+        { "vdev=xvda,format=qcow2,target=/srv/a,b.img", NULL },
+        { "vdev=xvda,access=rw," OURS "target=disk0", NULL },
+        { "xvda, ro, script=/etc/xen/scripts/block-farside, target=b/disk0",
+          NULL },
+        { OURS "target=disk0", "vdev is missing" },
+        { OURS "vdev=a,target=disk0", "1:29: vdev is the guest's name" },
+        { OURS "vdev=xvda", "target is missing" },
+        { OURS "target=disk0,vdev=xvda", "put it last" },
+        { OURS "vdev=xvda,target=a b", "names are of letters" },
+        { OURS "vdev=xvda,acces=rw,target=d", "did you mean \"access\"?" },
+        { OURS "vdev=xvda,access=wr,target=d", "access is rw or ro" },
+        { OURS "vdev=xvda,format=qcow2,target=d", "format=raw only" },
+        { OURS "vdev=xvda,backendtype=qdisk,target=d", "not Farside's" },
+        { OURS "vdev=xvda,nonsense,target=d", "'nonsense' is no KEY=VALUE" },
+        { OURS "vdev=xvda,devtype=cdrom,target=d",
+          "PVH guests refuse CD-ROMs" },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char text[256];
+
+        snprintf(text, sizeof(text), "disk=['%s']\ntype='pvh'\n",
+                 cases[i].line);
+        judge(text);
+        if (!cases[i].words)
+            ck_assert_str_eq(said, "");
+        else
+            ck_assert_msg(strstr(said, cases[i].words) != NULL, "%s: %s", text,
+                          said);
+    }
+    ck_assert_uint_eq(
+        judge("type='pv'\ndisk=['" OURS "vdev=xvda,devtype=cdrom,target=d']"),
+        0);
+}
+END_TEST
+
 START_TEST(every_cut_of_a_good_file_is_read_to_its_end)
 {
     static const char whole[] =
@@ -152,6 +195,7 @@ int main(void)
     tcase_add_test(lines, a_line_without_address_is_told);
     tcase_add_test(lines, features_that_crash_guests_are_told);
     tcase_add_test(lines, blanks_round_a_value_are_told);
+    tcase_add_test(lines, a_disk_line_of_farsides_is_judged_and_others_are_not);
     tcase_add_test(lines, every_cut_of_a_good_file_is_read_to_its_end);
     tcase_add_test(lines, the_nearest_word_is_found_and_a_far_one_is_not);
     tcase_add_test(lines, a_section_first_means_farside_conf);
