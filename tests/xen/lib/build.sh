@@ -90,8 +90,8 @@ lab_images() {
     done
     lab_modules "$LAB_PARTS" "virtio_pci 9pnet_virtio 9p overlay virtio_net
         virtio_console xen-evtchn xen-gntdev xen-gntalloc xenfs xen-privcmd
-        uinput evdev" "$version" "$tmp/d0"
-    lab_modules "$LAB_PARTS" evdev "$version" "$tmp/gu"
+        uinput evdev xen-blkback" "$version" "$tmp/d0"
+    lab_modules "$LAB_PARTS" "evdev ext4 xen-blkfront" "$version" "$tmp/gu"
     cp "$busybox" "$tmp/d0/bin/busybox"
     cp "$busybox" "$tmp/evread" "$tmp/gu/bin/"
     cp "$here/dom0/init" "$tmp/d0/init"

@@ -87,6 +87,7 @@ lab_boot() {
         printf 'LAB_PARTS=%q\n' "$LAB_PARTS"
         printf 'LAB_IMAGES=%q\n' "$LAB_IMAGES"
         printf 'LAB_BUILD=%q\n' "$LAB_BUILD"
+        printf 'LAB_SOURCE=%q\n' "$(realpath "$LAB_HERE/../..")"
         printf 'LAB_TYPE=%q\n' "$LAB_TYPE"
     } >"$d/env"
     # shellcheck disable=SC2054
