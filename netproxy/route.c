@@ -325,9 +325,9 @@ static int take_handle(struct far_route *r, struct far_error *error)
 static size_t copy_options(uint8_t *out, size_t room,
                            const struct far_wire_frame *f, bool fresh, size_t n)
 {
-    const uint8_t *at = f->options, *end = at + f->options_bytes;
+    const uint8_t *at = f->options, *end = at ? at + f->options_bytes : NULL;
 
-    while (n && at && end - at >= 8) {
+    while (n && end - at >= 8) {
         struct far_wire_option option;
         size_t whole;
 
