@@ -4,8 +4,13 @@
  * of the clock, an arming, and how late an expiry is seen; and, by timerfd and
  * eventfd alone, the floors of the latter.
  *
- * usage: timers op|spin|clock|arm|late ROUNDS      in a guest with a fartimer
+ * usage: timers op|spin|outside|clock|arm|late|storm ROUNDS
+ *                                                  in a guest with a fartimer
+ *        timers idle DEVICES                       in one with so many
  *        timers timerfd|pair ROUNDS CPU-A CPU-B    anywhere
+ *
+ * storm takes milliseconds; idle says when all is armed, and ends when its
+ * standard input does.
  */
 #include <errno.h>
 #include <stdbool.h>
@@ -24,11 +29,15 @@
 #define BATCH     1000u
 #define SPREAD_NS 1000000u
 #define PARALLEL  8u
+#define SOURCES   8u      /* of the storm */
+#define STORM_NS  500000u /* the period of each */
+#define MANY      7700u   /* timers of each device that idles */
 
 static struct far_frontend *frontend;
 static struct far_frontend_timers *timers;
 static struct samples samples;
 static uint64_t deadlines[TIMERS], answers, armed, expired;
+static int answer_status;
 static unsigned rounds;
 static uint64_t seed = 88172645463325252u;
 
@@ -63,8 +72,8 @@ static void on_answered(void *arg, unsigned tag, int status, uint64_t value)
 {
     (void)arg;
     (void)tag;
-    (void)status;
     (void)value;
+    answer_status = status;
     answers++;
 }
 
@@ -87,6 +96,92 @@ static void ops(const char *name)
             samples_add(&samples, far_now_ns() - begin);
     }
     samples_print(&samples, name);
+}
+
+/* The same, of ops that the fast device passes to another process. */
+static void outside(void)
+{
+    unsigned left = rounds + rounds / 10;
+
+    while (left) {
+        uint64_t begin = far_now_ns(), target = answers + 1;
+
+        if (far_frontend_timers_arm_outside(timers, 0, 3600000000000, 0, 0))
+            exit(1);
+        turn(&answers, target);
+        if (answer_status) { /* it is not attached yet */
+            (void)far_frontend_turn(frontend, 10000);
+            continue;
+        }
+        if (left-- <= rounds)
+            samples_add(&samples, far_now_ns() - begin);
+    }
+    samples_print(&samples, "outside");
+}
+
+static uint64_t stormed[SOURCES];
+
+static void on_storm(void *arg, unsigned timer, uint64_t count)
+{
+    (void)arg;
+    stormed[timer] += count;
+}
+
+/* Sources at a fixed rate: how many of their periods the guest was told of, of
+ * those that are over for good, and by how many interrupts. */
+static void storm(void)
+{
+    uint64_t begin = far_frontend_timers_now_ns(timers, NULL), end, seen = 0;
+    uint64_t wakes = far_frontend_timers_counters(timers)->wakeups,
+             until = far_now_us() + (uint64_t)rounds * 1000;
+
+    for (unsigned i = 0; i < SOURCES; i++)
+        (void)far_frontend_timers_arm(timers, i, begin + STORM_NS, STORM_NS,
+                                      FAR_FRONTEND_SKIP);
+    while (far_now_us() < until)
+        (void)far_frontend_turn(frontend, 10000);
+    end = far_frontend_timers_now_ns(timers, NULL);
+    wakes = far_frontend_timers_counters(timers)->wakeups - wakes;
+    /* what came due until then is told within a second more */
+    for (until = far_now_us() + 1000000; far_now_us() < until;)
+        (void)far_frontend_turn(frontend, 10000);
+    for (unsigned i = 0; i < SOURCES; i++) {
+        (void)far_frontend_timers_cancel(timers, i);
+        if (stormed[i] >= (end - begin) / STORM_NS)
+            seen++;
+    }
+    printf("{\"sources\": %u, \"complete\": %llu, \"wakes_per_s\": %.1f}\n",
+           SOURCES, (unsigned long long)seen,
+           (double)wakes * 1e9 / (double)(end - begin));
+}
+
+static void idle(unsigned devices)
+{
+    static const struct far_frontend_timers_hooks hooks = { .expired =
+                                                                on_storm };
+    struct far_frontend_timers *all[64];
+    uint64_t until;
+    char end;
+
+    for (unsigned d = 0; d < devices && d < 64; d++) {
+        all[d] = far_frontend_timers_open(frontend, d, MANY,
+                                          FAR_FRONTEND_NO_POLL, &hooks, NULL);
+        until = far_now_us() + 10000000;
+        while (far_now_us() < until &&
+               !far_frontend_timers_now_ns(all[d], NULL))
+            (void)far_frontend_turn(frontend, 10000);
+        for (unsigned i = 0; i < MANY; i++)
+            if (far_frontend_timers_arm_in(all[d], i, 3600000000000 + i, 0,
+                                           FAR_FRONTEND_SKIP))
+                exit(1);
+        if (far_frontend_timers_state(all[d]) != FAR_FRONTEND_CONNECTED)
+            exit(1);
+        armed += MANY;
+    }
+    printf("{\"armed\": %llu}\n", (unsigned long long)armed);
+    fflush(stdout);
+    while (read(STDIN_FILENO, &end, 1) > 0)
+        ;
 }
 
 /* Samples of many, in picoseconds: what is printed as microseconds is then
@@ -209,6 +304,9 @@ int main(int argc, char **argv)
     static const struct far_frontend_timers_hooks hooks = {
         .expired = on_expired, .answered = on_answered
     };
+    static const struct far_frontend_timers_hooks storm_hooks = {
+        .expired = on_storm
+    };
     const char *mode = argc > 2 ? argv[1] : "";
     uint64_t until = far_now_us() + 10000000;
 
@@ -227,9 +325,17 @@ int main(int argc, char **argv)
     frontend = far_frontend_new();
     if (!frontend)
         return 1;
+    if (!strcmp(mode, "idle")) {
+        idle(rounds);
+        far_frontend_free(frontend);
+        return 0;
+    }
     timers = far_frontend_timers_open(
-        frontend, 0, TIMERS, strcmp(mode, "op") ? 0 : FAR_FRONTEND_NO_POLL,
-        &hooks, NULL);
+        frontend, 0, TIMERS,
+        strcmp(mode, "op") && strcmp(mode, "outside") && strcmp(mode, "storm")
+            ? 0
+            : FAR_FRONTEND_NO_POLL,
+        strcmp(mode, "storm") ? &hooks : &storm_hooks, NULL);
     while (far_now_us() < until && !far_frontend_timers_now_ns(timers, NULL))
         (void)far_frontend_turn(frontend, 10000);
     /* the clock's rate is over a longer base by then */
@@ -237,6 +343,10 @@ int main(int argc, char **argv)
         (void)far_frontend_turn(frontend, 10000);
     if (!strcmp(mode, "op") || !strcmp(mode, "spin"))
         ops(mode);
+    else if (!strcmp(mode, "outside"))
+        outside();
+    else if (!strcmp(mode, "storm"))
+        storm();
     else if (!strcmp(mode, "clock"))
         clock_reads();
     else if (!strcmp(mode, "arm"))
