@@ -501,7 +501,7 @@ static enum far_verdict give(struct kept *k, struct given *g, struct far_op *op)
         g->epoch = op->flags & FAR_OP_REPEAT ? 0 : close_half(k);
     g->below = true;
     g->waits = false;
-    verdict = far_layer_submit(k->layer.below, op, g->payload);
+    verdict = far_layer_forward(&k->layer, op, g->payload);
     if (verdict == FAR_DONE && !ended(k, g, op))
         return FAR_LATER;
     return verdict;

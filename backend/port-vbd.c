@@ -1182,6 +1182,9 @@ static void vbd_status(const struct far_attachment *a, json_t *to)
     if (port->kept) {
         struct far_kept_counters kept;
 
+        json_object_set_new(to, "ops",
+                            far_layer_ops_json(port->kept, FAR_CLASS_BLOCK));
+
         far_kept_counters(port->kept, &kept);
         add(counters, "kept_bytes", kept.kept_bytes);
         add(counters, "written_again", kept.written_again);

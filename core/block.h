@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include "core/op.h"
 
+#define FAR_BLOCK_PAYLOAD_MAX (128u << 10)
+
 /* Receives length_bytes of payload; fewer is an error of the device. */
 #define FAR_BLOCK_READ FAR_OPCODE(FAR_CLASS_BLOCK, 1)
 /* Sends length_bytes of payload. With FAR_BLOCK_FUA it is durable when done. */

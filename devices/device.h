@@ -114,12 +114,17 @@ struct far_layer {
     enum far_device_state device_state; /* what state() said last */
     bool prompt_acks; /* a bottom layer that waits for acks sets it when made:
                          what joins two processes then passes them at once */
+    bool forwarded;   /* the op that submit() just had went below */
     struct far_layer_counters counters;
 };
 
 /* For use by neighbours: follow NULL members, count. */
 enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
                                   void *payload);
+/* In a layer's own submit(), instead of FAR_PASS, where it wants to know what
+ * became of it: it is counted as passed all the same. */
+enum far_verdict far_layer_forward(struct far_layer *layer, struct far_op *op,
+                                   void *payload);
 void *far_layer_place(struct far_layer *top, uint32_t slot, uint32_t bytes);
 void far_layer_activate(struct far_layer *layer, uint64_t incarnation,
                         uint64_t received);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/block.h"
 #include "devices/filter.h"
 #include "devices/types.h"
 #include "devices/words.h"
@@ -28,11 +29,25 @@ static void describe(const struct far_op *op, char *text, size_t room)
                                          "sync", "shape", "orientation" };
     struct far_input_event e;
     const char *name;
+    char opcode[32];
 
+    if (FAR_OPCODE_CLASS(op->opcode) == FAR_CLASS_BLOCK) {
+        struct far_block_args a;
+
+        memcpy(&a, op->args, sizeof(a));
+        snprintf(text, room, "%s %llu bytes at %llu%s",
+                 far_op_name(op->opcode, opcode, sizeof(opcode)),
+                 (unsigned long long)a.length_bytes,
+                 (unsigned long long)a.offset_bytes,
+                 a.flags & FAR_BLOCK_FUA && op->opcode == FAR_BLOCK_WRITE
+                     ? ", durable"
+                     : "");
+        return;
+    }
     if (op->opcode != FAR_INPUT_EVENT) {
-        snprintf(text, room, "%s 0x%04x",
+        snprintf(text, room, "%s %s",
                  FAR_OPCODE_IS_INTERRUPT(op->opcode) ? "interrupt" : "op",
-                 op->opcode);
+                 far_op_name(op->opcode, opcode, sizeof(opcode)));
         return;
     }
     memcpy(&e, op->args, sizeof(e));

@@ -280,7 +280,7 @@ static enum far_verdict do_read(struct volatile_filter *v, struct far_op *op,
     for (uint64_t i = 0; i < a.length_bytes / SECTOR; i++)
         set(q->had, i, cached(v, first + i));
     (void)later(v, op, payload);
-    verdict = far_layer_submit(v->layer.below, op, payload);
+    verdict = far_layer_forward(&v->layer, op, payload);
     if (verdict == FAR_DONE && !op->status)
         overlay(v, q);
     if (verdict != FAR_LATER)

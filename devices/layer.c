@@ -26,10 +26,13 @@ enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
         if (!l->ops->submit)
             continue;
         verdict = l->ops->submit(l, op, payload);
-        if (verdict == FAR_PASS) {
-            l->counters.passed++;
-            counter->passed++;
-            continue;
+        if (verdict == FAR_PASS || l->forwarded) {
+            l->counters.passed += verdict != FAR_FULL;
+            counter->passed += verdict != FAR_FULL;
+            l->forwarded = false;
+            if (verdict == FAR_PASS)
+                continue;
+            return verdict;
         }
         if (verdict == FAR_FULL) {
             l->counters.held++;
@@ -41,6 +44,15 @@ enum far_verdict far_layer_submit(struct far_layer *top, struct far_op *op,
     }
     op->status = -EOPNOTSUPP;
     return FAR_DONE;
+}
+
+enum far_verdict far_layer_forward(struct far_layer *layer, struct far_op *op,
+                                   void *payload)
+{
+    enum far_verdict verdict = far_layer_submit(layer->below, op, payload);
+
+    layer->forwarded = true;
+    return verdict;
 }
 
 void *far_layer_place(struct far_layer *top, uint32_t slot, uint32_t bytes)

@@ -15,6 +15,9 @@ devices_libdevices_a_SOURCES = \
 	devices/filter-delay.c \
 	devices/filter-error.c \
 	devices/filter-log.c \
+	devices/filter-cache.c \
+	devices/filter-rate.c \
+	devices/filter-verify.c \
 	devices/filter-volatile.c \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
@@ -27,6 +30,7 @@ devices_libdevices_a_SOURCES = \
 	devices/ops-json.c \
 	devices/memory.c \
 	devices/probe.c \
+	devices/ranges.c devices/ranges.h \
 	devices/replay.c \
 	devices/timers.c devices/timers.h \
 	devices/starter.c devices/starter.h \
@@ -83,7 +87,7 @@ endif
 if HAVE_CHECK
 DEVICES_TESTS = tests/devices/test-timers \
 	tests/devices/test-devices tests/devices/test-file \
-	tests/devices/test-fast-input \
+	tests/devices/test-fast-input tests/devices/test-filters \
 	tests/devices/test-local tests/devices/test-outside \
 	tests/devices/test-payload \
 	tests/devices/test-words
@@ -103,6 +107,9 @@ tests_devices_test_fast_input_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_file_SOURCES = tests/devices/test-file.c \
 	tests/devices/harness.h
 tests_devices_test_file_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_filters_SOURCES = tests/devices/test-filters.c \
+	tests/devices/harness.h
+tests_devices_test_filters_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_local_SOURCES = tests/devices/test-local.c \
 	tests/devices/harness.h
 tests_devices_test_local_LDADD = $(DEVICES_TEST_LIBS)

@@ -23,6 +23,9 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_delay,
     &far_type_error,
     &far_type_log,
+    &far_type_rate,
+    &far_type_cache,
+    &far_type_verify,
     &far_type_volatile,
     NULL,
 };

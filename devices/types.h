@@ -21,6 +21,9 @@ extern const struct far_device_type far_type_doorbell;
 extern const struct far_device_type far_type_delay;
 extern const struct far_device_type far_type_error;
 extern const struct far_device_type far_type_log;
+extern const struct far_device_type far_type_rate;
+extern const struct far_device_type far_type_cache;
+extern const struct far_device_type far_type_verify;
 extern const struct far_device_type far_type_volatile;
 
 #endif

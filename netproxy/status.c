@@ -229,6 +229,9 @@ static json_t *sessions(const struct far_netproxy *n)
         json_object_set_new(
             one, "overflowed",
             json_integer((json_int_t)far_layer_lost(s->layer.below)));
+        json_object_set_new(
+            one, "answered_by",
+            far_layer_ops_json(s->layer.below, (enum far_class)s->who.class));
         json_object_set_new(one, "read_only", json_boolean(s->read_only));
         json_object_set_new(one, "refused_writes",
                             json_integer((json_int_t)s->refused_writes));

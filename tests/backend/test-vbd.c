@@ -822,6 +822,23 @@ START_TEST(fifty_reloads_under_load_cost_nothing)
 }
 END_TEST
 
+START_TEST(filters_in_a_row_change_nothing_of_what_is_read)
+{
+    struct guest g;
+
+    reconfigure("[device top]\ntype = cache\nbehind = rated\nsize = 2\n"
+                "[device rated]\ntype = rate\nbehind = sure\nops = 20000\n"
+                "[device sure]\ntype = verify\nbehind = disk0\n");
+    g = connected("top", ways[_i * 6]);
+    ck_assert_str_eq(SAY(&g, "load %d 3000 16 1000 4096", _i + 1), "going");
+    nap_ms(1000);
+    kill_backend(SIGKILL);
+    start_backend();
+    ended_well(&g, (unsigned)_i + 1);
+    destroy(&g);
+}
+END_TEST
+
 START_TEST(after_a_device_went_and_came_a_kill_costs_nothing)
 {
     struct guest g;
@@ -1029,6 +1046,7 @@ int main(int argc, char **argv)
         { attack_25_equal_ids_are_echoed, 1 },
         { attack_46_to_48_grants_that_are_none, 2 },
         { fifty_reloads_under_load_cost_nothing, 2 },
+        { filters_in_a_row_change_nothing_of_what_is_read, 2 },
         { after_a_device_went_and_came_a_kill_costs_nothing, 1 },
         { a_disk_in_another_process_takes_all_that_a_guest_may_ask, 1 },
         { a_barrier_waits_without_the_processor, 1 },
