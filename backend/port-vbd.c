@@ -191,6 +191,19 @@ static bool fetch_segments(struct port *port, struct far_vbd_request *r,
 
 static void publish_run(struct far_defer *defer);
 
+/* At the end of the turn. */
+static void publish_later(struct port *port)
+{
+    far_defer(port->a->backend->loop, &port->publish, publish_run);
+}
+
+/* The rings are looked at, too. */
+static void look_again(struct port *port)
+{
+    port->starved = true;
+    publish_later(port);
+}
+
 /* --- answers ---------------------------------------------------------------
  */
 
@@ -229,7 +242,7 @@ static void answer(struct port *port, unsigned number, int16_t status)
     port->in_flight--;
     far_vbd_answered(port->journal, slot, status);
     put_answer(port, slot);
-    far_defer(port->a->backend->loop, &port->publish, publish_run);
+    publish_later(port);
 }
 
 static void publish_queue(struct port *port, struct queue *q)
@@ -323,7 +336,7 @@ static void done(struct port *port, unsigned number, const struct far_op *op)
         if (op->payload_bytes == slot->op.payload_bytes) {
             port->done[port->done_count++] = (uint8_t)number;
             work->step = COPYING;
-            far_defer(port->a->backend->loop, &port->publish, publish_run);
+            publish_later(port);
             return;
         }
         status = -EIO; /* the rest would be what was in memory before */
@@ -506,7 +519,7 @@ static bool drain(struct port *port, struct queue *q)
     if (index != produced)
         port->starved = true;
     if (port->starved && !budget) /* else an answer brings us back */
-        far_defer(port->a->backend->loop, &port->publish, publish_run);
+        publish_later(port);
     start(port, fresh, count);
     return count != 0;
 }
@@ -549,7 +562,7 @@ static void port_room(struct far_layer *layer)
             send(port, numbers[i]);
     }
     if (!port->held_count && port->served)
-        far_defer(port->a->backend->loop, &port->publish, publish_run);
+        publish_later(port);
 }
 
 /* All that no device has any more: what a predecessor left open, or what a
@@ -640,10 +653,8 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
             repeat_all(port);
         if (port->served && before.bytes != port->props.bytes)
             far_defer(port->a->backend->loop, &port->resize, resize_run);
-        if (port->served) {
-            port->starved = true;
-            far_defer(port->a->backend->loop, &port->publish, publish_run);
-        }
+        if (port->served)
+            look_again(port);
     }
     if (!port->served && port->ready != was_ready)
         far_attachment_step(port->a);
@@ -869,6 +880,13 @@ static int serve(struct port *port, struct far_error *error)
     return 0;
 }
 
+static void record_connected(struct far_attachment *a, bool connected)
+{
+    far_journal_edit(a->record);
+    a->record->connected = connected;
+    far_journal_seal(a->record);
+}
+
 static void begin(struct port *port)
 {
     struct far_loop *loop = port->a->backend->loop;
@@ -877,9 +895,7 @@ static void begin(struct port *port)
     port->poller = (struct far_poller){ .poll = poll_rings, .arm = poll_arm };
     far_poller_add(loop, &port->poller);
     far_timer_set(&port->age, far_now_us() + LOOK_AGE_US);
-    port->starved =
-        true; /* requests may have come before the event was bound */
-    far_defer(loop, &port->publish, publish_run);
+    look_again(port); /* requests may have come before the event was bound */
 }
 
 static struct port *port_get(struct far_attachment *a, struct far_error *error)
@@ -987,9 +1003,7 @@ static int vbd_connect(struct far_attachment *a, struct far_error *error)
         unserve(port);
         return r;
     }
-    far_journal_edit(a->record);
-    a->record->connected = 1;
-    far_journal_seal(a->record);
+    record_connected(a, true);
     begin(port);
     return 0;
 }
@@ -1085,11 +1099,8 @@ static void vbd_disconnect(struct far_attachment *a)
     unserve(port);
     /* lets go of the device: another may have it now */
     close_chain(port);
-    if (a->record && a->record->connected) {
-        far_journal_edit(a->record);
-        a->record->connected = 0;
-        far_journal_seal(a->record);
-    }
+    if (a->record && a->record->connected)
+        record_connected(a, false);
 }
 
 static void vbd_detach(struct far_attachment *a)
