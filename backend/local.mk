@@ -48,6 +48,9 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-vbd-checks \
 	tests/backend/test-vbd \
 	tests/backend/test-vbd-far
+if HAVE_LIBNBD
+backend_tests += tests/backend/test-vbd-nbd
+endif
 check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest
 TESTS += $(backend_tests)
 endif
@@ -85,6 +88,10 @@ tests_backend_test_vbd_checks_SOURCES = tests/backend/test-vbd-checks.c \
 tests_backend_test_vbd_checks_LDADD = $(backend_test_libs)
 tests_backend_test_kept_SOURCES = tests/backend/test-kept.c tests/core/suite.h
 tests_backend_test_kept_LDADD = $(backend_test_libs)
+tests_backend_test_vbd_nbd_SOURCES = tests/backend/test-vbd-nbd.c \
+	tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vbd_nbd_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS)
 tests_backend_test_vbd_far_SOURCES = tests/backend/test-vbd-far.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_far_LDADD = core/libcore.a $(CHECK_LIBS) \

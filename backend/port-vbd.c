@@ -643,12 +643,6 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
         memcpy(&port->props, news->props, sizeof(port->props));
         if (!port->discards)
             port->props.can &= ~(uint32_t)FAR_BLOCK_CAN_DISCARD;
-        /* a device of this process that was made anew has not got the ops of
-         * the one before it */
-        if (port->chain.binding == FAR_CHAIN_OWN_DEVICE && port->incarnation &&
-            port->incarnation != news->incarnation)
-            port->lost = true;
-        port->incarnation = news->incarnation;
         if (port->served && port->lost)
             repeat_all(port);
         if (port->served && before.bytes != port->props.bytes)
@@ -781,7 +775,6 @@ static void close_chain(struct port *port)
     port->layer.below = port->kept = NULL;
     port->layer.device_state = FAR_DEVICE_GONE;
     port->ready = false;
-    port->incarnation = 0;
     port->held_count = 0;
     port->chain.binding = FAR_CHAIN_NONE;
 }

@@ -44,8 +44,7 @@ struct port {
     bool writable; /* as the toolstack ordered */
     bool cdrom, removable, discards;
     struct far_block_props props;
-    uint64_t incarnation; /* of the device; 0: not known */
-    bool ready;           /* the device answers */
+    bool ready; /* the device answers */
 
     bool served;
     unsigned queues;

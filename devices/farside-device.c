@@ -4,6 +4,7 @@
  * the local server. Input goes through the common source of events, which knows
  * what is held; users of other classes have a queue each.
  */
+#include "core/block.h"
 #include "devices/farside-device.h"
 
 #include <errno.h>
@@ -35,6 +36,7 @@ struct far_outside {
     struct far_outside_calls calls;
     void *arg;
     struct far_outside_user *users; /* of any class but input */
+    uint64_t device_incarnation;
 };
 
 struct far_outside_user {
@@ -89,8 +91,10 @@ static enum far_verdict user_submit(struct far_layer *layer, struct far_op *op,
         op->status = 0;
         return FAR_DONE;
     }
-    if (!u->outside->calls.op) {
-        op->status = -EOPNOTSUPP;
+    if (!u->outside->calls.op ||
+        far_block_is_stale(op, u->outside->device_incarnation)) {
+        op->status = u->outside->calls.op ? FAR_BLOCK_STALE : -EOPNOTSUPP;
+        op->payload_bytes = 0;
         return FAR_DONE;
     }
     memcpy(&copy, op, sizeof(copy));
@@ -103,7 +107,9 @@ static enum far_verdict user_submit(struct far_layer *layer, struct far_op *op,
 static void say(struct far_outside_user *u)
 {
     struct far_device *d = &u->outside->source.device;
-    struct far_layer_news news = { .incarnation = d->incarnation };
+    struct far_layer_news news = { .incarnation = d->incarnation,
+                                   .device_incarnation =
+                                       u->outside->device_incarnation };
 
     memcpy(news.props, d->props, sizeof(news.props));
     if (d->state != FAR_DEVICE_READY)
@@ -240,6 +246,26 @@ void far_outside_gone(struct far_outside *o, const char *reason)
     }
 }
 
+static bool new_incarnation(uint64_t *incarnation)
+{
+    *incarnation = 0;
+    while (!*incarnation)
+        if (getrandom(incarnation, sizeof(*incarnation), 0) < 0 &&
+            errno != EINTR)
+            return false;
+    return true;
+}
+
+void far_outside_lost(struct far_outside *o)
+{
+    /* the pool is there by now; were it not, any other number would do */
+    uint64_t before = o->device_incarnation;
+
+    if (!new_incarnation(&o->device_incarnation))
+        o->device_incarnation = before + 1;
+    say_all(o);
+}
+
 struct far_outside *far_outside_new(const char *socket_path, const char *class_,
                                     const struct far_outside_calls *calls,
                                     void *arg, char *why, size_t why_bytes)
@@ -273,10 +299,9 @@ struct far_outside *far_outside_new(const char *socket_path, const char *class_,
         far_error(&error, -EINVAL, "there is no class \"%s\"", class_);
         goto fail;
     }
-    while (!d->incarnation)
-        if (getrandom(&d->incarnation, sizeof(d->incarnation), 0) < 0 &&
-            errno != EINTR)
-            goto fail;
+    if (!new_incarnation(&d->incarnation))
+        goto fail;
+    o->device_incarnation = d->incarnation;
     if (!socket_path)
         socket_path = getenv("FARSIDE_SOCKET");
     if (!socket_path || !*socket_path) {

@@ -83,6 +83,12 @@ int far_outside_props(struct far_outside *device, const void *props,
                       size_t bytes);
 void far_outside_gone(struct far_outside *device, const char *reason);
 
+/* What was answered and not flushed may be gone (class block): the device has
+ * another incarnation from now on. Ops that name a former one (their last four
+ * bytes of args) are not given to op() any more, but answered with -EREMCHG,
+ * as you answer those that you have; they come again. */
+void far_outside_lost(struct far_outside *device);
+
 void far_outside_complete(struct far_outside_user *user,
                           const struct far_outside_op *op);
 /* opcode: the class's, from 0x80 on in its lower byte. They arrive in order and

@@ -80,6 +80,14 @@ docs_examples_outside_keyboard_SOURCES = docs/examples/outside-keyboard.c
 docs_examples_outside_keyboard_CPPFLAGS = -I$(srcdir)/devices
 docs_examples_outside_keyboard_LDADD = devices/libfarside-device.la
 
+if HAVE_LIBNBD
+sbin_PROGRAMS += farside-nbd
+farside_nbd_SOURCES = devices/nbd.c
+farside_nbd_CFLAGS = $(AM_CFLAGS) $(LIBNBD_CFLAGS)
+farside_nbd_LDADD = devices/libfarside-device.la core/libcore.a $(LIBNBD_LIBS)
+endif
+dist_man_MANS += man/farside-nbd.8
+
 if HAVE_LIBEVDEV
 devices_libdevices_a_SOURCES += devices/evdev.c
 endif

@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later
+ *
+ * Disks of NBD servers, on the simulator: farside-nbd between the backend and
+ * nbdkit or qemu-nbd (qcow2), on Unix sockets; what a server that is killed and
+ * started again costs, and what a connection without a fence does. Without
+ * those programs there is nothing to test.
+ */
+#include <stdint.h>
+#include "tests/backend/simhost.h"
+
+#define MIB   (1u << 20)
+#define DEVID 51712u
+#define PLAIN "1 0 16 11 0 0"
+
+static pid_t server, device;
+
+static bool have(const char *program)
+{
+    char command[200];
+
+    snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
+    return system(command) == 0;
+}
+
+static void end(pid_t *pid, int with)
+{
+    if (*pid <= 0)
+        return;
+    kill(*pid, with);
+    ck_assert_int_eq(waitpid(*pid, NULL, 0), *pid);
+    *pid = 0;
+}
+
+static pid_t run(const char *log, char *const *words)
+{
+    char path[300];
+    pid_t pid;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s.log", host, log);
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    pid = fork();
+    if (!pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(fd, 1);
+        dup2(fd, 2);
+        execvp(words[0], words);
+        _exit(127);
+    }
+    close(fd);
+    return pid;
+}
+
+static void start_server(bool qemu)
+{
+    char sock_path[300], image[300];
+    char *nbdkit[] = { "nbdkit", "-f", "-U", sock_path, "file", image, NULL };
+    char *nbd[] = {
+        "qemu-nbd", "--persistent", "-f",  "qcow2", "--discard=unmap",
+        "-k",       sock_path,      image, NULL
+    };
+
+    snprintf(sock_path, sizeof(sock_path), "%s/nbd.sock", host);
+    snprintf(image, sizeof(image), "%s/%s", host,
+             qemu ? "disk.qcow2" : "disk.img");
+    unlink(sock_path);
+    server = run("server", qemu ? nbd : nbdkit);
+}
+
+static void start_device(bool fenced)
+{
+    char program[600], uri[300], at[300];
+    char *words[] = { program, at, uri, fenced ? "--fenced" : NULL, NULL };
+
+    snprintf(program, sizeof(program), "%s/farside-nbd", build);
+    snprintf(uri, sizeof(uri), "nbd+unix:///?socket=%s/nbd.sock", host);
+    snprintf(at, sizeof(at), "--socket=%s/run/nbd0", host);
+    device = run("nbd", words);
+}
+
+static void set_up(void)
+{
+    char command[600], path[300];
+    FILE *f;
+
+    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
+    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
+    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    snprintf(
+        command, sizeof(command),
+        "truncate -s 16M %s/disk.img && { ! command -v qemu-img >/dev/null "
+        "|| qemu-img create -q -f qcow2 %s/disk.qcow2 16M; }",
+        host, host);
+    ck_assert_int_eq(system(command), 0);
+    snprintf(path, sizeof(path), "%s/farside.conf", host);
+    f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    fprintf(f,
+            "[platform]\nname = atlas\n[device nbd0]\ntype = outside\n"
+            "class = block\nsocket = %s/run/nbd0\n",
+            host);
+    fclose(f);
+    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
+    start_backend();
+}
+
+static void tear_down(void)
+{
+    if (backend)
+        kill_backend(SIGTERM);
+    end(&device, SIGTERM);
+    end(&server, SIGKILL);
+}
+
+static struct guest connected(void)
+{
+    struct guest g = { .name = "g" };
+    char out[256];
+
+    ck_assert_int_eq(host_do(out, sizeof(out),
+                             "create atlas g memory=256 gntalloc=8192 disk="
+                             "vdev=xvda,access=rw,script=block-farside,"
+                             "target=nbd0"),
+                     0);
+    g.domid = (unsigned)strtoul(out, NULL, 10);
+    run_program(&g, "tests/backend/blkguest");
+    OK(&g, "open %u " PLAIN, DEVID);
+    OK(&g, "connected");
+    return g;
+}
+
+static void destroy(struct guest *g)
+{
+    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas %s", g->name), 0);
+    stop_program(g);
+}
+
+static void ended_well(struct guest *g)
+{
+    unsigned long long ops, errors, bad;
+    const char *said = hear(g);
+    char command[600];
+    json_t *status;
+
+    if (sscanf(said, "ok ops %llu errors %llu bad %llu", &ops, &errors, &bad) ==
+            3 &&
+        ops > 500 && !errors && !bad)
+        return;
+    status = ask("{\"request\":\"status\"}");
+    json_dumpf(json_object_get(status, "guests"), stderr, JSON_INDENT(1));
+    json_decref(status);
+    snprintf(command, sizeof(command), "tail -n 20 %s/*.log >&2", host);
+    if (system(command))
+        fprintf(stderr, "there are no logs\n");
+    ck_abort_msg("%s", said);
+}
+
+START_TEST(a_disk_of_an_nbd_server_is_read_written_flushed_and_discarded)
+{
+    struct guest g;
+
+    if (!have(_i ? "qemu-nbd" : "nbdkit"))
+        return;
+    start_server(_i);
+    start_device(false);
+    g = connected();
+    ck_assert_str_eq(SAY(&g, "load 1 1500 16 1000 4096"), "going");
+    ended_well(&g);
+    ck_assert_str_eq(SAY(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
+    ck_assert_str_eq(SAY(&g, "one 3 0 0 0"), "ok 0 00 00");
+    ck_assert_str_eq(SAY(&g, "one 2 16384 4096 17"), "ok 0 11 11");
+    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok 0 a5 a5");
+    ck_assert_str_eq(SAY(&g, "one 5 8192 4096 0"), "ok 0 00 00");
+    ck_assert_str_eq(SAY(&g, "one 0 16384 4096 1"), "ok 0 11 11");
+    ck_assert_str_eq(SAY(&g, "one 0 16777216 512 1"), "ok -1 01 01");
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(a_server_or_device_that_is_killed_costs_no_answered_write)
+{
+    struct guest g;
+
+    if (!have("nbdkit"))
+        return;
+    start_server(false);
+    start_device(true);
+    g = connected();
+    ck_assert_str_eq(SAY(&g, "load 3 6000 16 1000 4096"), "going");
+    for (unsigned i = 0; i < 8; i++) {
+        nap_ms(300);
+        if (i % 4 == 3) /* of which some nbdkits die, too */
+            end(&device, SIGKILL);
+        end(&server, SIGKILL);
+        nap_ms(30);
+        start_server(false);
+        if (i % 4 == 3)
+            start_device(true);
+    }
+    ended_well(&g);
+    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(without_a_fence_a_lost_connection_with_writes_fails_the_disk)
+{
+    unsigned long long ops, errors, bad;
+    struct guest g;
+    const char *said;
+
+    if (!have("nbdkit"))
+        return;
+    start_server(false);
+    start_device(false);
+    g = connected();
+    /* nothing is under way: it goes on */
+    ck_assert_str_eq(SAY(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
+    end(&server, SIGKILL);
+    start_server(false);
+    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok 0 a5 a5");
+    ck_assert_str_eq(SAY(&g, "load 3 2500 16 1000 4096"), "going");
+    nap_ms(500);
+    kill(server, SIGSTOP); /* so that some are under way for sure */
+    nap_ms(200);
+    end(&server, SIGKILL);
+    start_server(false);
+    said = hear(&g);
+    ck_assert_int_eq(
+        sscanf(said, "ok ops %llu errors %llu bad %llu", &ops, &errors, &bad),
+        3);
+    ck_assert_uint_gt(errors, 0);
+    ck_assert_uint_eq(bad, 0);
+    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok -1 01 01");
+    destroy(&g);
+}
+END_TEST
+
+int main(int argc, char **argv)
+{
+    const struct {
+        const TTest *test;
+        int count;
+    } tests[] = {
+        { a_disk_of_an_nbd_server_is_read_written_flushed_and_discarded, 2 },
+        { a_server_or_device_that_is_killed_costs_no_answered_write, 1 },
+        { without_a_fence_a_lost_connection_with_writes_fails_the_disk, 1 },
+    };
+    Suite *suite = suite_create("vbd-nbd");
+    TCase *tcase = tcase_create("vbd-nbd");
+    SRunner *runner;
+    int failed;
+
+    if (!find_build("/tests/backend/"))
+        return 1;
+    if (!have("nbdkit") && !have("qemu-nbd"))
+        return 77; /* skipped */
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
+        /* words on the command line: only tests whose name has one of them */
+        bool wanted = argc < 2;
+
+        for (int k = 1; k < argc; k++)
+            wanted |= strstr(tests[i].test->name, argv[k]) != NULL;
+        if (wanted)
+            tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].count);
+    }
+    tcase_set_timeout(tcase, 120);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    host_do(NULL, 0, "down atlas");
+    rmdir(dir);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
