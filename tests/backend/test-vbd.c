@@ -339,7 +339,6 @@ START_TEST(more_persistent_pages_than_are_kept_still_work)
     ended_well(&g, 1);
     ck_assert_int_eq(counter(&g, "grants_mapped"), 1056);
     ck_assert_int_gt(counter(&g, "grant_copies"), 0);
-    ck_assert_int_lt(counter(&g, "grant_unmaps"), 1056);
     destroy(&g);
 }
 END_TEST
