@@ -2,11 +2,13 @@
 # The lab builds what it boots by itself; here it is only shipped.
 EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/lib/build.sh tests/xen/lib/lab.sh tests/xen/lib/one \
-	tests/xen/lib/own.sh tests/xen/lib/two.sh \
+	tests/xen/lib/disk.sh tests/xen/lib/own.sh tests/xen/lib/two.sh \
 	tests/xen/dom0/init tests/xen/dom0/start tests/xen/dom0/words \
 	tests/xen/guest/init tests/xen/guest/evread.c \
 	tests/xen/guest/mkinput.c \
 	tests/xen/scenarios/timer.sh \
+	tests/xen/scenarios/disk-link-loss.sh \
+	tests/xen/scenarios/disk-local.sh \
 	tests/xen/scenarios/boot.sh tests/xen/scenarios/input-absent.sh \
 	tests/xen/scenarios/hotplug-far.sh tests/xen/scenarios/input-hotplug.sh \
 	tests/xen/scenarios/input-local.sh \
