@@ -83,11 +83,6 @@ static bool is_ours(const struct far_backend *backend,
            !strcmp(address->platform, backend->platform);
 }
 
-bool far_chain_is_elsewhere(const struct far_chain *chain)
-{
-    return !is_ours(chain->a->backend, &chain->address);
-}
-
 /* Which bottom the chain should have now. */
 static enum far_binding wanted(struct far_chain *chain,
                                struct far_device **device)

@@ -38,8 +38,6 @@ int far_chain_record(struct far_chain *chain, bool *changed,
                      struct far_error *error);
 /* The bottom of the chain; *bottom is the caller's to close. -ENOMEM. */
 int far_chain_open(struct far_chain *chain, struct far_layer **bottom);
-/* Is it another platform's? */
-bool far_chain_is_elsewhere(const struct far_chain *chain);
 /* After a reload: does the address mean something else now? Then the record
  * gets another attachment, and the caller opens the chain anew. */
 bool far_chain_renew(struct far_chain *chain);

@@ -76,7 +76,7 @@ struct kept {
     struct far_loop *loop;
     struct far_log *log;
     char name[FAR_NAME_BYTES];
-    bool elsewhere, keeps;
+    bool keeps;
     bool ready; /* the device */
     bool open;  /* ops may pass */
     bool replaying, settling, stalled, room_wanted, told;
@@ -543,8 +543,10 @@ static enum far_verdict kept_submit(struct far_layer *layer, struct far_op *op,
     if (bytes && used(k, active(k)) + k->reserved > HALF_BYTES / 2)
         own_flush(k);
     verdict = give(k, g, op);
-    if (verdict == FAR_FULL)
+    if (verdict == FAR_FULL) {
         forget(k, g);
+        k->room_wanted = true;
+    }
     return verdict;
 }
 
@@ -670,7 +672,7 @@ static void take_device(struct kept *k, const struct far_layer_news *news)
     memcpy(&k->props, news->props, sizeof(k->props));
     k->keeps = (k->props.can & FAR_BLOCK_CAN_WRITE) &&
                (k->props.can & FAR_BLOCK_CAN_FLUSH) &&
-               (k->elsewhere || (k->props.can & FAR_BLOCK_LOSES));
+               (k->props.can & FAR_BLOCK_LOSES);
 }
 
 static void kept_state(struct far_layer *layer, enum far_device_state state,
@@ -727,7 +729,7 @@ static const struct far_layer_ops kept_ops = {
 };
 
 struct far_layer *far_kept_new(struct far_loop *loop, struct far_log *log,
-                               const char *device, bool elsewhere)
+                               const char *device)
 {
     struct kept *k = calloc(1, sizeof(*k));
 
@@ -736,7 +738,6 @@ struct far_layer *far_kept_new(struct far_loop *loop, struct far_log *log,
     k->layer.ops = &kept_ops;
     k->loop = loop;
     k->log = log;
-    k->elsewhere = elsewhere;
     k->fd = -1;
     k->epoch = 1;
     snprintf(k->name, sizeof(k->name), "%s", device);

@@ -26,11 +26,10 @@
 #define FAR_KEPT_SLOTS      4u
 #define FAR_KEPT_FIRST_SLOT (FAR_OP_SLOTS_MAX - FAR_KEPT_SLOTS)
 
-/* elsewhere: the device is another platform's: its power is not the guest's.
- * Else copies are kept only of one that says FAR_BLOCK_LOSES. NULL: memory is
- * out. To be stacked on the device's layer. */
+/* Copies are kept of a device that says FAR_BLOCK_LOSES: its power is not the
+ * guest's. NULL: memory is out. To be stacked on the device's layer. */
 struct far_layer *far_kept_new(struct far_loop *loop, struct far_log *log,
-                               const char *device, bool elsewhere);
+                               const char *device);
 /* Before the first op. fd: of a file in memory, taken (also when it fails);
  * adopt: what a predecessor left there counts. 0 or a negative errno: -ENOSPC
  * (there is no memory for copies), -EILSEQ (it is damaged). */

@@ -60,6 +60,19 @@ static struct far_conf *read_conf(struct program *p, unsigned *problems,
     return conf;
 }
 
+/* Of another platform: through this machine's netproxy. */
+static int open_far(void *arg, const struct far_local_who *who,
+                    struct far_layer **layer, struct far_error *error)
+{
+    struct far_backend *backend = arg;
+
+    if (!strcmp(who->platform, backend->platform))
+        return far_error(error, -EINVAL,
+                         "%s/%s is this platform's own: say `behind = %s`",
+                         who->platform, who->device, who->device);
+    return far_local_client_open(backend->client, who, layer, error);
+}
+
 static void sample(struct far_backend *backend)
 {
     far_local_client_sample(backend->client,
@@ -189,6 +202,8 @@ static int open_all(struct program *p)
     sample(b);
     far_devices_init(&b->devices, d->loop, d->log);
     b->devices.starter = p->starter;
+    b->devices.open_far = open_far;
+    b->devices.open_far_arg = b;
     far_devices_load(&b->devices, b->conf, ours, report, d->log);
 
     /* A guest's timer is not to wait for company: the kernel lets a process

@@ -739,8 +739,8 @@ static int open_chain(struct port *port, struct far_error *error)
     if (port->layer.below)
         return 0;
     far_chain_address_text(&port->chain, text, sizeof(text));
-    port->kept = far_kept_new(port->a->backend->loop, port->a->backend->log,
-                              text, far_chain_is_elsewhere(&port->chain));
+    port->kept =
+        far_kept_new(port->a->backend->loop, port->a->backend->log, text);
     if (!port->kept || far_chain_open(&port->chain, &bottom)) {
         far_layer_close(port->kept);
         port->kept = NULL;

@@ -104,7 +104,7 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "device", .types = "outside", .key = "idle-stop",
       .kind = FAR_CONF_TIME },
     { .section = "device", .types = "delay error log rate cache verify volatile", .key = "behind",
-      .kind = FAR_CONF_NAME, .required = true },
+      .kind = FAR_CONF_DEVICE, .required = true },
     { .section = "device", .types = "delay", .key = "delay",
       .kind = FAR_CONF_TIME, .required = true },
     { .section = "device", .types = "rate", .key = "ops",
@@ -404,6 +404,8 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
 {
     const char *wants = NULL;
     char host[256], text[96];
+    struct far_address address;
+    struct far_error error;
     uint64_t number;
     uint32_t percent;
     uint16_t port;
@@ -445,6 +447,10 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
     case FAR_CONF_NAMES:
         if (!each_word(e->value, is_name, NULL))
             wants = "names with blanks between them";
+        break;
+    case FAR_CONF_DEVICE:
+        if (far_address_parse(&address, e->value, &error))
+            wants = "a device: its name, or PLATFORM/DEVICE";
         break;
     case FAR_CONF_FAR:
         if (!is_guest(NULL, e->value))

@@ -196,6 +196,11 @@ struct far_devices {
     struct far_loop *loop;
     struct far_log *log;
     struct far_starter *starter; /* of outside devices; NULL: none */
+    /* Opens a device of another platform (who names it), for filters that stand
+     * before one. NULL: that can't be had in this process. */
+    int (*open_far)(void *arg, const struct far_local_who *who,
+                    struct far_layer **layer, struct far_error *error);
+    void *open_far_arg;
     /* A device has come, gone, or changed what far_device_say() says. May be
      * NULL. */
     void (*changed)(void *arg);

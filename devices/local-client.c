@@ -16,6 +16,7 @@
  * server could have scribbled there; it could as well have executed something
  * else in the first place, so this trusts it with nothing more.
  */
+#include "core/block.h"
 #include "core/clock.h"
 #include "core/usdt.h"
 #include "devices/device.h"
@@ -199,6 +200,16 @@ static void flush_forget(struct use *u)
 
 /* ---- what goes up ---- */
 
+/* Its power is not ours. */
+static void lives_elsewhere(uint8_t props[32])
+{
+    struct far_block_props block;
+
+    memcpy(&block, props, sizeof(block));
+    block.can |= FAR_BLOCK_LOSES;
+    memcpy(props, &block, sizeof(block));
+}
+
 static void say(struct use *u, enum far_device_state state, const char *reason)
 {
     struct far_layer_news news = { .incarnation = u->incarnation,
@@ -211,6 +222,8 @@ static void say(struct use *u, enum far_device_state state, const char *reason)
     if (u->dead)
         return;
     memcpy(news.props, u->props, sizeof(news.props));
+    if (u->who.class == FAR_CLASS_BLOCK && u->who.platform[0])
+        lives_elsewhere(news.props);
     far_layer_state(u->layer.above, state, &news);
 }
 

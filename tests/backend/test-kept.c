@@ -101,7 +101,8 @@ static void ready(uint64_t incarnation)
                                    .device_incarnation = incarnation };
     struct far_block_props props = { .bytes = 64 << 20,
                                      .can = FAR_BLOCK_CAN_WRITE |
-                                            FAR_BLOCK_CAN_FLUSH,
+                                            FAR_BLOCK_CAN_FLUSH |
+                                            FAR_BLOCK_LOSES,
                                      .block_bytes = 512 };
 
     disk.incarnation = incarnation;
@@ -125,7 +126,7 @@ static void begins(bool adopt, uint64_t incarnation)
     memset(&port, 0, sizeof(port));
     disk.layer.ops = &disk_ops;
     port.layer.ops = &port_ops;
-    kept = far_kept_new(loop, NULL, "far/disk", true);
+    kept = far_kept_new(loop, NULL, "far/disk");
     ck_assert_ptr_nonnull(kept);
     far_layer_stack(kept, &disk.layer);
     far_layer_stack(&port.layer, kept);
@@ -394,9 +395,23 @@ START_TEST(who_gives_all_anew_is_not_answered_twice)
 }
 END_TEST
 
+START_TEST(who_found_no_room_is_told_when_there_is)
+{
+    disk.full = true;
+    ck_assert_int_eq(submit(FAR_BLOCK_READ, 1, 1, 1, 1), FAR_FULL);
+    turn();
+    ck_assert_uint_eq(port.rooms, 0);
+    disk.full = false;
+    far_layer_room(disk.layer.above);
+    turn();
+    ck_assert_uint_eq(port.rooms, 1);
+    ck_assert_int_eq(submit(FAR_BLOCK_READ, 1, 1, 1, 1), FAR_LATER);
+}
+END_TEST
+
 START_TEST(a_damaged_file_is_refused)
 {
-    struct far_layer *other = far_kept_new(loop, NULL, "far/disk", true);
+    struct far_layer *other = far_kept_new(loop, NULL, "far/disk");
     uint32_t wrong = 77;
 
     written(0, 1, 1, 1);
@@ -404,7 +419,7 @@ START_TEST(a_damaged_file_is_refused)
     ck_assert_int_eq(far_kept_begin(other, dup(file), true), -EILSEQ);
     far_layer_close(other);
     ck_assert_int_eq(ftruncate(file, 4096), 0);
-    other = far_kept_new(loop, NULL, "far/disk", true);
+    other = far_kept_new(loop, NULL, "far/disk");
     ck_assert_int_eq(far_kept_begin(other, dup(file), true), -EILSEQ);
     far_layer_close(other);
 }
@@ -421,6 +436,7 @@ int main(void)
         a_successor_finds_the_copies_and_what_was_under_way,
         a_copy_that_can_not_be_written_fails_the_disk,
         who_gives_all_anew_is_not_answered_twice,
+        who_found_no_room_is_told_when_there_is,
         a_damaged_file_is_refused,
     };
     Suite *suite = suite_create("kept");

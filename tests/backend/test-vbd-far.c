@@ -125,7 +125,8 @@ static void set_up(void)
     configure_far("");
     put(host, "farside.conf",
         "[platform]\nname = atlas\n"
-        "[server borealis]\naddress = 127.0.0.1:%u\nclear-text = on\n",
+        "[server borealis]\naddress = 127.0.0.1:%u\nclear-text = on\n"
+        "[device fast]\ntype = cache\nbehind = borealis/cache\nsize = 2\n",
         port);
     snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     far_proxy = start_far();
@@ -141,7 +142,7 @@ static void tear_down(void)
     end(&far_proxy);
 }
 
-static struct guest connected(const char *device, const char *how)
+static struct guest connected_to(const char *address, const char *how)
 {
     struct guest g = { .name = "g" };
     char out[256];
@@ -149,14 +150,22 @@ static struct guest connected(const char *device, const char *how)
     ck_assert_int_eq(host_do(out, sizeof(out),
                              "create atlas g memory=256 gntalloc=8192 disk="
                              "vdev=xvda,access=rw,script=block-farside,"
-                             "target=borealis/%s",
-                             device),
+                             "target=%s",
+                             address),
                      0);
     g.domid = (unsigned)strtoul(out, NULL, 10);
     run_program(&g, "tests/backend/blkguest");
     OK(&g, "open %u %s", DEVID, how);
     OK(&g, "connected");
     return g;
+}
+
+static struct guest connected(const char *device, const char *how)
+{
+    char address[80];
+
+    snprintf(address, sizeof(address), "borealis/%s", device);
+    return connected_to(address, how);
 }
 
 static void destroy(struct guest *g)
@@ -175,6 +184,22 @@ static json_int_t counter(const char *name)
         json_array_foreach (json_object_get(that, "devices"), k, one)
             value = json_integer_value(
                 json_object_get(json_object_get(one, "counters"), name));
+    json_decref(whole);
+    return value;
+}
+
+/* How many reads the layer of that name has answered. */
+static json_int_t answered(const char *layer)
+{
+    json_t *whole = ask("{\"request\":\"status\"}"), *that, *one;
+    json_int_t value = -1;
+    size_t i, k;
+
+    json_array_foreach (json_object_get(whole, "guests"), i, that)
+        json_array_foreach (json_object_get(that, "devices"), k, one)
+            value = json_integer_value(json_object_get(
+                json_object_get(json_object_get(one, "ops"), "block.read"),
+                layer));
     json_decref(whole);
     return value;
 }
@@ -297,6 +322,31 @@ START_TEST(a_power_failure_of_the_far_machine_costs_no_answered_write)
     ck_assert_int_ge(counter("incarnations"), 4);
     ck_assert_int_gt(counter("written_again"), 100);
     ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    destroy(&g);
+}
+END_TEST
+
+/* What is read again and again does not cross the network. */
+START_TEST(a_cache_before_a_far_disk_answers_and_never_what_is_gone)
+{
+    struct guest g = connected_to("fast", _i ? "4 2 50 32 1 0" : PLAIN);
+
+    load(&g, (unsigned)_i + 3, 5000);
+    for (unsigned i = 0; i < 5; i++) {
+        nap_ms(400);
+        end(i % 2 ? &near_proxy : &far_proxy);
+        if (i == 4)
+            kill_backend(SIGKILL);
+        nap_ms(20);
+        if (i % 2)
+            near_proxy = start_near();
+        else
+            far_proxy = start_far();
+        if (i == 4)
+            start_backend();
+    }
+    ended_well(&g, (unsigned)_i + 3);
+    ck_assert_int_gt(answered("cache"), 100);
     destroy(&g);
 }
 END_TEST
@@ -469,6 +519,7 @@ int main(int argc, char **argv)
         { a_disk_of_another_machine_is_read_and_written, 3 },
         { processes_that_are_killed_cost_no_write, 4 },
         { a_power_failure_of_the_far_machine_costs_no_answered_write, 2 },
+        { a_cache_before_a_far_disk_answers_and_never_what_is_gone, 2 },
         { an_answered_flush_outlives_every_process_and_the_far_power, 1 },
         { an_answered_write_outlives_every_process_and_the_far_power, 1 },
         { who_never_flushes_is_flushed_when_64_mib_are_kept, 1 },

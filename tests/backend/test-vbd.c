@@ -826,7 +826,7 @@ START_TEST(filters_in_a_row_change_nothing_of_what_is_read)
     struct guest g;
 
     reconfigure("[device top]\ntype = cache\nbehind = rated\nsize = 2\n"
-                "[device rated]\ntype = rate\nbehind = sure\nops = 20000\n"
+                "[device rated]\ntype = rate\nbehind = sure\nops = 3000\n"
                 "[device sure]\ntype = verify\nbehind = disk0\n");
     g = connected("top", ways[_i * 6]);
     ck_assert_str_eq(SAY(&g, "load %d 3000 16 1000 4096", _i + 1), "going");

@@ -180,6 +180,29 @@ START_TEST(a_section_first_means_farside_conf)
 }
 END_TEST
 
+START_TEST(disks_that_may_forget_are_told)
+{
+    static const char text[] = "[platform]\nname = a\n"
+                               "[device ram]\ntype = memory\n"
+                               "[device own]\ntype = memory\n"
+                               "[device v]\ntype = volatile\nbehind = own\n"
+                               "[device f]\ntype = file\npath = /dev/null\n"
+                               "[export ram]\nallow = b\n";
+    unsigned problems = 0;
+    struct far_conf *conf =
+        far_conf_parse("f", text, strlen(text), hear, NULL, &problems);
+
+    ck_assert(conf && !problems);
+    *said = '\0';
+    far_check_conf(conf, hear, NULL);
+    ck_assert_ptr_nonnull(strstr(said, "3:1: [device ram] is memory"));
+    ck_assert_ptr_null(strstr(said, "[device own]"));
+    ck_assert_ptr_nonnull(strstr(said, "7:1: [device v] is for tests"));
+    ck_assert_ptr_null(strstr(said, "/dev/null"));
+    far_conf_free(conf);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("farside check");
@@ -199,6 +222,7 @@ int main(void)
     tcase_add_test(lines, every_cut_of_a_good_file_is_read_to_its_end);
     tcase_add_test(lines, the_nearest_word_is_found_and_a_far_one_is_not);
     tcase_add_test(lines, a_section_first_means_farside_conf);
+    tcase_add_test(lines, disks_that_may_forget_are_told);
     srunner_run_all(runner, CK_NORMAL);
     failed = srunner_ntests_failed(runner);
     srunner_free(runner);
