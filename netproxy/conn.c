@@ -356,6 +356,12 @@ static uint8_t *room_for(struct far_conn *c, uint8_t lane, size_t bytes)
     return room;
 }
 
+void far_conn_want_room(struct far_conn *c)
+{
+    c->wants_room = true;
+    want_flush(c);
+}
+
 static void sent(struct far_conn *c, const uint8_t *frame, size_t bytes)
 {
     captured(c, true, frame, bytes);

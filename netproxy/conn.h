@@ -166,6 +166,9 @@ int far_conn_send_piece(struct far_conn *conn, struct far_wire_header *header,
  * an option (far_conn_with_option()). */
 uint32_t far_conn_piece_bytes(const struct far_conn *conn);
 
+/* room() is called when there is some again, also without -EAGAIN. */
+void far_conn_want_room(struct far_conn *conn);
+
 /* Must bulk on it be short, as others share it? (It is made so.) */
 void far_conn_share(struct far_conn *conn, bool shared);
 /* Heartbeats when it is idle (on), or only while somebody waits. */

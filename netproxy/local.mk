@@ -15,6 +15,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/credential.c netproxy/credential.h \
 	netproxy/fair.c netproxy/fair.h \
 	netproxy/keys.c netproxy/keys.h \
+	netproxy/flow.c netproxy/flow.h \
 	netproxy/hotplug.c netproxy/hotplug.h \
 	netproxy/link.c netproxy/link.h \
 	netproxy/local.c netproxy/local.h \
@@ -78,6 +79,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-relay tests/netproxy/test-standby \
 	tests/netproxy/test-vouch tests/netproxy/test-notify-relay \
+	tests/netproxy/test-slow \
 	tests/netproxy/test-times \
 	tests/netproxy/test-credential tests/netproxy/test-permission \
 	tests/netproxy/test-trust
@@ -117,6 +119,10 @@ tests_netproxy_test_many_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_notify_relay_SOURCES = tests/netproxy/test-notify-relay.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_notify_relay_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_slow_SOURCES = tests/netproxy/test-slow.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_slow_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_vouch_SOURCES = tests/netproxy/test-vouch.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -9,6 +9,10 @@
  * the link. What belongs to an activation (ops, pieces, acks) passes only after
  * an ACTIVATE has passed over this connection: the owner sees no tail of
  * what it had no beginning of.
+ *
+ * The link to the owner is read whatever a client does: what it does not take
+ * waits in its routes (netproxy/flow.h), and one for which too much waits is
+ * asked anew when there is room.
  */
 #include <errno.h>
 #include <stdarg.h>
@@ -36,10 +40,14 @@ struct far_route {
     struct far_address to;
     uint8_t *prepare; /* the client's frame */
     size_t prepare_bytes;
-    bool fresh;          /* it was never asked: its signature is still good */
-    bool asked;          /* over this connection of the link */
-    bool live;           /* an ACTIVATE has passed since */
-    unsigned unanswered; /* ACTIVATEs */
+    bool fresh;           /* it was never asked: its signature is still good */
+    bool asked;           /* over this connection of the link */
+    bool live;            /* an ACTIVATE has passed since */
+    unsigned unanswered;  /* ACTIVATEs */
+    struct far_flow flow; /* while it has a peer */
+    bool waits;           /* in the router's list */
+    bool slow;            /* too much waited: asked anew when there is room */
+    struct far_route *next_waiting;
     bool told;
     int status; /* that the client was told last */
     char reason[FAR_WIRE_TEXT_BYTES];
@@ -57,6 +65,7 @@ void far_router_init(struct far_router *router, struct far_context *context,
     router->controller = controller;
     router->link = link;
     router->arg = arg;
+    router->waiting_end = &router->waiting;
 }
 
 /* Ways. */
@@ -174,12 +183,54 @@ static void send_client(struct far_route *r, uint8_t type, const void *fixed,
         far_conn_send(r->conn, &header, fixed, bytes, text);
 }
 
+static void wait_for_room(struct far_route *r)
+{
+    struct far_router *router = r->router;
+
+    if (r->waits)
+        return;
+    r->waits = true;
+    r->next_waiting = NULL;
+    *router->waiting_end = r;
+    router->waiting_end = &r->next_waiting;
+}
+
+static void wait_no_more(struct far_route *r)
+{
+    struct far_route **at = &r->router->waiting;
+
+    if (!r->waits)
+        return;
+    while (*at != r)
+        at = &(*at)->next_waiting;
+    *at = r->next_waiting;
+    if (!*at)
+        r->router->waiting_end = at;
+    r->waits = false;
+}
+
+static void ask_more(struct far_router *router, struct far_peer *peer);
+
+/* What is under way, either way, is void. */
+static void clear_flow(struct far_route *r)
+{
+    r->slow = false;
+    wait_no_more(r);
+    if (!r->peer)
+        return;
+    if (far_buf_used(&r->flow.down))
+        r->told = false; /* it may not have heard what was said last */
+    r->unanswered += far_flow_clear(&r->flow);
+    ask_more(r->router, r->peer);
+}
+
 /* Of its ACTIVATEs that nobody will answer. */
 static void answer_activates(struct far_route *r, int status,
                              const char *reason)
 {
     struct far_wire_activated body = { .status = status };
 
+    clear_flow(r);
     for (; r->unanswered; r->unanswered--)
         send_client(r, FAR_WIRE_ACTIVATED, &body, sizeof(body), reason);
     r->live = false;
@@ -189,10 +240,9 @@ static void answer_activates(struct far_route *r, int status,
 static int refuse(struct far_route *r, int status, const char *reason)
 {
     struct far_wire_prepared prepared = { .status = status };
-    bool news = !r->told || r->status != status || strcmp(r->reason, reason);
 
     answer_activates(r, status, reason);
-    if (!news)
+    if (r->told && r->status == status && !strcmp(r->reason, reason))
         return status;
     r->told = true;
     r->status = status;
@@ -422,6 +472,7 @@ static void drop(struct far_route *r)
         at = &(*at)->next;
     *at = r->next;
     far_timer_cancel(&r->expiry);
+    clear_flow(r);
     give_handle(r);
     free(r->prepare);
     free(r);
@@ -465,6 +516,7 @@ struct far_route *far_route_new(struct far_router *router,
     memcpy(r->prepare, f->raw, r->prepare_bytes);
     r->router = router;
     r->peer = peer;
+    far_flow_init(&r->flow, &peer->flow);
     r->conn = conn;
     r->fresh = true;
     snprintf(r->from, sizeof(r->from), "%s", peer->platform);
@@ -485,6 +537,7 @@ void far_route_end(struct far_route *r, bool detached)
 {
     if (detached)
         tell_detached(r);
+    clear_flow(r);
     r->peer = NULL;
     r->conn = NULL;
     r->live = false;
@@ -551,22 +604,20 @@ static void brake(struct far_conn *from, struct far_conn *to)
         far_conn_pause(from, to);
 }
 
-static int pass(struct far_route *r, struct far_conn *from, struct far_conn *to,
-                uint32_t handle, const struct far_wire_frame *f,
-                struct far_error *error)
+/* The header and fixed part with which it goes on. 0, or -ELOOP with error. */
+static int readdress(const struct far_conn *from, uint32_t handle,
+                     const struct far_wire_frame *f,
+                     struct far_wire_header *header,
+                     uint8_t fixed[sizeof(f->fixed)], struct far_error *error)
 {
-    struct far_wire_header header = f->header;
-    uint8_t fixed[sizeof(f->fixed)];
-    size_t bytes = far_wire_fixed_bytes(f->header.type);
-    int rc;
-
-    if (!header.hops)
+    if (!f->header.hops)
         return far_error(error, -ELOOP,
                          "a frame that may not be passed on any further");
-    header.hops--;
-    header.handle = handle;
-    memcpy(fixed, f->fixed, bytes);
-    if (header.type == FAR_WIRE_INTERRUPT && f->op.opcode == FAR_INPUT_EVENT) {
+    *header = f->header;
+    header->hops--;
+    header->handle = handle;
+    memcpy(fixed, f->fixed, far_wire_fixed_bytes(f->header.type));
+    if (header->type == FAR_WIRE_INTERRUPT && f->op.opcode == FAR_INPUT_EVENT) {
         struct far_op op = f->op;
         struct far_input_event e; /* by our clock, as our frames are */
         int64_t us;
@@ -578,44 +629,212 @@ static int pass(struct far_route *r, struct far_conn *from, struct far_conn *to,
         memcpy(op.args, &e, sizeof(e));
         memcpy(fixed, &op, sizeof(op));
     }
-    rc = far_conn_forward(to, &header, fixed, bytes,
-                          f->raw + FAR_WIRE_HEADER_BYTES + bytes,
-                          f->header.bytes - FAR_WIRE_HEADER_BYTES - bytes);
-    if (rc == -EMSGSIZE) {
-        far_error(error, rc, "a frame of %u bytes, which is too long for %s",
-                  f->header.bytes, to->platform);
-        refuse_saying(r, error);
-        return 0;
-    }
-    r->router->passed++;
-    brake(from, to);
     return 0;
 }
 
-static bool is_bulk(const struct far_wire_frame *f)
+/* To be passed on behind the fixed part: payload and options. */
+static size_t rest_of(const struct far_wire_frame *f, const uint8_t **rest)
 {
-    return f->header.type == FAR_WIRE_OP || f->header.type == FAR_WIRE_DATA ||
-           f->header.type == FAR_WIRE_FEEDBACK;
+    size_t before =
+        FAR_WIRE_HEADER_BYTES + far_wire_fixed_bytes(f->header.type);
+
+    *rest = f->raw + before;
+    return f->header.bytes - before;
+}
+
+static void send_on(struct far_route *r, struct far_conn *to,
+                    struct far_wire_header *header, const uint8_t *fixed,
+                    size_t fixed_bytes, const uint8_t *rest, size_t rest_bytes)
+{
+    size_t bytes = FAR_WIRE_HEADER_BYTES + fixed_bytes + rest_bytes;
+    struct far_error error = { 0 };
+
+    if (far_conn_forward(to, header, fixed, fixed_bytes, rest, rest_bytes) ==
+        -EMSGSIZE) {
+        far_error(&error, -EMSGSIZE,
+                  "a frame of %zu bytes, which is too long for %s", bytes,
+                  to->platform);
+        refuse_saying(r, &error);
+        return;
+    }
+    r->router->passed++;
+}
+
+static bool is_bulk(uint8_t type)
+{
+    return type == FAR_WIRE_OP || type == FAR_WIRE_DATA ||
+           type == FAR_WIRE_FEEDBACK;
 }
 
 /* An op goes on by the lane that it came by, its answer comes back so; all else
  * goes where the attachment is. */
-static struct far_conn *to_owner(const struct far_route *r,
-                                 const struct far_conn *from,
-                                 const struct far_wire_frame *f)
+static struct far_conn *to_owner(const struct far_route *r, uint8_t lane,
+                                 uint8_t type)
 {
-    const struct far_lane *lane = &r->link->lanes[from->theirs.lane];
+    const struct far_lane *same = &r->link->lanes[lane];
 
-    return is_bulk(f) && far_lane_is_up(lane) ? lane->conn : r->link->control;
+    return is_bulk(type) && far_lane_is_up(same) ? same->conn
+                                                 : r->link->control;
 }
 
-static struct far_conn *to_client(const struct far_route *r,
-                                  const struct far_conn *from,
-                                  const struct far_wire_frame *f)
+static struct far_conn *to_client(const struct far_route *r, uint8_t lane,
+                                  uint8_t type)
 {
-    struct far_conn *lane = r->peer ? r->peer->lanes[from->mine.lane] : NULL;
+    struct far_conn *same = r->peer ? r->peer->lanes[lane] : NULL;
 
-    return is_bulk(f) && lane ? lane : r->conn;
+    return is_bulk(type) && same ? same : r->conn;
+}
+
+/* Ops that may go on, as their client has taken answers. */
+static void ask_more(struct far_router *router, struct far_peer *peer)
+{
+    struct far_route *r;
+
+    for (r = router->routes; r && peer->flow.holding; r = r->next) {
+        while (r->peer == peer && r->live && far_buf_used(&r->flow.up) &&
+               far_link_is_up(r->link)) {
+            struct far_wire_header header;
+            const uint8_t *body;
+            struct far_op op;
+
+            far_flow_first(&r->flow.up, &header, &body);
+            memcpy(&op, body, sizeof(op));
+            if (far_flow_ask(&r->flow, &op))
+                break;
+            send_on(r, to_owner(r, header.lane, header.type), &header, body,
+                    header.bytes - FAR_WIRE_HEADER_BYTES, NULL, 0);
+            if (far_buf_used(&r->flow.up)) /* it was not refused */
+                far_flow_next(&r->flow, &r->flow.up);
+        }
+    }
+}
+
+/* It has left for the client. */
+static void taken(struct far_route *r, uint8_t type, const uint8_t *fixed)
+{
+    struct far_op op;
+
+    if (type != FAR_WIRE_FEEDBACK)
+        return;
+    memcpy(&op, fixed, sizeof(op));
+    far_flow_answered(&r->flow, &op);
+    ask_more(r->router, r->peer);
+}
+
+/* Its client has had its chance: it activates anew when it reads again, and
+ * gets then what is lost now. */
+static void drop_slow(struct far_route *r)
+{
+    struct far_error error;
+
+    far_error(&error, -ENOBUFS,
+              "%s reads too slowly what it wants of %s: it is asked again when "
+              "that has gone out",
+              r->from, r->to.platform);
+    give_handle(r);
+    r->asked = false;
+    refuse_saying(r, &error);
+    r->slow = true;
+    wait_for_room(r);
+    if (r->conn)
+        far_conn_want_room(r->conn);
+}
+
+/* To the client, or into its queue: who feeds it is not held up. */
+static int deliver(struct far_route *r, const struct far_conn *from,
+                   const struct far_wire_frame *f, struct far_error *error)
+{
+    struct far_conn *to = to_client(r, from->mine.lane, f->header.type);
+    size_t fixed_bytes = far_wire_fixed_bytes(f->header.type), rest_bytes;
+    uint8_t fixed[sizeof(f->fixed)];
+    struct far_wire_header header;
+    const uint8_t *rest;
+    int rc;
+
+    if (!to)
+        return 0;
+    rc = readdress(from, r->client_handle, f, &header, fixed, error);
+    if (rc)
+        return rc;
+    rest_bytes = rest_of(f, &rest);
+    if (!far_buf_used(&r->flow.down) && !far_conn_full(to)) {
+        send_on(r, to, &header, fixed, fixed_bytes, rest, rest_bytes);
+        taken(r, header.type, fixed);
+        return 0;
+    }
+    header.lane = from->mine.lane;
+    if (far_flow_keep(&r->flow, &r->flow.down, &header, fixed, fixed_bytes,
+                      rest, rest_bytes)) {
+        drop_slow(r);
+        return 0;
+    }
+    wait_for_room(r);
+    far_conn_want_room(to);
+    return 0;
+}
+
+#define QUANTUM_BYTES 32768 /* of one route, then it is another's turn */
+
+/* Has anything gone? */
+static bool deliver_more(struct far_route *r)
+{
+    size_t sent = 0;
+
+    while (far_buf_used(&r->flow.down) && sent < QUANTUM_BYTES) {
+        struct far_wire_header header;
+        struct far_op op = { 0 };
+        const uint8_t *body;
+        struct far_conn *to;
+        uint8_t type;
+
+        far_flow_first(&r->flow.down, &header, &body);
+        type = header.type;
+        to = to_client(r, header.lane, type);
+        if (to && far_conn_full(to)) {
+            far_conn_want_room(to);
+            break;
+        }
+        sent += header.bytes;
+        if (type == FAR_WIRE_FEEDBACK)
+            memcpy(&op, body, sizeof(op));
+        if (to)
+            send_on(r, to, &header, body, header.bytes - FAR_WIRE_HEADER_BYTES,
+                    NULL, 0);
+        if (!far_buf_used(&r->flow.down))
+            break; /* it was refused, and all of it is void */
+        far_flow_next(&r->flow, &r->flow.down);
+        taken(r, type, (const uint8_t *)&op);
+    }
+    return sent > 0;
+}
+
+void far_routes_room(struct far_router *router, struct far_peer *peer)
+{
+    bool progress = router->waiting != NULL;
+
+    while (progress) {
+        struct far_route *r;
+        unsigned n = 0;
+
+        progress = false;
+        for (r = router->waiting; r; r = r->next_waiting)
+            n++;
+        for (; n && (r = router->waiting); n--) {
+            wait_no_more(r);
+            if (r->peer != peer) {
+                wait_for_room(r);
+            } else if (r->slow) {
+                if (r->conn && !far_conn_full(r->conn))
+                    begin(r);
+                else if (r->conn)
+                    wait_for_room(r);
+            } else {
+                progress |= deliver_more(r);
+                if (far_buf_used(&r->flow.down))
+                    wait_for_room(r);
+            }
+        }
+    }
 }
 
 bool far_route_takes(const struct far_wire_frame *f)
@@ -637,6 +856,13 @@ int far_route_from_client(struct far_route *r, struct far_conn *conn,
                           const struct far_wire_frame *f,
                           struct far_error *error)
 {
+    uint8_t fixed[sizeof(f->fixed)];
+    struct far_wire_header header;
+    const uint8_t *rest;
+    size_t rest_bytes;
+    struct far_conn *to;
+    int rc;
+
     if (!r->asked || !far_link_is_up(r->link)) {
         struct far_wire_activated body = { .status = r->status ? r->status
                                                                : -ENOTCONN };
@@ -649,10 +875,28 @@ int far_route_from_client(struct far_route *r, struct far_conn *conn,
         r->conn = conn;
         r->unanswered++;
         r->live = true;
+        while (far_buf_used(&r->flow.up)) /* they come again */
+            far_flow_next(&r->flow, &r->flow.up);
     } else if (!r->live) {
         return 0;
     }
-    return pass(r, conn, to_owner(r, conn, f), r->owner_handle, f, error);
+    rc = readdress(conn, r->owner_handle, f, &header, fixed, error);
+    if (rc)
+        return rc;
+    rest_bytes = rest_of(f, &rest);
+    if (f->header.type == FAR_WIRE_OP && far_flow_ask(&r->flow, &f->op)) {
+        header.lane = conn->theirs.lane;
+        rc = far_flow_keep(&r->flow, &r->flow.up, &header, fixed,
+                           sizeof(struct far_op), rest, rest_bytes);
+        return rc ? far_error(error, -EPROTO,
+                              "more operations at once than there are slots")
+                  : 0;
+    }
+    to = to_owner(r, conn->theirs.lane, f->header.type);
+    send_on(r, to, &header, fixed, far_wire_fixed_bytes(f->header.type), rest,
+            rest_bytes);
+    brake(conn, to);
+    return 0;
 }
 
 int far_route_from_owner(struct far_link *l, struct far_conn *conn,
@@ -662,7 +906,6 @@ int far_route_from_owner(struct far_link *l, struct far_conn *conn,
     uint32_t at = f->header.handle - FAR_ROUTE_HANDLE_FIRST;
     struct far_route *r =
         l->routes && at < FAR_ROUTES_MAX ? l->routes[at] : NULL;
-    struct far_conn *to;
 
     if (!r || !r->asked)
         return 0; /* its client has given it up */
@@ -696,8 +939,7 @@ int far_route_from_owner(struct far_link *l, struct far_conn *conn,
     default:
         return far_error(error, -EPROTO, "a frame that only clients send");
     }
-    to = to_client(r, conn, f);
-    return to ? pass(r, conn, to, r->client_handle, f, error) : 0;
+    return deliver(r, conn, f, error);
 }
 
 /* The links' news. */
@@ -769,7 +1011,7 @@ json_t *far_router_status(const struct far_router *router)
         snprintf(to, sizeof(to), "%s/%s", r->to.platform, r->to.device);
         json_array_append_new(
             all,
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "origin",
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:I, s:o}", "origin",
                       r->way.origin, "guest", r->guest, "from", r->from,
                       "device", r->device, "to", to, "state",
                       !r->peer    ? "waiting for its client"
@@ -777,6 +1019,7 @@ json_t *far_router_status(const struct far_router *router)
                       : !r->told  ? "asking"
                       : r->live   ? "active"
                                   : "prepared",
+                      "waiting_bytes", (json_int_t)far_buf_used(&r->flow.down),
                       "reason",
                       r->reason[0] ? json_string(r->reason) : json_null()));
     }

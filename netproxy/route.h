@@ -33,7 +33,8 @@ struct far_router {
     struct far_link *(*link)(void *arg, const char *platform); /* NULL: none */
     void *arg;
     struct far_route *routes;
-    uint64_t refused, passed; /* frames that were passed on */
+    struct far_route *waiting, **waiting_end; /* for room of their clients */
+    uint64_t refused, passed;                 /* frames that were passed on */
 };
 
 void far_router_init(struct far_router *router, struct far_context *context,
@@ -81,6 +82,8 @@ int far_route_from_client(struct far_route *route, struct far_conn *conn,
 /* Its client has detached it, or is lost (for now). */
 void far_route_end(struct far_route *route, bool detached);
 
+/* A connection of that client has room: what waits for it goes on. */
+void far_routes_room(struct far_router *router, struct far_peer *peer);
 /* A connection of its client has ended, others are there. */
 void far_route_lane_down(struct far_route *route, const struct far_conn *conn);
 

@@ -575,6 +575,28 @@ static unsigned lanes_up(const struct far_peer *peer)
  * it belongs to nobody, or will be sent again. It is never held against the
  * peer. What it grants and acknowledges counts only where the attachment was
  * activated. */
+static bool is_carried(const struct far_attachment *a)
+{
+    return strcmp(a->origin, a->peer->platform) != 0;
+}
+
+/* What is wrong with it ends the connection; or, if its platform is behind a
+ * relay, whose connection is others' too, the attachment. */
+static int fault(struct far_attachment *a, int code, struct far_error *error)
+{
+    if (!code || !a || !is_carried(a))
+        return code;
+    far_log_limited(a->peer->server->context->log, &a->peer->bucket,
+                    FAR_LOG_WARNING, "%s by way of %s: %s: its attachment ends",
+                    a->origin, a->peer->platform, error->text);
+    stop_answers(a);
+    far_session_leave(&a->user);
+    a->refused = false;
+    a->ended = true;
+    answer(a, code, error->text);
+    return 0;
+}
+
 static int on_op(struct far_peer *peer, struct far_conn *conn,
                  struct far_attachment *a, const struct far_wire_frame *f,
                  struct far_error *error)
@@ -643,9 +665,9 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
     case FAR_WIRE_ERROR:
         return 0; /* about something that it did not know */
     case FAR_WIRE_OP:
-        return on_op(peer, conn, a, f, error);
+        return fault(a, on_op(peer, conn, a, f, error), error);
     case FAR_WIRE_DATA:
-        return on_piece(peer, conn, a, f, error);
+        return fault(a, on_piece(peer, conn, a, f, error), error);
     case FAR_WIRE_ACTIVATE:
     case FAR_WIRE_ACK:
     case FAR_WIRE_CANCEL:
@@ -664,7 +686,7 @@ static int peer_frame(struct far_conn *conn, const struct far_wire_frame *f,
         on_activate(a, conn, f);
         return 0;
     case FAR_WIRE_ACK:
-        return a->conn == conn ? take_credit(a, f, error) : 0;
+        return a->conn == conn ? fault(a, take_credit(a, f, error), error) : 0;
     case FAR_WIRE_CANCEL:
         /* The op's own feedback answers it: nothing that is served yet takes
          * long enough to be stopped half way. */
@@ -697,6 +719,7 @@ static void peer_room(struct far_conn *conn)
             far_session_pump(a->user.session);
     }
     far_fair_run(&peer->fair[conn->theirs.lane]);
+    far_routes_room(peer->server->context->router, peer);
 }
 
 /* Peers. */

@@ -11,6 +11,7 @@
 #include "netproxy/context.h"
 #include "netproxy/controller.h"
 #include "netproxy/fair.h"
+#include "netproxy/flow.h"
 
 #define FAR_ARRIVALS_MAX         64 /* connections that nobody vouches for yet */
 #define FAR_ARRIVALS_ADDRESS_MAX 32 /* of one address */
@@ -25,6 +26,7 @@ struct far_peer {
     struct far_conn *lanes[FAR_WIRE_LANES]; /* that are up */
     struct far_conn *control;               /* as others were told */
     struct far_fair fair[FAR_WIRE_LANES];   /* attachments that have answers */
+    struct far_flow_total flow;             /* of its routes */
     uint64_t stray_ops;                     /* of nobody who is active */
     char address[64];
     char reason[FAR_WIRE_TEXT_BYTES]; /* why it is not connected */

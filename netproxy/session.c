@@ -725,6 +725,7 @@ void far_session_activate(struct far_session *s, uint64_t incarnation,
 {
     s->epoch = epoch;
     s->granted = 0;
+    s->activated = false; /* no interrupt goes before the state, in go() */
     if (incarnation == s->incarnation && received < s->next) {
         /* The guest may have had less than what was acknowledged before only
          * if somebody lies; what is forgotten can't be given again. */
