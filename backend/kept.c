@@ -809,7 +809,8 @@ int far_kept_begin(struct far_layer *layer, int fd, bool adopt)
     } else if (!sound(k)) {
         return -EILSEQ;
     }
-    for (unsigned half = 0; half < 2; half++)
+    /* so that it never waits for memory that there is none of */
+    for (unsigned half = 0; k->keeps && half < 2; half++)
         if (!grow(k, half, used(k, half) + STEP_BYTES) && !used(k, half))
             return -ENOSPC;
     if (k->ready) {
