@@ -148,9 +148,15 @@ static void program_ended(struct far_io *io, uint32_t events)
     struct program *p = container(io, struct program, ended), **at;
     struct helper *h = p->helper;
     char why[LINE_BYTES] = "ended";
+    siginfo_t info = { 0 };
     int status = 0;
 
     (void)events;
+    if (waitid(P_PID, (id_t)p->pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
+        !info.si_pid)
+        return;
+    /* What it left behind: while its number can't be anybody else's yet. */
+    kill(-p->pid, SIGKILL);
     if (waitpid(p->pid, &status, WNOHANG) != p->pid)
         return;
     program_says(&p->says, 0); /* its last words */
@@ -163,7 +169,6 @@ static void program_ended(struct far_io *io, uint32_t events)
                  WEXITSTATUS(status));
     else
         snprintf(why, sizeof(why), "could not be run; the log says why");
-    kill(-p->pid, SIGKILL); /* what it left behind */
     tell(h, ENDED, p->id, 0, p->stopping, why);
     far_io_del(&p->ended);
     far_io_del(&p->says);
@@ -220,8 +225,24 @@ static int become(const struct passwd *pw)
     return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ? -errno : 0;
 }
 
-/* In the new process. */
-static void run(char **argv, const struct passwd *pw, char **env, int out)
+/* What protects a daemon from the kernel when memory is out is not for its
+ * programs. */
+static void be_killable(void)
+{
+    int fd = open("/proc/self/oom_score_adj", O_RDWR | O_CLOEXEC);
+    char text[16] = "";
+
+    if (fd < 0)
+        return;
+    if (read(fd, text, sizeof(text) - 1) > 0 && text[0] == '-' &&
+        pwrite(fd, "0", 1, 0) != 1)
+        dprintf(2, "oom_score_adj: %s\n", strerror(errno));
+    close(fd);
+}
+
+/* In the new process, a child of helper. */
+static void run(char **argv, const struct passwd *pw, char **env, int out,
+                pid_t helper)
 {
     static const char *const failed = "can't be run: ";
     sigset_t none;
@@ -239,8 +260,11 @@ static void run(char **argv, const struct passwd *pw, char **env, int out)
     /* the helper ignores them; who inherits that could not be stopped */
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
+    be_killable();
     r = pw ? become(pw) : 0;
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of user forgets it */
+    if (getppid() != helper)          /* it had died before: no signal comes */
+        _exit(127);
     if (r == 0) {
         execve(argv[0], argv, env);
         r = -errno;
@@ -290,6 +314,7 @@ static int spawn(struct helper *h, uint32_t id, const char *device,
                     "/sbin:/bin",
                     socket_text, device_text, NULL };
     const struct passwd *pw;
+    const pid_t self = getpid();
     struct program *p;
     int r, ends[2];
 
@@ -325,7 +350,7 @@ static int spawn(struct helper *h, uint32_t id, const char *device,
     far_timer_init(&p->patience, h->loop, no_patience);
     p->pid = fork();
     if (p->pid == 0)
-        run(argv, pw, env, ends[1]);
+        run(argv, pw, env, ends[1], self);
     close(ends[1]);
     if (p->pid > 0)
         p->pidfd = (int)syscall(SYS_pidfd_open, p->pid, 0);

@@ -38,9 +38,37 @@ static struct far_conf *conf;
 static struct far_devices devices;
 static struct far_starter *starter;
 
+/* As OOMScoreAdjust= of a daemon's unit; needs root. */
+static void be_protected(void)
+{
+    FILE *f = fopen("/proc/self/oom_score_adj", "w");
+
+    if (f) {
+        fputs("-100", f);
+        fclose(f);
+    }
+}
+
+static int oom_score_adj(const char *pid)
+{
+    char path[64];
+    int score = 9999;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/%s/oom_score_adj", pid);
+    f = fopen(path, "r");
+    if (f) {
+        ck_assert_int_eq(fscanf(f, "%d", &score), 1);
+        fclose(f);
+    }
+    return score;
+}
+
 static void setup(void)
 {
     struct far_error error = { 0 };
+
+    be_protected();
 
     ck_assert_ptr_nonnull(getcwd(build, sizeof(build)));
     snprintf(dir, sizeof(dir), "/tmp/farside-test-XXXXXX");
@@ -248,6 +276,54 @@ START_TEST(a_program_that_ends_at_once_is_not_started_without_end)
 }
 END_TEST
 
+START_TEST(what_a_program_leaves_behind_ends_with_it)
+{
+    struct port *p;
+    char path[96];
+    pid_t left = 0;
+    FILE *f;
+
+    configure("[device bad]\ntype = outside\nsocket = %s/bad\n"
+              "start = /bin/sh -c 'sleep 1000 & echo $! > %s/left; exit 3'\n%s",
+              dir, dir, geteuid() ? "" : "user = root\n");
+    p = attach("bad", 1);
+    turn_until(loop, strstr(p->reason, "its program ended with exit status 3"));
+    snprintf(path, sizeof(path), "%s/left", dir);
+    f = fopen(path, "r");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_eq(fscanf(f, "%d", &left), 1);
+    fclose(f);
+    snprintf(path, sizeof(path), "/proc/%d/exe", (int)left);
+    for (int i = 0; access(path, F_OK) == 0; i++) { /* of a zombie: none */
+        char target[96] = "";
+
+        if (readlink(path, target, sizeof(target) - 1) <= 0)
+            break;
+        ck_assert_int_lt(i, 500);
+        usleep(10000);
+    }
+    port_free(p);
+}
+END_TEST
+
+START_TEST(a_program_does_not_inherit_its_daemons_protection_when_memory_is_out)
+{
+    struct port *p;
+    char pid[16];
+
+    configure("[device idler]\ntype = outside\nsocket = %s/idler\n"
+              "start = /bin/sleep 1000\n",
+              dir);
+    p = attach("idler", 1);
+    turn_until(loop, program("idler", "pid") > 0);
+    turn_for(loop, 200000); /* it is /bin/sleep by now */
+    snprintf(pid, sizeof(pid), "%d", (int)program("idler", "pid"));
+    ck_assert_int_eq(oom_score_adj(pid),
+                     oom_score_adj("self") < 0 ? 0 : oom_score_adj("self"));
+    port_free(p);
+}
+END_TEST
+
 START_TEST(what_can_not_be_run_is_said)
 {
     static const struct {
@@ -355,6 +431,10 @@ int main(void)
     tcase_add_test(
         c, a_program_that_is_killed_takes_its_device_only_and_comes_back);
     tcase_add_test(c, a_program_that_ends_at_once_is_not_started_without_end);
+    tcase_add_test(c, what_a_program_leaves_behind_ends_with_it);
+    tcase_add_test(
+        c,
+        a_program_does_not_inherit_its_daemons_protection_when_memory_is_out);
     tcase_add_test(c, what_can_not_be_run_is_said);
     tcase_add_test(c, a_configuration_that_others_can_write_starts_nothing);
     tcase_add_test(c, programs_end_with_their_daemon);
