@@ -29,6 +29,7 @@
 #define HALF_BYTES   ((uint64_t)32 << 20)
 #define STEP_BYTES   ((uint64_t)256 << 10) /* memory is taken by so much */
 #define WHOLE_BYTES  (HEADER_BYTES + 2 * HALF_BYTES)
+#define SPARE_BYTES  ((size_t)FAR_KEPT_FIRST_SLOT * FAR_BLOCK_PAYLOAD_MAX)
 #define RETRY_US     1000000u
 
 #define CONTAINER(type, member, pointer) \
@@ -93,6 +94,8 @@ struct kept {
     uint64_t epoch; /* counts closed halves */
     uint64_t order;
     struct given slots[FAR_KEPT_FIRST_SLOT];
+    uint8_t *spare; /* for payloads of what waits here: to the layers below it
+                       is done, and the memory that they gave for it free */
     struct {
         uint64_t epoch;
         uint32_t tag;
@@ -469,12 +472,24 @@ static void forget(struct kept *k, struct given *g)
     g->below = g->waits = false;
 }
 
+static uint8_t *spare_of(const struct kept *k, const struct given *g)
+{
+    return k->spare + (size_t)(g - k->slots) * FAR_BLOCK_PAYLOAD_MAX;
+}
+
+static bool sends(const struct given *g)
+{
+    return (g->op.flags & FAR_OP_SENDS) && g->op.payload_bytes;
+}
+
 /* It was answered: false: it is to be given again, and nothing goes up. */
 static bool ended(struct kept *k, struct given *g, struct far_op *op)
 {
     g->below = false;
     if (g->tag && (op->status == FAR_BLOCK_STALE || g->tag != tag_now(k))) {
         g->waits = true;
+        if (sends(g))
+            memcpy(spare_of(k, g), g->payload, g->op.payload_bytes);
         if (k->open)
             far_defer(k->loop, &k->again, again_run);
         return false;
@@ -521,7 +536,8 @@ static enum far_verdict kept_submit(struct far_layer *layer, struct far_op *op,
     struct given *g;
     uint64_t bytes = 0;
 
-    if (k->failed[0] || op->slot >= FAR_KEPT_FIRST_SLOT || !k->memory) {
+    if (k->failed[0] || op->slot >= FAR_KEPT_FIRST_SLOT || !k->memory ||
+        op->payload_bytes > FAR_BLOCK_PAYLOAD_MAX) {
         op->status = k->failed[0] ? -EIO : -EINVAL;
         op->payload_bytes = 0;
         return FAR_DONE;
@@ -589,6 +605,8 @@ static void again_run(struct far_defer *defer)
             op.payload_bytes = 0;
         } else {
             k->counters.given_again++;
+            if (sends(g))
+                memcpy(g->payload, spare_of(k, g), g->op.payload_bytes);
             verdict = give(k, g, &op);
         }
         if (verdict == FAR_FULL) {
@@ -714,6 +732,7 @@ static void kept_close(struct far_layer *layer)
     }
     if (k->memory)
         munmap(k->memory, WHOLE_BYTES);
+    munmap(k->spare, SPARE_BYTES);
     if (k->fd >= 0)
         close(k->fd);
     free(k);
@@ -735,6 +754,12 @@ struct far_layer *far_kept_new(struct far_loop *loop, struct far_log *log,
 
     if (!k)
         return NULL;
+    k->spare = mmap(NULL, SPARE_BYTES, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (k->spare == MAP_FAILED) {
+        free(k);
+        return NULL;
+    }
     k->layer.ops = &kept_ops;
     k->loop = loop;
     k->log = log;

@@ -547,6 +547,8 @@ static void port_complete(struct far_layer *layer, const struct far_op *op)
     done(port, op->slot, op);
 }
 
+/* The data are copied anew: the memory that they lay in was of a device that
+ * did not take the request, and may be another one now. */
 static void port_room(struct far_layer *layer)
 {
     struct port *port = (struct port *)(void *)layer;
@@ -555,12 +557,7 @@ static void port_room(struct far_layer *layer)
 
     memcpy(numbers, port->held, count);
     port->held_count = 0;
-    for (unsigned i = 0; i < count; i++) {
-        if (port->held_count) /* full again: in their order */
-            port->held[port->held_count++] = numbers[i];
-        else
-            send(port, numbers[i]);
-    }
+    start(port, numbers, count);
     if (!port->held_count && port->served)
         publish_later(port);
 }

@@ -383,6 +383,21 @@ START_TEST(a_copy_that_can_not_be_written_fails_the_disk)
 }
 END_TEST
 
+/* To those below it was answered: another op's may be there. */
+START_TEST(the_payload_of_what_waits_is_kept_apart)
+{
+    ck_assert_int_eq(submit(FAR_BLOCK_WRITE, 1, 1, 4, 9), FAR_LATER);
+    disk.incarnation = 200;
+    answer(0);
+    memset(data[1], 0, BYTES);
+    ready(200);
+    ck_assert_uint_eq(disk.count, 2);
+    ck_assert_uint_eq(disk.first[1], 9);
+    answer(1);
+    ck_assert_uint_eq(port.answers, 1);
+}
+END_TEST
+
 START_TEST(who_gives_all_anew_is_not_answered_twice)
 {
     ck_assert_int_eq(submit(FAR_BLOCK_WRITE, 1, 1, 1, 1), FAR_LATER);
@@ -435,6 +450,7 @@ int main(void)
         a_flush_that_fails_lets_go_of_nothing,
         a_successor_finds_the_copies_and_what_was_under_way,
         a_copy_that_can_not_be_written_fails_the_disk,
+        the_payload_of_what_waits_is_kept_apart,
         who_gives_all_anew_is_not_answered_twice,
         who_found_no_room_is_told_when_there_is,
         a_damaged_file_is_refused,
