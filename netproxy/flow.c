@@ -100,7 +100,8 @@ int far_flow_keep(struct far_flow *flow, struct far_buf *queue,
         flow->total->holding++;
     header->bytes = (uint32_t)bytes;
     memcpy(room, header, sizeof(*header));
-    memcpy(room + FAR_WIRE_HEADER_BYTES, fixed, fixed_bytes);
+    if (fixed_bytes)
+        memcpy(room + FAR_WIRE_HEADER_BYTES, fixed, fixed_bytes);
     if (rest_bytes)
         memcpy(room + FAR_WIRE_HEADER_BYTES + fixed_bytes, rest, rest_bytes);
     far_buf_commit(queue, bytes);

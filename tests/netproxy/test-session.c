@@ -171,6 +171,32 @@ START_TEST(numbers_begin_at_one_and_what_is_not_acked_is_given_again)
 }
 END_TEST
 
+/* Activated twice, as over a relay that was asked anew in between. */
+START_TEST(an_interrupt_never_comes_before_the_state_of_its_activation)
+{
+    static struct user u;
+    struct far_session *s = sit(&u, "atlas", 1);
+    uint64_t incarnation;
+    unsigned states;
+
+    activate(s, 0, 0);
+    type(10);
+    incarnation = s->incarnation;
+    states = u.states;
+    u.count = 0;
+    far_session_activate(s, incarnation, 0,
+                         far_controller_activate(&controller, s));
+    far_session_grant(s, UINT64_MAX);
+    type(1);
+    ck_assert_uint_eq(u.count, 0);
+    ck_assert_uint_eq(u.states, states);
+    far_session_go(s);
+    ck_assert_uint_gt(u.states, states);
+    ck_assert_uint_eq(u.first, 1);
+    ck_assert_uint_eq(u.last, s->next - 1);
+}
+END_TEST
+
 START_TEST(who_knows_no_numbering_gets_a_new_one_and_nothing_twice)
 {
     static struct user u;
@@ -462,6 +488,8 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(c,
                    numbers_begin_at_one_and_what_is_not_acked_is_given_again);
+    tcase_add_test(c,
+                   an_interrupt_never_comes_before_the_state_of_its_activation);
     tcase_add_test(c, who_knows_no_numbering_gets_a_new_one_and_nothing_twice);
     tcase_add_test(c, what_is_kept_is_bounded_and_then_the_device_waits);
     tcase_add_test(c, one_platform_cannot_take_all_memory);
