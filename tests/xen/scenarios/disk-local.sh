@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# kinds: pvh
+# kinds: pv pvh
 # core: pvh
 # A stock guest's disk is a file of this dom0: a file system is made on it and
 # used under fio's checks, and the file holds it.
