@@ -10,6 +10,8 @@ EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/scenarios/disk-link-loss.sh \
 	tests/xen/scenarios/disk-local.sh \
 	tests/xen/scenarios/disk-restart.sh \
+	tests/xen/scenarios/disk-hotplug.sh \
+	tests/xen/scenarios/disk-resize.sh \
 	tests/xen/scenarios/disk-root.sh \
 	tests/xen/scenarios/disk-save-restore.sh \
 	tests/xen/scenarios/boot.sh tests/xen/scenarios/input-absent.sh \
