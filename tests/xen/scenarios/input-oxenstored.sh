@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv
-# core: pv
 # The local scenario on the store daemon that Debian starts.
 # shellcheck disable=SC2034
 LAB_STORE=oxenstored
