@@ -26,6 +26,7 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "platform", .key = "name", .kind = FAR_CONF_NAME,
       .required = true },
     { .section = "platform", .key = "release-after", .kind = FAR_CONF_TIME },
+    { .section = "platform", .key = "spin", .kind = FAR_CONF_BOOL },
     { .section = "platform", .key = "stale", .kind = FAR_CONF_TIME },
     { .section = "platform", .key = "standby-after", .kind = FAR_CONF_TIME },
     { .section = "platform", .key = "times", .kind = FAR_CONF_NUMBER,

@@ -80,6 +80,7 @@ struct far_loop {
 
     struct far_poller *pollers;
     struct far_poller *cursor; /* the next one of the walk under way */
+    unsigned slow_pollers;
 
     uint64_t spin_end_ns; /* 0: no spin is under way */
     uint64_t spin_pause_ns;
@@ -512,6 +513,7 @@ void far_poller_add(struct far_loop *loop, struct far_poller *poller)
     if (poller->next)
         poller->next->prev = &poller->next;
     loop->pollers = poller;
+    loop->slow_pollers += poller->slow;
     if (!loop->turning && loop->foreign)
         kick(loop); /* a turn will arm it */
 }
@@ -527,6 +529,7 @@ void far_poller_del(struct far_poller *poller)
     *poller->prev = poller->next;
     if (poller->next)
         poller->next->prev = poller->prev;
+    loop->slow_pollers -= poller->slow;
     poller->loop = NULL;
 }
 
@@ -658,7 +661,7 @@ static enum spin spin(struct far_loop *loop, uint64_t until_ns, int *called)
         loop->stats.spins++;
     }
     do {
-        for (int i = 0; i < SPIN_PAUSES; i++) {
+        for (int i = 0; i < (loop->slow_pollers ? 1 : SPIN_PAUSES); i++) {
             int n = pollers_poll(loop);
 
             if (n > 0) {
@@ -798,6 +801,8 @@ static int turn(struct far_loop *loop, uint64_t until_ns)
         loop->epoll_ns = begin_ns;
 
     called = polled + dispatch(loop, events, n);
+    if (called > 0) /* what is waited for next is waited for anew */
+        loop->spin_end_ns = 0;
     if (loop->heap_used > 0)
         called += timers_run(loop);
     if (loop->pollers) {

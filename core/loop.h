@@ -92,6 +92,7 @@ struct far_poller {
     bool (*peer_here)(struct far_poller *poller); /* NULL: never give way */
     bool (*arm)(struct far_poller *poller);       /* NULL: true */
     void (*disarm)(struct far_poller *poller);    /* may be NULL */
+    bool slow; /* poll() makes a system call: the clock is read after each */
     struct far_poller *next, **prev;
     struct far_loop *loop;
 };

@@ -480,6 +480,7 @@ int far_conn_forward(struct far_conn *c, struct far_wire_header *header,
 static void release(struct far_conn *c)
 {
     far_io_del(&c->io);
+    far_look_stop(&c->look);
     forget_pause(c);
     if (c->fd >= 0)
         close(c->fd);
@@ -564,6 +565,7 @@ void far_conn_fail(struct far_conn *c, int code, const char *reason)
     c->traffic->failures++;
     c->traffic->distrusted += c->tls.distrust != FAR_DISTRUST_NONE;
     far_io_del(&c->io);
+    far_look_stop(&c->look);
     far_timer_cancel(&c->timer);
     far_defer_cancel(c->loop, &c->late);
     far_defer(c->loop, &c->bury, run_bury);
@@ -588,6 +590,7 @@ void far_conn_free(struct far_conn *c, const char *reason)
     c->state = FAR_CONN_ENDED;
     c->freed = true;
     far_io_del(&c->io);
+    far_look_stop(&c->look);
     far_timer_cancel(&c->timer);
     far_defer_cancel(c->loop, &c->flush);
     far_defer_cancel(c->loop, &c->late);
@@ -827,8 +830,9 @@ static void run_resume(struct far_defer *defer)
     unwind(c);
 }
 
-/* One recv a turn: what does not fit comes with the next. */
-static void receive(struct far_conn *c)
+/* One recv a turn: what does not fit comes with the next. Was there anything?
+ */
+static bool receive(struct far_conn *c)
 {
     struct far_buf *in = c->clear ? &c->in : &c->tls.in;
     struct far_error error = { 0 };
@@ -839,18 +843,19 @@ static void receive(struct far_conn *c)
 
     if (!room) {
         far_conn_fail(c, -EPROTO, "what never ends can't be read");
-        return;
+        return true;
     }
     n = recv(c->fd, room, bytes, MSG_DONTWAIT);
-    c->traffic->receives++;
     if (n < 0) {
         if (errno == EAGAIN || errno == EINTR)
-            return;
+            return false;
         far_conn_fail(c, -errno,
                       errno == ECONNRESET ? "it hung up" : strerror(errno));
-        return;
+        return true;
     }
+    c->traffic->receives++;
     c->received_ns = far_now_ns();
+    far_look_heard(&c->look, c->loop, c->fd, c->received_ns);
     c->heard_us = c->received_ns / 1000;
     c->missed = 0;
     c->asked = false;
@@ -866,6 +871,7 @@ static void receive(struct far_conn *c)
         far_conn_fail(c, rc, error.text);
     else if (far_buf_used(&c->tls.out)) /* TLS's own: new keys */
         want_flush(c);
+    return true;
 }
 
 static void connected(struct far_conn *c)
@@ -926,6 +932,22 @@ static void run_late(struct far_defer *defer)
     serve(c, c->late_events);
 }
 
+/* While the loop would sleep. What this turn takes anyway is left to it. */
+static bool look(struct far_poller *poller)
+{
+    struct far_conn *c =
+        (struct far_conn *)((char *)poller -
+                            offsetof(struct far_conn, look.poller));
+    bool any;
+
+    if (c->paused_for || c->late.queued || !far_look_worth(&c->look))
+        return false;
+    c->busy++;
+    any = receive(c);
+    unwind(c);
+    return any;
+}
+
 /* Bulk comes after all else that this turn has to do. */
 static void ready(struct far_io *io, uint32_t events)
 {
@@ -961,6 +983,12 @@ void far_conn_share(struct far_conn *c, bool shared)
         return;
     c->shared = shared;
     setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof(bytes));
+}
+
+void far_conn_spin(struct far_conn *c, struct far_spin *spin)
+{
+    far_look_stop(&c->look);
+    far_look_init(&c->look, spin, look);
 }
 
 void far_conn_watch(struct far_conn *c, bool on)

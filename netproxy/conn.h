@@ -13,6 +13,7 @@
 #include "core/log.h"
 #include "core/loop.h"
 #include "netproxy/capture.h"
+#include "netproxy/spin.h"
 #include "netproxy/tls.h"
 #include "netproxy/wire.h"
 
@@ -90,6 +91,7 @@ struct far_conn {
     int fd;
     struct far_io io;
     struct far_timer timer;
+    struct far_look look;
     struct far_defer flush, bury, late;
     uint32_t late_events;
     struct far_tls tls;
@@ -171,6 +173,8 @@ void far_conn_want_room(struct far_conn *conn);
 
 /* Must bulk on it be short, as others share it? (It is made so.) */
 void far_conn_share(struct far_conn *conn, bool shared);
+/* It may be looked at instead of waited for, from now on. */
+void far_conn_spin(struct far_conn *conn, struct far_spin *spin);
 /* Heartbeats when it is idle (on), or only while somebody waits. */
 void far_conn_watch(struct far_conn *conn, bool on);
 /* Is it still there? If no answer comes it ends, as a watched one does. */

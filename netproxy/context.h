@@ -7,6 +7,7 @@
 
 #include "core/log.h"
 #include "core/loop.h"
+#include "netproxy/spin.h"
 #include "netproxy/wire.h"
 
 struct far_notifier;
@@ -20,6 +21,7 @@ struct far_context {
     struct far_resolver *resolver; /* NULL: numeric addresses only */
     struct far_notifier *notifier;
     uint32_t times_every; /* [platform] times */
+    struct far_spin spin;
     struct far_router *router;
     struct far_wire_hello me; /* role and link are set per connection */
     struct far_trust *trust;  /* netproxy.c's; a reload brings another */

@@ -181,6 +181,7 @@ static int on_up(struct far_conn *conn, struct far_error *error)
     lane->reconnects++;
     lane->up_us = far_now_us();
     lane->reason[0] = 0;
+    far_conn_spin(conn, &lane->link->context->spin);
     elect(lane->link);
     return 0;
 }

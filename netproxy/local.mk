@@ -29,6 +29,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/sandbox.c netproxy/sandbox.h \
 	netproxy/server.c netproxy/server.h \
 	netproxy/session.c netproxy/session.h \
+	netproxy/spin.c netproxy/spin.h \
 	netproxy/standby.c netproxy/standby.h \
 	netproxy/status.c \
 	netproxy/times.c netproxy/times.h \
@@ -80,7 +81,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-relay tests/netproxy/test-standby \
 	tests/netproxy/test-vouch tests/netproxy/test-notify-relay \
 	tests/netproxy/test-slow \
-	tests/netproxy/test-times \
+	tests/netproxy/test-times tests/netproxy/test-spin \
 	tests/netproxy/test-credential tests/netproxy/test-permission \
 	tests/netproxy/test-trust
 check_PROGRAMS += $(NETPROXY_TESTS)
@@ -146,6 +147,10 @@ tests_netproxy_test_cuts_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_times_SOURCES = tests/netproxy/test-times.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_times_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_spin_SOURCES = tests/netproxy/test-spin.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_spin_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_versions_SOURCES = tests/netproxy/test-versions.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -332,6 +332,8 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
                          "standby-after", FAR_STANDBY_AFTER_US);
     n->context.times_every = (uint32_t)far_conf_number(
         far_conf_section(conf, "platform", ""), "times", FAR_TIMES_EVERY);
+    n->context.spin.allowed =
+        far_conf_bool(far_conf_section(conf, "platform", ""), "spin", true);
     far_devices_load(&n->devices, conf, mine, report, p);
     far_hotplug_configure(&n->hotplug, conf);
     far_controller_review(&n->controller);

@@ -224,6 +224,7 @@ static const struct {
     { SCMP_SYS(setsockopt), 2, { EQ(1, IPPROTO_IPV6), EQ(2, IPV6_V6ONLY) } },
     { SCMP_SYS(getsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_ERROR) } },
     { SCMP_SYS(getsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_PEERCRED) } },
+    { SCMP_SYS(getsockopt), 2, { EQ(1, SOL_SOCKET), EQ(2, SO_INCOMING_CPU) } },
     /* Nothing becomes executable. */
     { SCMP_SYS(mmap), 1, { NONE(2, PROT_EXEC) } },
     { SCMP_SYS(mprotect), 1, { NONE(2, PROT_EXEC) } },

@@ -947,6 +947,7 @@ static int arrival_up(struct far_conn *conn, struct far_error *error)
     conn->owner = peer;
     conn->ops = &peer_ops;
     conn->traffic = &peer->traffic;
+    far_conn_spin(conn, &server->context->spin);
     if (!lanes_up(peer)) {
         peer->since_us = far_now_us();
         peer->reason[0] = 0;

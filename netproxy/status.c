@@ -294,7 +294,7 @@ static json_t *status(const struct far_netproxy *n)
 {
     return json_pack(
         "{s:s, s:s, s:i, s:b, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:i, s:{s:I, "
-        "s:I, s:i, s:o}, s:o, s:i, s:o, s:o, s:o, s:o, s:o}",
+        "s:I, s:i, s:o}, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o}",
         "program", "farside-netproxy", "platform", n->context.me.platform,
         "pid", (int)getpid(), "sandbox", n->sandboxed, "user",
         text_or_null(n->user), "loop", far_loop_json(n->context.loop), "listen",
@@ -308,7 +308,10 @@ static json_t *status(const struct far_netproxy *n)
         far_netproxy_captures(n), "notices", far_notify_status(&n->notifier),
         "routes", far_router_status(&n->router), "standbys",
         far_standbys_json(&n->standbys), "directory",
-        far_directory_json(&n->directory));
+        far_directory_json(&n->directory), "spin",
+        json_pack("{s:b, s:i, s:I}", "allowed", n->context.spin.allowed,
+                  "connections", (int)n->context.spin.conns, "begun",
+                  (json_int_t)n->context.spin.begun));
 }
 
 static int notify_events(struct far_netproxy *n, const char *device,

@@ -554,6 +554,8 @@ static void print_daemon(const struct screen *s, const json_t *status,
 {
     const json_t *daemon = json_object_get(status, name);
     const json_t *sandbox = json_object_get(daemon, "sandbox");
+    const json_t *spin = json_object_get(daemon, "spin");
+    long long spinning = far_json_number(spin, "connections");
     char program[32];
 
     snprintf(program, sizeof(program), "farside-%s", name);
@@ -570,6 +572,11 @@ static void print_daemon(const struct screen *s, const json_t *status,
               s->out);
     if (json_is_string(json_object_get(daemon, "netproxy")))
         fprintf(s->out, ", netproxy: %s", far_json_text(daemon, "netproxy"));
+    if (spinning)
+        fprintf(s->out, ", spins for %lld connection%s", spinning,
+                spinning == 1 ? "" : "s");
+    if (json_is_false(json_object_get(spin, "allowed")))
+        fputs(", never spins", s->out);
     fputc('\n', s->out);
     print_captures(s, daemon);
 }

@@ -29,7 +29,8 @@ static const char backend_text[] =
 
 static const char netproxy_text[] =
     "{\"program\":\"farside-netproxy\",\"platform\":\"atlas\",\"pid\":8,"
-    "\"sandbox\":true,\"devices\":[],\"links\":[{\"platform\":\"borealis\","
+    "\"sandbox\":true,\"spin\":{\"allowed\":false,\"connections\":1},"
+    "\"devices\":[],\"links\":[{\"platform\":\"borealis\","
     "\"role\":\"client\",\"state\":\"up\",\"reason\":null,\"address\":"
     "\"10.0.0.2:7420\",\"rtt\":" HIST(
         "95000") "}],\"sessions\":[],"
@@ -151,7 +152,7 @@ START_TEST(a_person_sees_platforms_guests_reasons_and_stages)
         "kbd0 is not plugged in",
         "network, one way",
         "42.0 µs",
-        "farside-netproxy  pid 8, sandboxed",
+        "sandboxed, spins for 1 connection, never spins\n",
         "800 ns",
         "db3 of cygnus                 borealis/kbd0                 refused",
         "borealis knows no db3",
