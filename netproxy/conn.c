@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,7 +22,8 @@
 #define RECEIVE_FIRST     4096u   /* doubled while that is too little */
 #define RECEIVE_MAX       131072u /* a turn, clear */
 #define SEALED_MAX        65536u  /* a turn: what 50 us encrypt */
-#define SEALED_MAX_BULK   131072u /* the same, where only bulk waits for it */
+#define PIECE_BULK        32768u /* the same, of bulk: others come in between */
+#define SEALED_MAX_BULK   131072u /* and what waits then */
 #define NOT_SENT_BYTES    32768   /* at most, in the socket */
 #define NOT_SENT_BULK     131072
 #define CLOCK_WINDOW_US   10000000u
@@ -121,15 +123,16 @@ static void watch(struct far_conn *c)
 }
 
 static void want_flush(struct far_conn *c);
+static void go_on(struct far_conn *c);
 
 /* Plain text to records, as many as a turn sends. */
 static int seal(struct far_conn *c, struct far_error *error)
 {
-    size_t used;
+    size_t used, room = c->shared ? SIZE_MAX : PIECE_BULK;
 
     if (far_tls_wants_rekey(&c->tls, c->received_ns / 1000))
         far_conn_rekey(c, NULL);
-    while ((used = far_buf_used(&c->out)) &&
+    while ((used = far_buf_used(&c->out)) && room &&
            far_buf_used(&c->tls.out) <
                (c->shared ? SEALED_MAX : SEALED_MAX_BULK)) {
         int rc;
@@ -142,6 +145,7 @@ static int seal(struct far_conn *c, struct far_error *error)
         if (rc)
             return rc;
         far_buf_consume(&c->out, used);
+        room -= used < room ? used : room;
     }
     return 0;
 }
@@ -190,10 +194,10 @@ static void transmit(struct far_conn *c)
         arm(c);
     }
     watch(c);
-    /* Plain text that found no room behind old records, which are gone now:
-     * the socket is writable, so nobody else would call us. */
+    /* Plain text for which there was no room, or no time: the socket is
+     * writable, so nobody else would call us. */
     if (far_buf_used(&c->out) && c->tls.up)
-        want_flush(c);
+        go_on(c);
 }
 
 static void arm(struct far_conn *c);
@@ -277,6 +281,15 @@ static void want_flush(struct far_conn *c)
 {
     if (!c->out_blocked)
         far_defer(c->loop, &c->flush, run_flush);
+}
+
+/* In the next turn, when what is urgent there has been done. */
+static void go_on(struct far_conn *c)
+{
+    if (c->shared)
+        want_flush(c);
+    else if (!c->out_blocked)
+        far_defer_late(c->loop, &c->flush, run_flush);
 }
 
 void far_conn_with_option(struct far_conn *c, uint16_t type, const void *value,
@@ -767,8 +780,11 @@ static void say_hello(struct far_conn *c)
     far_conn_send(c, &header, &c->mine, sizeof(c->mine), NULL);
 }
 
+static void run_late(struct far_defer *defer);
+
 static int take_bytes(struct far_conn *c, struct far_error *error)
 {
+    size_t taken = 0;
     ssize_t n;
     int rc;
 
@@ -791,8 +807,15 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
                                    : 0;
     }
     while (!c->freed && c->state != FAR_CONN_ENDED && !c->paused_for) {
-        uint8_t *room = far_buf_reserve(&c->in, FAR_TLS_RECORD_BYTES);
+        uint8_t *room;
 
+        if (taken >= PIECE_BULK && !c->shared) {
+            c->behind = true;
+            c->late_events |= EPOLLIN;
+            far_defer_late(c->loop, &c->late, run_late);
+            return 0;
+        }
+        room = far_buf_reserve(&c->in, FAR_TLS_RECORD_BYTES);
         if (!room)
             return far_error(error, -ENOMEM, "out of memory");
         n = far_tls_read(&c->tls, room, FAR_TLS_RECORD_BYTES, error);
@@ -804,6 +827,7 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
         if (n < 0)
             return (int)n;
         far_buf_commit(&c->in, (size_t)n);
+        taken += (size_t)n;
         rc = take_frames(c, error);
         if (rc)
             return rc;
@@ -830,17 +854,33 @@ static void run_resume(struct far_defer *defer)
     unwind(c);
 }
 
+static void take(struct far_conn *c)
+{
+    struct far_error error = { 0 };
+    int rc;
+
+    c->behind = false;
+    rc = take_bytes(c, &error);
+    if (rc && !c->freed)
+        far_conn_fail(c, rc, error.text);
+    else if (far_buf_used(&c->tls.out)) /* TLS's own: new keys */
+        want_flush(c);
+}
+
 /* One recv a turn: what does not fit comes with the next. Was there anything?
  */
 static bool receive(struct far_conn *c)
 {
     struct far_buf *in = c->clear ? &c->in : &c->tls.in;
-    struct far_error error = { 0 };
-    uint8_t *room = far_buf_reserve(in, c->receive_bytes);
+    uint8_t *room;
     size_t bytes = c->receive_bytes;
     ssize_t n;
-    int rc;
 
+    if (c->behind) {
+        take(c);
+        return true;
+    }
+    room = far_buf_reserve(in, c->receive_bytes);
     if (!room) {
         far_conn_fail(c, -EPROTO, "what never ends can't be read");
         return true;
@@ -866,11 +906,7 @@ static bool receive(struct far_conn *c)
         c->receive_bytes *= 2;
     far_buf_commit(in, (size_t)n);
     c->traffic->bytes_in += (uint64_t)n;
-    rc = take_bytes(c, &error);
-    if (rc && !c->freed)
-        far_conn_fail(c, rc, error.text);
-    else if (far_buf_used(&c->tls.out)) /* TLS's own: new keys */
-        want_flush(c);
+    take(c);
     return true;
 }
 
@@ -929,7 +965,16 @@ static void run_late(struct far_defer *defer)
     struct far_conn *c =
         (struct far_conn *)((char *)defer - offsetof(struct far_conn, late));
 
-    serve(c, c->late_events);
+    uint32_t events = c->late_events;
+
+    bool here = far_look_here(&c->look);
+
+    c->late_events = 0;
+    serve(c, events);
+    /* Bulk has had its piece. A peer that waits for the same processor may have
+     * something urgent: it need not wait until our time is used up. */
+    if (here)
+        (void)sched_yield();
 }
 
 /* While the loop would sleep. What this turn takes anyway is left to it. */
@@ -955,7 +1000,7 @@ static void ready(struct far_io *io, uint32_t events)
         (struct far_conn *)((char *)io - offsetof(struct far_conn, io));
 
     if (c->state == FAR_CONN_UP && !c->shared) {
-        c->late_events = events;
+        c->late_events |= events;
         far_defer_late(c->loop, &c->late, run_late);
     } else {
         serve(c, events);

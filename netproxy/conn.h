@@ -94,6 +94,7 @@ struct far_conn {
     struct far_look look;
     struct far_defer flush, bury, late;
     uint32_t late_events;
+    bool behind; /* not all of what was received is decrypted yet */
     struct far_tls tls;
     struct far_buf in, out; /* plain text */
     size_t receive_bytes;   /* at most, the next time */

@@ -110,8 +110,9 @@ static const struct entry allowed[] = {
     CALL(clock_gettime), CALL(clock_getres), CALL(gettimeofday), CALL(time),
     CALL(getrandom), CALL(getpid), CALL(gettid), CALL(getuid), CALL(geteuid),
     CALL(getgid), CALL(getegid), CALL(getrusage),
-    CALL(getcpu),  /* rings ask where the other side runs */
-    CALL(sysinfo), /* qsort() */
+    CALL(getcpu),      /* rings ask where the other side runs */
+    CALL(sched_yield), /* to a peer that shares our processor */
+    CALL(sysinfo),     /* qsort() */
     /* the C library's own */
     CALL(futex), CALL(restart_syscall), CALL(rt_sigaction),
     CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(exit), CALL(exit_group),

@@ -20,6 +20,11 @@ bool far_look_worth(const struct far_look *look)
            look->peer_cpu != sched_getcpu();
 }
 
+bool far_look_here(const struct far_look *look)
+{
+    return look->peer_cpu >= 0 && look->peer_cpu == sched_getcpu();
+}
+
 static bool elsewhere(struct far_poller *poller)
 {
     return far_look_worth(of_poller(poller));

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -647,6 +648,41 @@ START_TEST(the_server_killed_and_back_all_lanes_come_back_within_100_ms)
 }
 END_TEST
 
+static void pin(pid_t pid, const cpu_set_t *set)
+{
+    ck_assert_int_eq(sched_setaffinity(pid, sizeof(*set), set), 0);
+}
+
+/* Each op of the disk is four pieces that one end seals and the other opens;
+ * what is urgent comes in between. Two of three are reads: over 1,000 pieces
+ * of 400 ops go the same way. */
+START_TEST(no_turn_takes_more_than_a_piece_of_bulk)
+{
+    long long turns[2];
+    char extra[64];
+    cpu_set_t one;
+
+    snprintf(extra, sizeof(extra), "address = 127.0.0.1:%u\n", port);
+    write_confs(extra);
+    proxy_start(&borealis, &rig, "borealis");
+    proxy_start(&atlas, &rig, "atlas");
+    wait_lanes();
+    CPU_ZERO(&one); /* where each gives way to the other */
+    CPU_SET((unsigned)sched_getcpu(), &one);
+    pin(atlas.pid, &one);
+    pin(borealis.pid, &one);
+    disk_begin();
+    disk_goes_on(50);
+    turns[0] = proxy_number(&atlas, "loop.turns");
+    turns[1] = proxy_number(&borealis, "loop.turns");
+    disk_goes_on(400);
+    turns[0] = proxy_number(&atlas, "loop.turns") - turns[0];
+    turns[1] = proxy_number(&borealis, "loop.turns") - turns[1];
+    ck_assert_int_ge(turns[0], 1000);
+    ck_assert_int_ge(turns[1], 1000);
+}
+END_TEST
+
 START_TEST(fewer_lanes_after_a_reload_lose_nothing)
 {
     char extra[256];
@@ -830,6 +866,7 @@ int main(void)
     tcase_add_test(c, new_keys_on_every_lane_under_load_disturb_nobody);
     tcase_add_test(
         c, the_server_killed_and_back_all_lanes_come_back_within_100_ms);
+    tcase_add_test(c, no_turn_takes_more_than_a_piece_of_bulk);
     tcase_add_test(c, fewer_lanes_after_a_reload_lose_nothing);
     tcase_add_test(c, clear_text_goes_only_where_both_sides_name_it);
     tcase_add_test(
