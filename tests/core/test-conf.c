@@ -195,7 +195,7 @@ START_TEST(an_unknown_key_is_shown_with_what_was_meant)
            "\"release-after\"?\n");
     judged("colour = red\n",
            "f:3:1: unknown key \"colour\" in [platform]; known are: name, "
-           "release-after, stale, standby-after, times, trust\n");
+           "release-after, spin, stale, standby-after, times, trust\n");
 }
 END_TEST
 
