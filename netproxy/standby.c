@@ -215,10 +215,11 @@ static void repeat_ops(struct far_standby *s)
 
 static void leg_close(struct leg *leg)
 {
-    struct far_standbys *all = leg->standby->all;
+    struct far_standbys *all;
 
-    if (!leg->open)
+    if (!leg->open) /* or there is no such place */
         return;
+    all = leg->standby->all;
     leg->open = leg->ready = false;
     all->ops.leaving(all->ops.arg, &leg->who, true);
     leg->layer.below->above = NULL;
