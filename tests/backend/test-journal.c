@@ -284,23 +284,11 @@ END_TEST
  * status: how far it came before it was told that there is no room. */
 enum { NO_JOURNAL = 10, NO_RECORD, NO_ANNEX, ALL, NO_MOUNT };
 
-static int fill(unsigned kib)
+static int fill(struct far_journal *journal)
 {
     struct far_journal_record *record = NULL;
-    struct far_journal *journal;
-    struct far_error error = { 0 };
-    const char *why;
-    char options[32];
     void *annex;
 
-    snprintf(options, sizeof(options), "size=%uk", kib);
-    if ((unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS)) ||
-        mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-        mount("none", "/tmp", "tmpfs", 0, options))
-        return NO_MOUNT;
-    journal = far_journal_open("/tmp/journal", &why, &error);
-    if (!journal)
-        return error.code == -ENOSPC ? NO_JOURNAL : 1;
     for (unsigned i = 0; i < 100; i++) {
         record = far_journal_take(journal);
         if (!record)
@@ -315,6 +303,27 @@ static int fill(unsigned kib)
     return ALL;
 }
 
+static int fill_folder(unsigned kib)
+{
+    struct far_journal *journal;
+    struct far_error error = { 0 };
+    const char *why;
+    char options[32];
+    int came;
+
+    snprintf(options, sizeof(options), "size=%uk", kib);
+    if ((unshare(CLONE_NEWNS) && unshare(CLONE_NEWUSER | CLONE_NEWNS)) ||
+        mount("none", "/", "none", MS_REC | MS_PRIVATE, "") ||
+        mount("none", "/tmp", "tmpfs", 0, options))
+        return NO_MOUNT;
+    journal = far_journal_open("/tmp/journal", &why, &error);
+    if (!journal)
+        return error.code == -ENOSPC ? NO_JOURNAL : 1;
+    came = fill(journal);
+    far_journal_close(journal);
+    return came;
+}
+
 START_TEST(a_folder_that_is_full_is_an_error_and_no_signal)
 {
     bool came[NO_MOUNT + 1] = { 0 };
@@ -324,7 +333,7 @@ START_TEST(a_folder_that_is_full_is_an_error_and_no_signal)
         pid_t pid = fork();
 
         if (!pid)
-            _exit(fill(kib));
+            _exit(fill_folder(kib));
         ck_assert_int_eq(waitpid(pid, &status, 0), pid);
         ck_assert_msg(WIFEXITED(status), "%u KiB: signal %d", kib,
                       WTERMSIG(status));
