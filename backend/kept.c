@@ -504,12 +504,14 @@ static bool ended(struct kept *k, struct given *g, struct far_op *op)
 
 static enum far_verdict give(struct kept *k, struct given *g, struct far_op *op)
 {
+    /* memory that began anew must not answer what was meant for the old one */
+    bool named = k->keeps || (k->props.can & FAR_BLOCK_VOLATILE);
     struct far_block_args args;
     enum far_verdict verdict;
 
     *op = g->op;
     memcpy(&args, op->args, sizeof(args));
-    g->tag = args.incarnation = k->keeps ? tag_now(k) : 0;
+    g->tag = args.incarnation = named ? tag_now(k) : 0;
     memcpy(op->args, &args, sizeof(args));
     if (op->opcode == FAR_BLOCK_FLUSH && k->keeps)
         /* one of a predecessor may have been given before a half was closed */
