@@ -679,8 +679,7 @@ static void ops_lost(struct kept *k)
 
 static void take_device(struct kept *k, const struct far_layer_news *news)
 {
-    uint64_t device =
-        news->device_incarnation ? news->device_incarnation : news->incarnation;
+    uint64_t device = far_news_device(news);
 
     if (device != k->device)
         k->open = k->told = false;

@@ -95,6 +95,13 @@ struct far_layer_news {
                       lies at place() is there until this call returns */
 };
 
+/* Of the device that the news is of; 0: they don't say. */
+static inline uint64_t far_news_device(const struct far_layer_news *news)
+{
+    return news->device_incarnation ? news->device_incarnation
+                                    : news->incarnation;
+}
+
 /* Per opcode, by its lower byte; opcodes from FAR_LAYER_OPS - 1 on together. */
 #define FAR_LAYER_OPS 16u
 struct far_layer_op {

@@ -219,8 +219,7 @@ static void all_over(struct cache_filter *c)
 static void take_device(struct cache_device *d,
                         const struct far_layer_news *news)
 {
-    uint64_t incarnation =
-        news->device_incarnation ? news->device_incarnation : news->incarnation;
+    uint64_t incarnation = far_news_device(news);
     struct far_block_props props;
 
     memcpy(&props, news->props, sizeof(props));
@@ -247,9 +246,7 @@ static void cache_state(struct far_layer *layer, enum far_device_state state,
 static void cache_close(struct far_layer *layer)
 {
     all_over((struct cache_filter *)(void *)layer);
-    layer->below->above = NULL;
-    far_layer_close(layer->below);
-    free(layer);
+    far_filter_close(layer);
 }
 
 static const struct far_layer_ops cache_ops = {
@@ -299,21 +296,13 @@ static int cache_open(struct far_device *device,
                       const struct far_local_who *who, struct far_layer **layer,
                       struct far_error *error)
 {
-    struct cache_filter *c = calloc(1, sizeof(*c));
-    struct far_layer *below;
-    int r;
+    struct cache_filter *c;
+    int r = far_filter_open(device, who, &cache_ops, sizeof(*c), layer, error);
 
-    if (!c)
-        return far_error(error, -ENOMEM, "%s: out of memory", device->name);
-    r = far_filter_behind(device, who, &below, error);
-    if (r) {
-        free(c);
+    if (r)
         return r;
-    }
-    c->layer.ops = &cache_ops;
+    c = (struct cache_filter *)(void *)*layer;
     c->device = (struct cache_device *)(void *)device;
-    far_layer_stack(&c->layer, below);
-    *layer = &c->layer;
     return 0;
 }
 

@@ -5,8 +5,6 @@
  * more is held back by the device behind. A change of state does not wait: it
  * pushes what was held out in front of it.
  */
-#include <errno.h>
-#include <stdlib.h>
 #include "devices/filter.h"
 #include "devices/types.h"
 
@@ -95,9 +93,7 @@ static void delay_close(struct far_layer *layer)
     struct delay *d = (struct delay *)layer;
 
     far_timer_cancel(&d->timer);
-    layer->below->above = NULL;
-    far_layer_close(layer->below);
-    free(d);
+    far_filter_close(layer);
 }
 
 static const struct far_layer_ops delay_ops = {
@@ -112,25 +108,17 @@ static int delay_open(struct far_device *device,
                       const struct far_local_who *who, struct far_layer **layer,
                       struct far_error *error)
 {
-    struct delay *d = calloc(1, sizeof(*d));
-    struct far_layer *below;
-    int r;
+    struct delay *d;
+    int r = far_filter_open(device, who, &delay_ops, sizeof(*d), layer, error);
 
-    if (!d)
-        return far_error(error, -ENOMEM, "%s: out of memory", device->name);
-    r = far_filter_behind(device, who, &below, error);
-    if (r) {
-        free(d);
+    if (r)
         return r;
-    }
-    d->layer.ops = &delay_ops;
+    d = (struct delay *)(void *)*layer;
     d->loop = device->devices->loop;
     d->delay_us = far_conf_time_us(device->section, "delay", 0);
     if (d->delay_us > UINT64_MAX / 4)
         d->delay_us = 0; /* off */
     far_timer_init(&d->timer, d->loop, due);
-    far_layer_stack(&d->layer, below);
-    *layer = &d->layer;
     return 0;
 }
 

@@ -5,7 +5,6 @@
  * nothing could recover. The random numbers are the same in every run.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include "core/conf-keys.h"
 #include "devices/filter.h"
@@ -58,17 +57,10 @@ static bool error_interrupt(struct far_layer *layer, const struct far_op *op)
     return true;
 }
 
-static void error_close(struct far_layer *layer)
-{
-    layer->below->above = NULL;
-    far_layer_close(layer->below);
-    free(layer);
-}
-
 static const struct far_layer_ops error_ops = {
     .name = "error",
     .submit = error_submit,
-    .close = error_close,
+    .close = far_filter_close,
     .interrupt = error_interrupt,
 };
 
@@ -76,25 +68,17 @@ static int error_open(struct far_device *device,
                       const struct far_local_who *who, struct far_layer **layer,
                       struct far_error *error)
 {
-    struct error_filter *f = calloc(1, sizeof(*f));
-    struct far_layer *below;
-    int r;
+    struct error_filter *f;
+    int r = far_filter_open(device, who, &error_ops, sizeof(*f), layer, error);
 
-    if (!f)
-        return far_error(error, -ENOMEM, "%s: out of memory", device->name);
-    r = far_filter_behind(device, who, &below, error);
-    if (r) {
-        free(f);
+    if (r)
         return r;
-    }
-    f->layer.ops = &error_ops;
+    f = (struct error_filter *)(void *)*layer;
     f->every = far_conf_number(device->section, "every", 0);
     if (!far_percent_parse(&f->rate,
                            far_conf_string(device->section, "rate", "0")))
         f->rate = 0; /* it was reported when the file was read */
     f->random = 0x9e3779b97f4a7c15u;
-    far_layer_stack(&f->layer, below);
-    *layer = &f->layer;
     return 0;
 }
 

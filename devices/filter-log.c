@@ -3,9 +3,7 @@
  * The filter `log`: says in the log what passes, at a limited rate (lines that
  * were left out are counted there). It shows what is typed: for tests.
  */
-#include <errno.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include "core/block.h"
 #include "devices/filter.h"
@@ -123,17 +121,10 @@ static void log_state(struct far_layer *layer, enum far_device_state state,
     far_layer_state(layer->above, state, news);
 }
 
-static void log_close(struct far_layer *layer)
-{
-    layer->below->above = NULL;
-    far_layer_close(layer->below);
-    free(layer);
-}
-
 static const struct far_layer_ops log_ops = {
     .name = "log",
     .submit = log_submit,
-    .close = log_close,
+    .close = far_filter_close,
     .interrupt = log_interrupt,
     .state = log_state,
 };
@@ -141,23 +132,15 @@ static const struct far_layer_ops log_ops = {
 static int log_open(struct far_device *device, const struct far_local_who *who,
                     struct far_layer **layer, struct far_error *error)
 {
-    struct log_filter *f = calloc(1, sizeof(*f));
-    struct far_layer *below;
-    int r;
+    struct log_filter *f;
+    int r = far_filter_open(device, who, &log_ops, sizeof(*f), layer, error);
 
-    if (!f)
-        return far_error(error, -ENOMEM, "%s: out of memory", device->name);
-    r = far_filter_behind(device, who, &below, error);
-    if (r) {
-        free(f);
+    if (r)
         return r;
-    }
-    f->layer.ops = &log_ops;
+    f = (struct log_filter *)(void *)*layer;
     f->device = (struct log_device *)device;
     far_escape(f->guest, sizeof(f->guest), who->guest_name,
                strnlen(who->guest_name, sizeof(who->guest_name)));
-    far_layer_stack(&f->layer, below);
-    *layer = &f->layer;
     return 0;
 }
 

@@ -7,7 +7,6 @@
  * timer does that, in turn.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include "core/clock.h"
 #include "devices/filter.h"
 #include "devices/types.h"
@@ -128,9 +127,7 @@ static void rate_close(struct far_layer *layer)
     for (at = &u->device->users; *at != u; at = &(*at)->next)
         ;
     *at = u->next;
-    layer->below->above = NULL;
-    far_layer_close(layer->below);
-    free(layer);
+    far_filter_close(layer);
 }
 
 static const struct far_layer_ops rate_ops = {
@@ -165,23 +162,15 @@ static int rate_open(struct far_device *device, const struct far_local_who *who,
                      struct far_layer **layer, struct far_error *error)
 {
     struct rate_device *d = (struct rate_device *)(void *)device;
-    struct rate_user *u = calloc(1, sizeof(*u));
-    struct far_layer *below;
-    int r;
+    struct rate_user *u;
+    int r = far_filter_open(device, who, &rate_ops, sizeof(*u), layer, error);
 
-    if (!u)
-        return far_error(error, -ENOMEM, "%s: out of memory", device->name);
-    r = far_filter_behind(device, who, &below, error);
-    if (r) {
-        free(u);
+    if (r)
         return r;
-    }
-    u->layer.ops = &rate_ops;
+    u = (struct rate_user *)(void *)*layer;
     u->device = d;
     u->next = d->users;
     d->users = u;
-    far_layer_stack(&u->layer, below);
-    *layer = &u->layer;
     return 0;
 }
 

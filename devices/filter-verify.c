@@ -6,7 +6,6 @@
  * before this process began, past it, or to a disk of another incarnation.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "core/block.h"
@@ -165,8 +164,7 @@ static void verify_state(struct far_layer *layer, enum far_device_state state,
     if (news && news->ops_lost)
         all_over(v);
     if (news && state == FAR_DEVICE_READY)
-        incarnation = news->device_incarnation ? news->device_incarnation
-                                               : news->incarnation;
+        incarnation = far_news_device(news);
     if (incarnation && incarnation != d->incarnation) {
         forget_all(d);
         d->incarnation = incarnation;
@@ -177,9 +175,7 @@ static void verify_state(struct far_layer *layer, enum far_device_state state,
 static void verify_close(struct far_layer *layer)
 {
     all_over((struct verify_filter *)(void *)layer);
-    layer->below->above = NULL;
-    far_layer_close(layer->below);
-    free(layer);
+    far_filter_close(layer);
 }
 
 static const struct far_layer_ops verify_ops = {
@@ -214,21 +210,13 @@ static int verify_open(struct far_device *device,
                        const struct far_local_who *who,
                        struct far_layer **layer, struct far_error *error)
 {
-    struct verify_filter *v = calloc(1, sizeof(*v));
-    struct far_layer *below;
-    int r;
+    struct verify_filter *v;
+    int r = far_filter_open(device, who, &verify_ops, sizeof(*v), layer, error);
 
-    if (!v)
-        return far_error(error, -ENOMEM, "%s: out of memory", device->name);
-    r = far_filter_behind(device, who, &below, error);
-    if (r) {
-        free(v);
+    if (r)
         return r;
-    }
-    v->layer.ops = &verify_ops;
+    v = (struct verify_filter *)(void *)*layer;
     v->device = (struct verify_device *)(void *)device;
-    far_layer_stack(&v->layer, below);
-    *layer = &v->layer;
     return 0;
 }
 

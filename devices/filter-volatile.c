@@ -8,7 +8,6 @@
  * or a memory.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "core/block.h"
@@ -386,17 +385,10 @@ static void volatile_state(struct far_layer *layer, enum far_device_state state,
     far_layer_state(layer->above, state, &mine);
 }
 
-static void volatile_close(struct far_layer *layer)
-{
-    layer->below->above = NULL;
-    far_layer_close(layer->below);
-    free(layer);
-}
-
 static const struct far_layer_ops volatile_ops = {
     .name = "volatile",
     .submit = volatile_submit,
-    .close = volatile_close,
+    .close = far_filter_close,
     .complete = volatile_complete,
     .state = volatile_state,
 };
@@ -428,21 +420,14 @@ static int volatile_open(struct far_device *device,
                          const struct far_local_who *who,
                          struct far_layer **layer, struct far_error *error)
 {
-    struct volatile_filter *v = calloc(1, sizeof(*v));
-    struct far_layer *below;
-    int r;
+    struct volatile_filter *v;
+    int r =
+        far_filter_open(device, who, &volatile_ops, sizeof(*v), layer, error);
 
-    if (!v)
-        return far_error(error, -ENOMEM, "%s: out of memory", device->name);
-    r = far_filter_behind(device, who, &below, error);
-    if (r) {
-        free(v);
+    if (r)
         return r;
-    }
-    v->layer.ops = &volatile_ops;
+    v = (struct volatile_filter *)(void *)*layer;
     v->device = (struct volatile_device *)(void *)device;
-    far_layer_stack(&v->layer, below);
-    *layer = &v->layer;
     return 0;
 }
 

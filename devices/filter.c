@@ -5,6 +5,7 @@
 #include "devices/filter.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 int far_filter_create(struct far_device *filter, struct far_error *error)
@@ -47,9 +48,9 @@ static int open_far(struct far_device *filter, const struct far_local_who *who,
     return devices->open_far(devices->open_far_arg, &other, below, error);
 }
 
-int far_filter_behind(struct far_device *filter,
-                      const struct far_local_who *who, struct far_layer **below,
-                      struct far_error *error)
+static int open_behind(struct far_device *filter,
+                       const struct far_local_who *who,
+                       struct far_layer **below, struct far_error *error)
 {
     const char *name = far_conf_string(filter->section, "behind", "");
     struct far_device *behind;
@@ -62,4 +63,31 @@ int far_filter_behind(struct far_device *filter,
                          "%s: there is no device `%s` behind it here",
                          filter->name, name);
     return far_device_open(behind, who, below, error);
+}
+
+int far_filter_open(struct far_device *filter, const struct far_local_who *who,
+                    const struct far_layer_ops *ops, size_t bytes,
+                    struct far_layer **layer, struct far_error *error)
+{
+    struct far_layer *below, *own = calloc(1, bytes);
+    int r;
+
+    if (!own)
+        return far_error(error, -ENOMEM, "%s: out of memory", filter->name);
+    r = open_behind(filter, who, &below, error);
+    if (r) {
+        free(own);
+        return r;
+    }
+    own->ops = ops;
+    far_layer_stack(own, below);
+    *layer = own;
+    return 0;
+}
+
+void far_filter_close(struct far_layer *layer)
+{
+    layer->below->above = NULL;
+    far_layer_close(layer->below);
+    free(layer);
 }

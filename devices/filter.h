@@ -8,10 +8,13 @@
 
 #include "devices/device.h"
 
-/* Opens the device behind. */
-int far_filter_behind(struct far_device *filter,
-                      const struct far_local_who *who, struct far_layer **below,
-                      struct far_error *error);
+/* Types' open: in *layer one of so many bytes, zeros but for the struct
+ * far_layer that it begins with, on top of the device behind. 0, or -errno. */
+int far_filter_open(struct far_device *filter, const struct far_local_who *who,
+                    const struct far_layer_ops *ops, size_t bytes,
+                    struct far_layer **layer, struct far_error *error);
+/* The end of a layer's close(), or all of it: lets go what is below, frees. */
+void far_filter_close(struct far_layer *layer);
 /* Types' create and destroy, for filters without a state of their own. */
 int far_filter_create(struct far_device *filter, struct far_error *error);
 void far_filter_destroy(struct far_device *filter);

@@ -609,8 +609,7 @@ static void att_state(struct far_layer *layer, enum far_device_state state,
 
     if (news && state == FAR_DEVICE_READY) {
         bool other = news->incarnation && news->incarnation != a->incarnation;
-        uint64_t device = news->device_incarnation ? news->device_incarnation
-                                                   : news->incarnation;
+        uint64_t device = far_news_device(news);
 
         if (other)
             new_incarnation(a, news->incarnation);

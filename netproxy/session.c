@@ -143,9 +143,7 @@ static void session_state(struct far_layer *layer, enum far_device_state state,
 
     s->state = state;
     if (news) {
-        s->device_incarnation = news->device_incarnation
-                                    ? news->device_incarnation
-                                    : news->incarnation;
+        s->device_incarnation = far_news_device(news);
         take_props(s, news->props);
         snprintf(s->reason, sizeof(s->reason), "%s",
                  news->reason ? news->reason : "");
