@@ -67,16 +67,16 @@ tests_backend_test_journal_SOURCES = tests/backend/test-journal.c \
 	tests/core/suite.h
 tests_backend_test_journal_LDADD = $(backend_test_libs)
 tests_backend_test_backend_SOURCES = tests/backend/test-backend.c \
-	tests/backend/rig.h tests/core/suite.h
+	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_line_SOURCES = tests/backend/test-line.c \
 	tests/core/suite.h
 tests_backend_test_line_LDADD = $(backend_test_libs)
 tests_backend_test_notify_SOURCES = tests/backend/test-notify.c \
-	tests/backend/rig.h tests/core/suite.h
+	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_notify_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_own_SOURCES = tests/backend/test-own.c \
-	tests/backend/rig.h tests/core/suite.h
+	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_own_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_timer_checks_SOURCES = \
 	tests/backend/test-timer-checks.c tests/core/suite.h
@@ -89,15 +89,15 @@ tests_backend_test_vbd_checks_LDADD = $(backend_test_libs)
 tests_backend_test_kept_SOURCES = tests/backend/test-kept.c tests/core/suite.h
 tests_backend_test_kept_LDADD = $(backend_test_libs)
 tests_backend_test_vbd_nbd_SOURCES = tests/backend/test-vbd-nbd.c \
-	tests/backend/simhost.h tests/core/suite.h
+	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_nbd_LDADD = core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS)
 tests_backend_test_vbd_far_SOURCES = tests/backend/test-vbd-far.c \
-	tests/backend/simhost.h tests/core/suite.h
+	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_far_LDADD = core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS)
 tests_backend_test_vbd_SOURCES = tests/backend/test-vbd.c \
-	tests/backend/simhost.h tests/core/suite.h
+	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_blkguest_SOURCES = tests/backend/blkguest.c
 tests_backend_blkguest_LDADD = frontend/libfront.la $(XEN_LIBS)

@@ -495,7 +495,7 @@ int main(void)
         fprintf(stderr, "no xenstore here\n");
         return 1;
     }
-    printf("ready\n");
+    printf("ok\n");
     for (;;) {
         struct pollfd p = { .fd = 0, .events = POLLIN };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * A simulated host with one farside-backend for tests that run in guests of it:
- * brought up, killed, asked; and programs in guests that obey lines.
+ * What the tests of farside-backend on the simulator share: a host, its
+ * daemons, guests in which a program does what lines tell it, and a main().
  */
 #ifndef FARSIDE_TESTS_BACKEND_SIMHOST_H
 #define FARSIDE_TESTS_BACKEND_SIMHOST_H
@@ -23,6 +23,13 @@
 
 static char build[512], sim[600], dir[64], host[128], sock[160];
 static pid_t backend;
+static bool quiet; /* a control call may fail */
+
+/* Things that take long are long only with FARSIDE_TEST_FULL set. */
+static inline unsigned full(unsigned in_full, unsigned usually)
+{
+    return getenv("FARSIDE_TEST_FULL") ? in_full : usually;
+}
 
 static inline void nap_ms(unsigned ms)
 {
@@ -52,9 +59,8 @@ host_do(char *out, size_t room, const char *format, ...)
     while (got && text[got - 1] == '\n')
         text[--got] = '\0';
     if (out) {
-        got = got < room ? got : room - 1;
-        memcpy(out, text, got);
-        out[got] = '\0';
+        ck_assert_uint_lt(got, room);
+        memcpy(out, text, got + 1);
     }
     status = pclose(f);
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -78,30 +84,64 @@ static inline pid_t spawn(const char *where, const char *program, int in,
     _exit(127);
 }
 
-static inline json_t *ask(const char *text)
+/* A control call: its answer, or NULL, which only a quiet one may get. */
+__attribute__((format(printf, 1, 2))) static inline json_t *
+ask(const char *format, ...)
 {
     struct far_error error = { 0 };
-    json_t *request = json_loads(text, 0, NULL), *answer = NULL;
+    json_t *request, *answer = NULL;
+    char text[60000];
+    va_list args;
+    int r;
 
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    request = json_loads(text, 0, NULL);
     ck_assert_msg(request != NULL, "%s", text);
-    if (far_control_call(sock, request, &answer, 5000000, &error))
-        ck_abort_msg("%s: %s", text, error.text);
+    r = far_control_call(sock, request, &answer, 5000000, &error);
     json_decref(request);
-    return answer;
+    if (r && !quiet)
+        ck_abort_msg("%s: %s", text, error.text);
+    return r ? NULL : answer;
+}
+
+/* One of ours on the host; its log is there, of that name. */
+static inline pid_t start_daemon(const char *name, const char *log_name)
+{
+    char program[600], log[200];
+    pid_t pid;
+    int fd;
+
+    snprintf(program, sizeof(program), "%s/%s", build, name);
+    snprintf(log, sizeof(log), "%s/%s.log", host, log_name);
+    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    pid = spawn("atlas", program, -1, -1, fd);
+    close(fd);
+    return pid;
+}
+
+static inline pid_t start_netproxy(void)
+{
+    return start_daemon("farside-netproxy", "netproxy");
+}
+
+/* If there is one. */
+static inline void end_with(pid_t *pid, int signal)
+{
+    if (*pid <= 0)
+        return;
+    kill(*pid, signal);
+    ck_assert_int_eq(waitpid(*pid, NULL, 0), *pid);
+    *pid = 0;
 }
 
 static inline void start_backend(void)
 {
-    char program[600], log[200];
-    uint64_t until = far_now_us() + 20000000;
-    int fd;
+    uint64_t until = far_now_us() + 10000000;
 
-    snprintf(program, sizeof(program), "%s/farside-backend", build);
-    snprintf(log, sizeof(log), "%s/backend.log", host);
-    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     unlink(sock);
-    backend = spawn("atlas", program, -1, -1, fd);
-    close(fd);
+    backend = start_daemon("farside-backend", "backend");
     for (;;) { /* until it answers, if only that it doesn't understand */
         json_t *request = json_pack("{s:s}", "request", "none");
         json_t *answer = NULL;
@@ -116,9 +156,21 @@ static inline void start_backend(void)
     }
 }
 
+static inline void show(const char *path)
+{
+    char line[512];
+    FILE *f = fopen(path, "r");
+
+    while (f && fgets(line, sizeof(line), f))
+        fputs(line, stderr);
+    if (f)
+        fclose(f);
+}
+
 /* After SIGTERM it has to end well: a sanitizer's complaint shows here. */
 static inline void kill_backend(int signal)
 {
+    char log[200];
     int status;
 
     kill(backend, signal);
@@ -127,15 +179,19 @@ static inline void kill_backend(int signal)
     if (signal == SIGKILL)
         return;
     if (!WIFEXITED(status) || WEXITSTATUS(status)) {
-        char log[200], line[512];
-        FILE *f;
-
         snprintf(log, sizeof(log), "%s/backend.log", host);
-        f = fopen(log, "r");
-        while (f && fgets(line, sizeof(line), f))
-            fputs(line, stderr);
+        show(log);
         ck_abort_msg("the backend ended with %x", (unsigned)status);
     }
+}
+
+static inline off_t log_bytes(void)
+{
+    char log[200];
+    struct stat st;
+
+    snprintf(log, sizeof(log), "%s/backend.log", host);
+    return stat(log, &st) ? 0 : st.st_size;
 }
 
 /* A guest with its program. */
@@ -144,11 +200,12 @@ struct guest {
     unsigned domid;
     pid_t pid;
     FILE *in, *out;
+    unsigned gref[8], port[8]; /* of front.c's devices */
 };
 
 static inline const char *hear(struct guest *g)
 {
-    static char answers[8][4096];
+    static char answers[8][65536];
     static unsigned next;
     char *answer = answers[next++ % 8];
 
@@ -158,8 +215,8 @@ static inline const char *hear(struct guest *g)
     return answer;
 }
 
-__attribute__((format(printf, 2, 3))) static inline void
-tell(struct guest *g, const char *format, ...)
+__attribute__((format(printf, 2, 3))) static inline const char *
+say(struct guest *g, const char *format, ...)
 {
     va_list args;
 
@@ -168,12 +225,12 @@ tell(struct guest *g, const char *format, ...)
     va_end(args);
     fputc('\n', g->in);
     fflush(g->in);
+    return hear(g);
 }
 
-#define SAY(guest, ...) (tell(guest, __VA_ARGS__), hear(guest))
 #define OK(guest, ...)                                    \
     do {                                                  \
-        const char *ok_ = SAY(guest, __VA_ARGS__);        \
+        const char *ok_ = say(guest, __VA_ARGS__);        \
         ck_assert_msg(!strncmp(ok_, "ok", 2), "%s", ok_); \
     } while (0)
 
@@ -190,7 +247,29 @@ static inline void run_program(struct guest *g, const char *name)
     close(from[1]);
     g->in = fdopen(to[1], "w");
     g->out = fdopen(from[0], "r");
-    ck_assert_str_eq(hear(g), "ready");
+    ck_assert_str_eq(hear(g), "ok");
+}
+
+/* lines: of its configuration, as farside-sim create wants them. */
+static inline struct guest guest_with(const char *program, const char *name,
+                                      const char *lines)
+{
+    struct guest g = { 0 };
+    char out[256];
+
+    snprintf(g.name, sizeof(g.name), "%s", name);
+    ck_assert_int_eq(
+        host_do(out, sizeof(out), "create atlas %s %s", name, lines), 0);
+    g.domid = (unsigned)strtoul(out, NULL, 10);
+    run_program(&g, program);
+    return g;
+}
+
+#define FRONT "tests/backend/front"
+
+static inline struct guest guest_at_front(const char *name, const char *lines)
+{
+    return guest_with(FRONT, name, lines);
 }
 
 static inline void stop_program(struct guest *g)
@@ -204,23 +283,67 @@ static inline void stop_program(struct guest *g)
     waitpid(g->pid, NULL, 0);
 }
 
-/* From main(): where the build is; the folder of the simulator. */
-static inline bool find_build(const char *below)
+static inline void destroy(struct guest *g)
+{
+    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas %s", g->name), 0);
+    stop_program(g);
+}
+
+/* A host of its own for each test: none spoils another. */
+static inline void fresh_host(void)
+{
+    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
+    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
+    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
+}
+
+struct host_test {
+    const TTest *test;
+    int count; /* of its loop */
+};
+
+/* Words on the command line: only tests whose name has one of them. */
+static inline int host_main(const char *name, const struct host_test *tests,
+                            size_t count, void (*set_up)(void),
+                            void (*tear_down)(void), unsigned limit_s, int argc,
+                            char **argv)
 {
     ssize_t n = readlink("/proc/self/exe", build, sizeof(build) - 1);
+    Suite *suite = suite_create(name);
+    TCase *tcase = tcase_create(name);
+    SRunner *runner;
+    int failed;
     char *cut;
 
     if (n <= 0)
-        return false;
+        return 1;
     build[n] = '\0';
-    cut = strstr(build, below);
+    cut = strstr(build, "/tests/backend/");
     if (!cut)
-        return false;
+        return 1;
     *cut = '\0';
     snprintf(sim, sizeof(sim), "%s/sim/farside-sim", build);
     snprintf(dir, sizeof(dir), "/tmp/fsb-%d", (int)getpid());
     setenv("FARSIDE_SIM_DIR", dir, 1);
-    return true;
+    tcase_add_checked_fixture(tcase, set_up, tear_down);
+    for (size_t i = 0; i < count; i++) {
+        bool wanted = argc < 2;
+
+        for (int k = 1; k < argc; k++)
+            wanted |= strstr(tests[i].test->name, argv[k]) != NULL;
+        if (wanted)
+            tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].count);
+    }
+    tcase_set_timeout(tcase, limit_s);
+    suite_add_tcase(suite, tcase);
+    runner = srunner_create(suite);
+    srunner_run_all(runner, CK_NORMAL);
+    failed = srunner_ntests_failed(runner);
+    srunner_free(runner);
+    host_do(NULL, 0, "down atlas");
+    rmdir(dir);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 #endif

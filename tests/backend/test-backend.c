@@ -5,7 +5,8 @@
  * input has them. Whatever a guest does, it loses its own device at most, with
  * a reason, and the witness, another guest, goes on getting its keys.
  */
-#include "tests/backend/rig.h"
+#include <dirent.h>
+#include "tests/backend/simhost.h"
 
 static const char *back(const struct guest *g, unsigned devid)
 {
@@ -131,9 +132,7 @@ static void set_up(void)
     char path[200];
     FILE *f;
 
-    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    fresh_host();
     snprintf(path, sizeof(path), "%s/farside.conf", host);
     f = fopen(path, "w");
     fprintf(f, "[platform]\nname = atlas\nrelease-after = 200ms\n[device "
@@ -141,9 +140,8 @@ static void set_up(void)
                "[device kbd0]\ntype = virtual\n[device kbd1]\n"
                "type = virtual\n");
     fclose(f);
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
-    witness = guest("witness", "vkb=backend-type=linux,unique-id=wit");
+    witness = guest_at_front("witness", "vkb=backend-type=linux,unique-id=wit");
     connect_front(&witness, 0);
 }
 
@@ -151,7 +149,7 @@ static void tear_down(void)
 {
     if (backend)
         kill_backend(SIGTERM);
-    stop_front(&witness);
+    stop_program(&witness);
 }
 
 #define LINE(address) "vkb=backend-type=linux,unique-id=" address
@@ -162,7 +160,7 @@ static void tear_down(void)
 
 START_TEST(a_key_reaches_the_guest_and_its_acknowledgement_is_timed)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     json_t *whole, *status;
 
     connect_front(&g, 0);
@@ -187,8 +185,8 @@ END_TEST
 
 START_TEST(two_devices_of_one_guest_and_one_device_of_two_guests)
 {
-    struct guest a = guest("a", LINE("kbd0") " " LINE("kbd1"));
-    struct guest b = guest("b", LINE("kbd0"));
+    struct guest a = guest_at_front("a", LINE("kbd0") " " LINE("kbd1"));
+    struct guest b = guest_at_front("b", LINE("kbd0"));
 
     connect_front(&a, 0);
     connect_front(&a, 1);
@@ -207,7 +205,7 @@ END_TEST
 
 START_TEST(hot_attach_and_detach_a_hundred_times)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     for (int i = 0; i < 100; i++) {
@@ -233,7 +231,7 @@ END_TEST
 
 START_TEST(a_device_that_is_not_configured_is_no_failure_and_comes_at_reload)
 {
-    struct guest g = guest("g", LINE("later"));
+    struct guest g = guest_at_front("g", LINE("later"));
     char path[200];
     json_t *whole, *status;
     FILE *f;
@@ -261,7 +259,7 @@ END_TEST
 
 START_TEST(a_remote_device_without_a_netproxy_is_no_failure)
 {
-    struct guest g = guest("g", LINE("borealis/kbd0"));
+    struct guest g = guest_at_front("g", LINE("borealis/kbd0"));
     json_t *whole, *status;
 
     connect_front(&g, 0);
@@ -276,8 +274,8 @@ END_TEST
 
 START_TEST(no_address_or_a_wrong_one_is_refused_with_a_remedy)
 {
-    struct guest none = guest("none", "vkb=backend-type=linux");
-    struct guest bad = guest("bad", LINE("a/b/c"));
+    struct guest none = guest_at_front("none", "vkb=backend-type=linux");
+    struct guest bad = guest_at_front("bad", LINE("a/b/c"));
 
     refused_saying(&none, 0, "unique-id=DEVICE");
     refused_saying(&bad, 0, "unique-id");
@@ -289,7 +287,7 @@ END_TEST
 
 START_TEST(kind_vkbd_is_left_alone_unless_it_has_an_address)
 {
-    struct guest g = guest("g", "vkb=backend-type=qemu");
+    struct guest g = guest_at_front("g", "vkb=backend-type=qemu");
     char path[128];
 
     snprintf(path, sizeof(path), "/local/domain/0/backend/vkbd/%u/0", g.domid);
@@ -297,14 +295,15 @@ START_TEST(kind_vkbd_is_left_alone_unless_it_has_an_address)
     OK(&g, "write device/vkbd/0/state 3");
     ck_assert_str_eq(say(&g, "wait %s/state 23456 300", path), "no 1");
     ck_assert_str_eq(say(&g, "read %s/feature-poll", path), "err ENOENT");
-    stop_front(&g); /* nobody writes 6 for it: xl would wait */
+    stop_program(&g); /* nobody writes 6 for it: xl would wait */
     witness_works();
 }
 END_TEST
 
 START_TEST(kind_vkbd_with_an_address_and_no_device_model_is_served)
 {
-    struct guest g = guest("g2", "vkb=backend-type=qemu,unique-id=kbd0");
+    struct guest g =
+        guest_at_front("g2", "vkb=backend-type=qemu,unique-id=kbd0");
     char path[128];
 
     snprintf(path, sizeof(path), "/local/domain/0/backend/vkbd/%u/0", g.domid);
@@ -321,7 +320,7 @@ END_TEST
 
 START_TEST(restart_and_every_way_of_a_front_ends_with_keys)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "write device/vkbd/0/state 1"); /* 3, 1, 3 */
@@ -355,7 +354,7 @@ END_TEST
 
 START_TEST(a_front_that_looks_by_itself_is_not_notified)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     json_t *whole, *counters;
     json_int_t before;
 
@@ -437,7 +436,7 @@ START_TEST(one_guest_has_at_most_64_devices_and_the_next_is_refused)
 
     for (i = 0; i < 64; i++)
         strcat(lines, LINE("kbd0") " ");
-    g = guest("g", lines);
+    g = guest_at_front("g", lines);
     /* as libxl would write a 65th */
     ck_assert_int_eq(
         host_do(NULL, 0,
@@ -497,14 +496,14 @@ START_TEST(attack_63_guests_that_come_and_go_leave_nothing)
     unsigned before = 0;
 
     for (unsigned i = 0; i < 2 * KEPT; i++) {
-        struct guest g = guest("g", LINE("kbd0"));
+        struct guest g = guest_at_front("g", LINE("kbd0"));
 
         connect_front(&g, 0);
         type("kbd0", 30);
         if (i & 1) /* with events that it has not taken */
             ck_assert_str_eq(say(&g, "drain 0 1000 2"), "ok k30+ k30-");
         if (i & 2)
-            stop_front(&g);
+            stop_program(&g);
         destroy(&g);
         if (i == 3)
             before = descriptors();
@@ -516,8 +515,8 @@ END_TEST
 
 START_TEST(save_and_restore_gets_keys_again_and_stays_absolute)
 {
-    struct guest g = guest("g", LINE("kbd0") ",feature-abs-pointer=1,"
-                                             "width=1000,height=500");
+    struct guest g = guest_at_front("g", LINE("kbd0") ",feature-abs-pointer=1,"
+                                                      "width=1000,height=500");
     char out[64];
 
     offer(&g, 0);
@@ -527,8 +526,9 @@ START_TEST(save_and_restore_gets_keys_again_and_stays_absolute)
     ck_assert_int_eq(host_do(NULL, 0, "restore atlas g"), 0);
     ck_assert_int_eq(host_do(out, sizeof(out), "domid atlas g"), 0);
     g.domid = (unsigned)strtoul(out, NULL, 10);
-    stop_front(&g);
-    run_front(&g);        /* as a front that is told of the resume: all anew */
+    stop_program(&g);
+    run_program(&g,
+                FRONT);   /* as a front that is told of the resume: all anew */
     connect_front(&g, 0); /* without request-abs-pointer */
     json_decref(ask("{\"request\":\"send\",\"device\":\"kbd0\",\"events\":[{"
                     "\"type\":\"pos\",\"x\":65535,\"y\":65535,\"z\":0}]}"));
@@ -544,7 +544,8 @@ END_TEST
 
 START_TEST(disable_pointer_is_removed_before_the_guest_runs_and_keys_come)
 {
-    struct guest g = guest("g", LINE("kbd0") ",feature-disable-pointer=1");
+    struct guest g =
+        guest_at_front("g", LINE("kbd0") ",feature-disable-pointer=1");
 
     OK(&g, "wait %s/state 2 2000", back(&g, 0));
     ck_assert_str_eq(say(&g, "read %s/feature-disable-pointer", back(&g, 0)),
@@ -566,7 +567,8 @@ END_TEST
 
 START_TEST(a_front_that_may_have_read_disable_pointer_gets_no_key)
 {
-    struct guest g = guest("g", LINE("kbd0") ",feature-disable-pointer=1");
+    struct guest g =
+        guest_at_front("g", LINE("kbd0") ",feature-disable-pointer=1");
 
     OK(&g, "wait %s/state 2 2000", back(&g, 0));
     offer(&g, 0);
@@ -590,7 +592,8 @@ END_TEST
 
 START_TEST(disable_keyboard_is_left_and_only_buttons_come)
 {
-    struct guest g = guest("g", LINE("kbd0") ",feature-disable-keyboard=1");
+    struct guest g =
+        guest_at_front("g", LINE("kbd0") ",feature-disable-keyboard=1");
 
     connect_front(&g, 0);
     ck_assert_str_eq(say(&g, "read %s/feature-disable-keyboard", back(&g, 0)),
@@ -608,7 +611,7 @@ END_TEST
 
 START_TEST(attack_5_garbage_in_the_rest_of_the_page_is_not_looked_at)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     for (unsigned at = 8; at < 4096; at += 4)
@@ -622,7 +625,7 @@ END_TEST
 
 START_TEST(attack_6_in_prod_overwritten_by_the_guest_is_written_anew)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "poke 0 4 4000000000");
@@ -635,7 +638,7 @@ END_TEST
 
 START_TEST(attack_7_indexes_wrap_at_2_32_and_no_event_is_lost)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     offer(&g, 0);
     OK(&g, "cons 0 %u", 0u - 40);
@@ -656,7 +659,7 @@ END_TEST
 
 START_TEST(attack_8_in_cons_ahead_of_in_prod_loses_the_device)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "poke 0 0 7");
@@ -679,7 +682,7 @@ END_TEST
 
 START_TEST(attack_8_in_cons_that_goes_back_loses_the_device)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     type("kbd0", 30);
@@ -695,7 +698,7 @@ END_TEST
 
 START_TEST(attack_8_in_cons_jumping_at_random_loses_the_device_alone)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     for (int i = 0; i < 3; i++) {
@@ -719,7 +722,7 @@ END_TEST
 
 START_TEST(attack_42_a_ring_that_stays_full_loses_motion_and_no_release)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     const char *got;
 
     connect_front(&g, 0);
@@ -757,14 +760,14 @@ END_TEST
 
 START_TEST(attack_43_and_47_a_page_revoked_or_a_guest_killed_while_connected)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "unshare 0");
     for (int i = 0; i < 20; i++)
         type("kbd0", 30);
     witness_works();
-    stop_front(&g);
+    stop_program(&g);
     for (int i = 0; i < 20; i++)
         type("kbd0", 30);
     witness_works();
@@ -776,8 +779,8 @@ END_TEST
 
 START_TEST(attack_44_requests_toggled_after_connect_change_nothing)
 {
-    struct guest g = guest("g", LINE("kbd0") ",feature-abs-pointer=1,"
-                                             "width=100,height=100");
+    struct guest g = guest_at_front("g", LINE("kbd0") ",feature-abs-pointer=1,"
+                                                      "width=100,height=100");
 
     offer(&g, 0);
     OK(&g, "write device/vkbd/0/request-abs-pointer 1");
@@ -805,7 +808,7 @@ END_TEST
 
 static void with_gref(const char *gref, const char *words)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     offer(&g, 0);
     OK(&g, "write device/vkbd/0/page-gref %s", gref);
@@ -830,7 +833,7 @@ END_TEST
 
 START_TEST(attack_46_a_page_that_is_read_only_or_for_another_domain)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     unsigned gref;
 
     offer(&g, 0);
@@ -857,7 +860,7 @@ START_TEST(attack_49_ports_that_are_none_or_another_guests)
                                          "12345", "9999999999", "1e3" };
 
     for (unsigned i = 0; i <= sizeof(ports) / sizeof(ports[0]); i++) {
-        struct guest g = guest("g", LINE("kbd0"));
+        struct guest g = guest_at_front("g", LINE("kbd0"));
 
         offer(&g, 0);
         if (i < sizeof(ports) / sizeof(ports[0]))
@@ -874,7 +877,7 @@ END_TEST
 
 START_TEST(attack_49_a_port_closed_after_the_bind)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "unbind 0");
@@ -888,7 +891,7 @@ END_TEST
 
 START_TEST(attack_50_a_storm_of_events_costs_the_others_nothing)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     char line[64];
 
     connect_front(&g, 0);
@@ -914,7 +917,7 @@ END_TEST
 
 START_TEST(an_event_whose_work_was_seen_before_it_came_is_not_punished)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     json_t *whole, *status;
     unsigned prod;
 
@@ -947,7 +950,7 @@ START_TEST(attack_52_states_that_are_none)
     static const char *const states[] = { "abc", "-1", "99", "0", "44" };
 
     for (unsigned i = 0; i < sizeof(states) / sizeof(states[0]) + 3; i++) {
-        struct guest g = guest("g", LINE("kbd0"));
+        struct guest g = guest_at_front("g", LINE("kbd0"));
 
         connect_front(&g, 0);
         if (i < sizeof(states) / sizeof(states[0]))
@@ -967,7 +970,7 @@ END_TEST
 
 START_TEST(attack_52_a_front_deleted_and_made_again_is_served_again)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "rm device/vkbd/0/state");
@@ -983,7 +986,7 @@ END_TEST
 
 START_TEST(attack_53_states_toggled_a_thousand_times_at_speed)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     char line[64];
 
     connect_front(&g, 0);
@@ -1008,7 +1011,7 @@ END_TEST
 
 START_TEST(attack_54_page_gref_changed_while_connected_is_not_read_again)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "write device/vkbd/0/page-gref 4242");
@@ -1022,7 +1025,7 @@ END_TEST
 
 START_TEST(attack_56_a_flood_of_writes_stops_nobody)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     uint64_t begin, longest = 0;
     char line[64];
 
@@ -1046,7 +1049,7 @@ END_TEST
 
 START_TEST(attack_57_a_front_that_points_to_anothers_backend_harms_nobody)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "write device/vkbd/0/backend %s", back(&witness, 0));
@@ -1066,7 +1069,7 @@ END_TEST
 
 START_TEST(attack_58_permissions_removed_harm_only_the_guest)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     OK(&g, "private device/vkbd/0/state %u", g.domid);
@@ -1082,7 +1085,7 @@ END_TEST
 START_TEST(attack_59_backend_nodes_deleted_in_mid_handshake)
 {
     for (int step = 0; step < 3; step++) {
-        struct guest g = guest("g", LINE("kbd0"));
+        struct guest g = guest_at_front("g", LINE("kbd0"));
         json_t *whole;
 
         if (step > 0)
@@ -1142,7 +1145,7 @@ END_TEST
 
 START_TEST(attack_66_a_front_at_4_without_nodes_is_refused)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     OK(&g, "wait %s/state 2 2000", back(&g, 0));
     OK(&g, "write device/vkbd/0/state 4");
@@ -1154,7 +1157,7 @@ END_TEST
 
 START_TEST(attack_67_what_a_guest_can_make_us_log_is_bounded)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     off_t before = log_bytes();
     char line[64];
 
@@ -1189,7 +1192,7 @@ END_TEST
 
 START_TEST(attack_65_killed_and_started_again_the_guest_notices_nothing)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     for (int i = 0; i < 10; i++) {
@@ -1221,7 +1224,7 @@ END_TEST
 
 START_TEST(stopped_in_good_order_the_guest_notices_nothing_either)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     kill_backend(SIGTERM);
@@ -1236,7 +1239,7 @@ END_TEST
 
 START_TEST(a_key_held_over_a_kill_is_released_once)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     press("kbd0", 42, 1);
@@ -1253,7 +1256,7 @@ END_TEST
 
 START_TEST(events_that_were_in_the_ring_at_the_kill_come_once)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     for (unsigned i = 0; i < 5; i++)
@@ -1270,7 +1273,7 @@ END_TEST
 
 START_TEST(killed_at_random_while_keys_come_none_comes_twice_or_stays_down)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     bool down[64] = { 0 };
 
     connect_front(&g, 0);
@@ -1325,7 +1328,7 @@ END_TEST
 
 START_TEST(a_journal_of_another_version_bounces_and_keys_come_again)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     char path[200];
     uint32_t version = 999;
     int fd;
@@ -1357,7 +1360,7 @@ END_TEST
 
 START_TEST(a_guest_that_changed_its_page_while_we_were_dead_is_bounced)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     type("kbd0", 30);
@@ -1373,7 +1376,7 @@ END_TEST
 
 START_TEST(a_guest_destroyed_while_we_were_dead_leaves_nothing)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     json_t *whole;
 
     connect_front(&g, 0);
@@ -1387,7 +1390,7 @@ START_TEST(a_guest_destroyed_while_we_were_dead_leaves_nothing)
         start_backend();
         waitpid(pid, NULL, 0);
     }
-    stop_front(&g);
+    stop_program(&g);
     ck_assert_ptr_null(device_status(&g, 0, &whole));
     json_decref(whole);
     witness_works();
@@ -1397,7 +1400,7 @@ END_TEST
 /* A detach while we are dead: seen at the start as online 0 and state 5. */
 START_TEST(a_detach_while_we_were_dead_is_finished)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     pid_t pid;
     int status;
 
@@ -1418,62 +1421,64 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = {
-        a_key_reaches_the_guest_and_its_acknowledgement_is_timed,
-        two_devices_of_one_guest_and_one_device_of_two_guests,
-        hot_attach_and_detach_a_hundred_times,
-        a_device_that_is_not_configured_is_no_failure_and_comes_at_reload,
-        a_remote_device_without_a_netproxy_is_no_failure,
-        no_address_or_a_wrong_one_is_refused_with_a_remedy,
-        kind_vkbd_is_left_alone_unless_it_has_an_address,
-        kind_vkbd_with_an_address_and_no_device_model_is_served,
-        restart_and_every_way_of_a_front_ends_with_keys,
-        attack_63_guests_that_come_and_go_leave_nothing,
-        save_and_restore_gets_keys_again_and_stays_absolute,
-        a_front_that_looks_by_itself_is_not_notified,
-        the_control_socket_says_what_is_wrong_with_a_request,
-        a_reload_of_a_wrong_configuration_changes_nothing,
-        one_guest_has_at_most_64_devices_and_the_next_is_refused,
-        disable_pointer_is_removed_before_the_guest_runs_and_keys_come,
-        a_front_that_may_have_read_disable_pointer_gets_no_key,
-        disable_keyboard_is_left_and_only_buttons_come,
-        attack_5_garbage_in_the_rest_of_the_page_is_not_looked_at,
-        attack_6_in_prod_overwritten_by_the_guest_is_written_anew,
-        attack_7_indexes_wrap_at_2_32_and_no_event_is_lost,
-        attack_8_in_cons_ahead_of_in_prod_loses_the_device,
-        attack_8_in_cons_that_goes_back_loses_the_device,
-        attack_8_in_cons_jumping_at_random_loses_the_device_alone,
-        attack_42_a_ring_that_stays_full_loses_motion_and_no_release,
-        attack_43_and_47_a_page_revoked_or_a_guest_killed_while_connected,
-        attack_44_requests_toggled_after_connect_change_nothing,
-        attack_46_grefs_that_are_none,
-        attack_46_a_page_that_is_read_only_or_for_another_domain,
-        attack_49_ports_that_are_none_or_another_guests,
-        attack_49_a_port_closed_after_the_bind,
-        attack_50_a_storm_of_events_costs_the_others_nothing,
-        an_event_whose_work_was_seen_before_it_came_is_not_punished,
-        attack_52_states_that_are_none,
-        attack_52_a_front_deleted_and_made_again_is_served_again,
-        attack_53_states_toggled_a_thousand_times_at_speed,
-        attack_54_page_gref_changed_while_connected_is_not_read_again,
-        attack_56_a_flood_of_writes_stops_nobody,
-        attack_57_a_front_that_points_to_anothers_backend_harms_nobody,
-        attack_58_permissions_removed_harm_only_the_guest,
-        attack_59_backend_nodes_deleted_in_mid_handshake,
-        attack_62_odd_entries_in_our_own_directories_are_passed_over,
-        attack_66_a_front_at_4_without_nodes_is_refused,
-        attack_67_what_a_guest_can_make_us_log_is_bounded,
-        attack_65_killed_and_started_again_the_guest_notices_nothing,
-        stopped_in_good_order_the_guest_notices_nothing_either,
-        a_key_held_over_a_kill_is_released_once,
-        events_that_were_in_the_ring_at_the_kill_come_once,
-        killed_at_random_while_keys_come_none_comes_twice_or_stays_down,
-        a_journal_of_another_version_bounces_and_keys_come_again,
-        a_guest_that_changed_its_page_while_we_were_dead_is_bounced,
-        a_guest_destroyed_while_we_were_dead_leaves_nothing,
-        a_detach_while_we_were_dead_is_finished,
+    const struct host_test tests[] = {
+        { a_key_reaches_the_guest_and_its_acknowledgement_is_timed, 1 },
+        { two_devices_of_one_guest_and_one_device_of_two_guests, 1 },
+        { hot_attach_and_detach_a_hundred_times, 1 },
+        { a_device_that_is_not_configured_is_no_failure_and_comes_at_reload,
+          1 },
+        { a_remote_device_without_a_netproxy_is_no_failure, 1 },
+        { no_address_or_a_wrong_one_is_refused_with_a_remedy, 1 },
+        { kind_vkbd_is_left_alone_unless_it_has_an_address, 1 },
+        { kind_vkbd_with_an_address_and_no_device_model_is_served, 1 },
+        { restart_and_every_way_of_a_front_ends_with_keys, 1 },
+        { attack_63_guests_that_come_and_go_leave_nothing, 1 },
+        { save_and_restore_gets_keys_again_and_stays_absolute, 1 },
+        { a_front_that_looks_by_itself_is_not_notified, 1 },
+        { the_control_socket_says_what_is_wrong_with_a_request, 1 },
+        { a_reload_of_a_wrong_configuration_changes_nothing, 1 },
+        { one_guest_has_at_most_64_devices_and_the_next_is_refused, 1 },
+        { disable_pointer_is_removed_before_the_guest_runs_and_keys_come, 1 },
+        { a_front_that_may_have_read_disable_pointer_gets_no_key, 1 },
+        { disable_keyboard_is_left_and_only_buttons_come, 1 },
+        { attack_5_garbage_in_the_rest_of_the_page_is_not_looked_at, 1 },
+        { attack_6_in_prod_overwritten_by_the_guest_is_written_anew, 1 },
+        { attack_7_indexes_wrap_at_2_32_and_no_event_is_lost, 1 },
+        { attack_8_in_cons_ahead_of_in_prod_loses_the_device, 1 },
+        { attack_8_in_cons_that_goes_back_loses_the_device, 1 },
+        { attack_8_in_cons_jumping_at_random_loses_the_device_alone, 1 },
+        { attack_42_a_ring_that_stays_full_loses_motion_and_no_release, 1 },
+        { attack_43_and_47_a_page_revoked_or_a_guest_killed_while_connected,
+          1 },
+        { attack_44_requests_toggled_after_connect_change_nothing, 1 },
+        { attack_46_grefs_that_are_none, 1 },
+        { attack_46_a_page_that_is_read_only_or_for_another_domain, 1 },
+        { attack_49_ports_that_are_none_or_another_guests, 1 },
+        { attack_49_a_port_closed_after_the_bind, 1 },
+        { attack_50_a_storm_of_events_costs_the_others_nothing, 1 },
+        { an_event_whose_work_was_seen_before_it_came_is_not_punished, 1 },
+        { attack_52_states_that_are_none, 1 },
+        { attack_52_a_front_deleted_and_made_again_is_served_again, 1 },
+        { attack_53_states_toggled_a_thousand_times_at_speed, 1 },
+        { attack_54_page_gref_changed_while_connected_is_not_read_again, 1 },
+        { attack_56_a_flood_of_writes_stops_nobody, 1 },
+        { attack_57_a_front_that_points_to_anothers_backend_harms_nobody, 1 },
+        { attack_58_permissions_removed_harm_only_the_guest, 1 },
+        { attack_59_backend_nodes_deleted_in_mid_handshake, 1 },
+        { attack_62_odd_entries_in_our_own_directories_are_passed_over, 1 },
+        { attack_66_a_front_at_4_without_nodes_is_refused, 1 },
+        { attack_67_what_a_guest_can_make_us_log_is_bounded, 1 },
+        { attack_65_killed_and_started_again_the_guest_notices_nothing, 1 },
+        { stopped_in_good_order_the_guest_notices_nothing_either, 1 },
+        { a_key_held_over_a_kill_is_released_once, 1 },
+        { events_that_were_in_the_ring_at_the_kill_come_once, 1 },
+        { killed_at_random_while_keys_come_none_comes_twice_or_stays_down, 1 },
+        { a_journal_of_another_version_bounces_and_keys_come_again, 1 },
+        { a_guest_that_changed_its_page_while_we_were_dead_is_bounced, 1 },
+        { a_guest_destroyed_while_we_were_dead_leaves_nothing, 1 },
+        { a_detach_while_we_were_dead_is_finished, 1 },
     };
 
-    return rig_main("backend", tests, sizeof(tests) / sizeof(tests[0]), set_up,
-                    tear_down, argc, argv);
+    return host_main("backend", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, 120, argc, argv);
 }

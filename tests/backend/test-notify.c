@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include "core/local.h"
-#include "tests/backend/rig.h"
+#include "tests/backend/simhost.h"
 
 #define LINE(address) "vkb=backend-type=linux,unique-id=" address
 
@@ -63,9 +63,7 @@ static void set_up(void)
     char path[200];
     FILE *f;
 
-    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    fresh_host();
     snprintf(path, sizeof(path), "%s/farside.conf", host);
     f = fopen(path, "w");
     fprintf(f, "[platform]\nname = atlas\nrelease-after = 200ms\n"
@@ -76,9 +74,8 @@ static void set_up(void)
                "psk-file = /none\nmay-interrupt = g\n"
                "[relay borealis]\nmay-carry = delphi\n");
     fclose(f);
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
-    witness = guest("witness", LINE("wit"));
+    witness = guest_at_front("witness", LINE("wit"));
     connect_front(&witness, 0);
 }
 
@@ -86,7 +83,7 @@ static void tear_down(void)
 {
     if (backend)
         kill_backend(SIGTERM);
-    stop_front(&witness);
+    stop_program(&witness);
 }
 
 static int stranger = -1, stranger_listens = -1;
@@ -217,7 +214,7 @@ static int sent_key(uint64_t sequence, const char *name, unsigned code,
 
 START_TEST(an_interrupt_reaches_a_guest_that_did_not_attach_its_sender)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     struct far_input_event e = { .type = FAR_INPUT_MOTION, .x = 3, .y = -4 };
     struct far_local_notify m;
 
@@ -243,7 +240,7 @@ END_TEST
 
 START_TEST(an_interrupt_that_is_not_allowed_or_is_none_reaches_nobody)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     struct far_input_event touch = { .type = FAR_INPUT_TOUCH,
                                      .code = FAR_TOUCH_DOWN };
     struct far_input_event wrong = { .type = 99 };
@@ -311,7 +308,7 @@ END_TEST
 
 START_TEST(an_interrupt_that_is_sent_again_happens_once)
 {
-    struct guest g = guest("g", LINE("kbd0") " " LINE("kbd1"));
+    struct guest g = guest_at_front("g", LINE("kbd0") " " LINE("kbd1"));
     struct far_local_notify m;
 
     connect_front(&g, 0);
@@ -346,7 +343,7 @@ END_TEST
 /* Killed at any instant, also between the guest's ring and the answer. */
 START_TEST(killed_at_random_no_interrupt_of_another_is_lost_or_comes_twice)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     unsigned rounds = full(100, 12);
     uint64_t sequence = 0;
     char want[64];
@@ -380,7 +377,7 @@ END_TEST
 
 START_TEST(a_key_that_another_pressed_and_forgot_is_released)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
 
     connect_front(&g, 0);
     stranger_begins();
@@ -401,7 +398,7 @@ END_TEST
 
 START_TEST(a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     struct far_local_notified answer;
     unsigned done = 0, full_ones = 0, late = 0;
     uint64_t sequence = 0;
@@ -464,7 +461,7 @@ static unsigned times_in(const char *text, const char *what)
  * questions, and asks again while the first of them still wait here. */
 START_TEST(an_interrupt_that_waits_and_is_sent_again_happens_once)
 {
-    struct guest g = guest("g", LINE("kbd0"));
+    struct guest g = guest_at_front("g", LINE("kbd0"));
     struct far_local_notified answer;
     unsigned pressed = 0, told = 0;
     uint64_t sequence = 0, last_id;
@@ -502,16 +499,16 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = {
-        an_interrupt_reaches_a_guest_that_did_not_attach_its_sender,
-        an_interrupt_that_is_not_allowed_or_is_none_reaches_nobody,
-        an_interrupt_that_is_sent_again_happens_once,
-        killed_at_random_no_interrupt_of_another_is_lost_or_comes_twice,
-        a_key_that_another_pressed_and_forgot_is_released,
-        a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else,
-        an_interrupt_that_waits_and_is_sent_again_happens_once,
+    const struct host_test tests[] = {
+        { an_interrupt_reaches_a_guest_that_did_not_attach_its_sender, 1 },
+        { an_interrupt_that_is_not_allowed_or_is_none_reaches_nobody, 1 },
+        { an_interrupt_that_is_sent_again_happens_once, 1 },
+        { killed_at_random_no_interrupt_of_another_is_lost_or_comes_twice, 1 },
+        { a_key_that_another_pressed_and_forgot_is_released, 1 },
+        { a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else, 1 },
+        { an_interrupt_that_waits_and_is_sent_again_happens_once, 1 },
     };
 
-    return rig_main("notify", tests, sizeof(tests) / sizeof(tests[0]), set_up,
-                    tear_down, argc, argv);
+    return host_main("notify", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, 120, argc, argv);
 }

@@ -6,7 +6,7 @@
  * with a reason, and the witness's timers go on.
  */
 #include "farside/io/fartimer.h"
-#include "tests/backend/rig.h"
+#include "tests/backend/simhost.h"
 
 static struct guest witness;
 
@@ -25,18 +25,7 @@ static void write_conf(const char *more)
     fclose(f);
 }
 
-static struct guest own_guest(const char *name, const char *program)
-{
-    struct guest g;
-
-    front = program;
-    g = guest(name, "");
-    front = "tests/backend/front";
-    return g;
-}
-
 #define TIMERS "tests/frontend/timers"
-#define FRONT  "tests/backend/front"
 
 static void connect_timers(struct guest *g, unsigned devid, unsigned timers)
 {
@@ -56,17 +45,14 @@ static uint64_t number(const char *answer, unsigned nth)
 
 static void set_up(void)
 {
-    host_do(NULL, 0, "down atlas");
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    fresh_host();
     write_conf("[guest g]\nattach = timer timer0\nattach = timer nobody\n"
                "[device bell0]\ntype = doorbell\n"
                "[guest a]\nattach = doorbell bell0\n"
                "[guest b]\nattach = doorbell bell0\n"
                "[guest c]\nattach = doorbell bell0\n");
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
-    witness = own_guest("witness", TIMERS);
+    witness = guest_with(TIMERS, "witness", "");
     connect_timers(&witness, 0, 16);
 }
 
@@ -74,27 +60,7 @@ static void tear_down(void)
 {
     if (backend)
         kill_backend(SIGTERM);
-    stop_front(&witness);
-}
-
-static pid_t start_netproxy(void)
-{
-    char program[600], log[200];
-    pid_t pid;
-    int fd;
-
-    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
-    snprintf(log, sizeof(log), "%s/netproxy.log", host);
-    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    pid = spawn("atlas", program, -1, -1, fd);
-    close(fd);
-    return pid;
-}
-
-static void end_netproxy(pid_t pid)
-{
-    kill(pid, SIGKILL);
-    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+    stop_program(&witness);
 }
 
 static uint64_t witness_total;
@@ -143,7 +109,7 @@ static void node_becomes(const char *path, const char *want)
 
 START_TEST(timers_expire_once_and_never_early)
 {
-    struct guest g = own_guest("g", TIMERS);
+    struct guest g = guest_with(TIMERS, "g", "");
     uint64_t now, at;
 
     connect_timers(&g, 0, 1000);
@@ -165,7 +131,7 @@ END_TEST
 
 START_TEST(a_thousand_random_deadlines_are_all_met)
 {
-    struct guest g = own_guest("g", TIMERS);
+    struct guest g = guest_with(TIMERS, "g", "");
 
     connect_timers(&g, 0, 1024);
     for (unsigned i = 1; i <= 10; i++) {
@@ -179,7 +145,7 @@ END_TEST
 
 START_TEST(periods_are_all_counted)
 {
-    struct guest g = own_guest("g", TIMERS);
+    struct guest g = guest_with(TIMERS, "g", "");
     uint64_t begin, counted;
 
     connect_timers(&g, 0, 8);
@@ -198,7 +164,7 @@ END_TEST
  * Here they are the same machine, so that it can be compared. */
 START_TEST(the_clock_is_the_hosts_within_the_bound_that_it_says)
 {
-    struct guest g = own_guest("g", TIMERS);
+    struct guest g = guest_with(TIMERS, "g", "");
 
     connect_timers(&g, 0, 8);
     nap_ms(300); /* the rate is over a longer base by then */
@@ -254,7 +220,7 @@ END_TEST
 
 START_TEST(what_is_meant_for_outside_goes_there_and_the_counters_say_so)
 {
-    struct guest g = own_guest("g", TIMERS);
+    struct guest g = guest_with(TIMERS, "g", "");
     json_t *whole, *ops = NULL, *guests, *one, *d;
     size_t i, k;
 
@@ -291,7 +257,7 @@ END_TEST
 /* It is the toolstack's number, and may change between two connections. */
 START_TEST(a_number_of_timers_that_was_raised_holds_for_the_next_connection)
 {
-    struct guest g = own_guest("g", TIMERS);
+    struct guest g = guest_with(TIMERS, "g", "");
 
     connect_timers(&g, 0, 1000);
     OK(&g, "in 999 1000 0 0");
@@ -324,7 +290,7 @@ START_TEST(a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing)
 
     write_conf("[guest g]\nattach = timer timer0\ninterrupts-max = 100\n");
     json_decref(ask("{\"request\":\"reload\"}"));
-    g = own_guest("g", TIMERS);
+    g = guest_with(TIMERS, "g", "");
     OK(&g, "open 0 512 2"); /* notified, not looking */
     OK(&g, "connected 20000");
     begin = far_now_us();
@@ -357,7 +323,7 @@ END_TEST
 
 static struct guest bell_guest_with(const char *name, unsigned flags)
 {
-    struct guest g = own_guest(name, BELL);
+    struct guest g = guest_with(BELL, name, "");
 
     OK(&g, "open 0 %u", flags);
     OK(&g, "connected 10000");
@@ -440,7 +406,7 @@ START_TEST(a_flood_of_rings_between_processes_never_falls_silent)
     ck_assert_uint_eq(number(answer, 1), rings + 1);
     destroy(&a);
     destroy(&b);
-    end_netproxy(netproxy);
+    end_with(&netproxy, SIGKILL);
 }
 END_TEST
 
@@ -470,7 +436,7 @@ END_TEST
 
 START_TEST(nodes_come_with_the_guest_and_go_with_it)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
     char path[160];
 
     node_becomes(own_back(&g, 0), "");
@@ -490,7 +456,7 @@ END_TEST
 
 START_TEST(nodes_of_a_guest_that_died_while_we_were_dead_are_swept)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
 
     node_becomes(own_back(&g, 0), "");
     kill_backend(SIGKILL);
@@ -503,7 +469,7 @@ END_TEST
 
 START_TEST(a_number_that_is_another_guests_now_keeps_none_of_the_old_ones)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
     char path[160];
 
     node_becomes(own_back(&g, 1), "");
@@ -530,7 +496,7 @@ END_TEST
 
 START_TEST(attach_and_detach_by_hand)
 {
-    struct guest g = own_guest("h", TIMERS);
+    struct guest g = guest_with(TIMERS, "h", "");
     json_t *answer;
 
     answer = ask("{\"request\":\"attach\",\"domain\":\"h\",\"class\":\"timer\","
@@ -631,7 +597,7 @@ static uint32_t fired_arm(struct guest *g, unsigned timer)
 
 START_TEST(attack_45_deadlines_that_are_past_none_or_never_and_nonsense)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
 
     offer(&g);
     join(&g);
@@ -665,7 +631,7 @@ END_TEST
 
 START_TEST(attack_45_a_flood_of_armings_delays_nobody_for_long)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
 
     offer(&g);
     join(&g);
@@ -684,7 +650,7 @@ START_TEST(attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device)
     static const unsigned bad[] = { 65, 0x80000000u, 0xffffffffu };
 
     for (unsigned i = 0; i < 3; i++) {
-        struct guest g = own_guest("g", FRONT);
+        struct guest g = guest_with(FRONT, "g", "");
 
         offer(&g);
         join(&g);
@@ -702,7 +668,7 @@ START_TEST(attack_46_grefs_that_are_none)
                                          "timers-ref0" };
 
     for (unsigned i = 0; i < 3; i++) {
-        struct guest g = own_guest("g", FRONT);
+        struct guest g = guest_with(FRONT, "g", "");
 
         offer(&g);
         OK(&g, "write device/fartimer/0/%s 100000", nodes[i]);
@@ -716,7 +682,7 @@ END_TEST
 
 START_TEST(attack_46_fewer_pages_than_timers_are_refused)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
 
     offer(&g);
     OK(&g, "write device/fartimer/0/timers 129");
@@ -729,7 +695,7 @@ END_TEST
 
 START_TEST(attack_47_pages_revoked_and_a_guest_killed_with_armed_timers)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
 
     offer(&g);
     join(&g);
@@ -738,7 +704,7 @@ START_TEST(attack_47_pages_revoked_and_a_guest_killed_with_armed_timers)
     OK(&g, "unshare 2");
     OK(&g, "unshare 0");
     witness_works();
-    stop_front(&g);
+    stop_program(&g);
     ck_assert_int_eq(host_do(NULL, 0, "destroy atlas g"), 0);
     node_becomes(own_back(&g, 0), NULL);
     witness_works();
@@ -750,7 +716,7 @@ START_TEST(attack_49_ports_that_are_none)
     static const unsigned bad[] = { 0, 1000, 0x7fffffff };
 
     for (unsigned i = 0; i < 3; i++) {
-        struct guest g = own_guest("g", FRONT);
+        struct guest g = guest_with(FRONT, "g", "");
 
         offer(&g);
         OK(&g, "write device/fartimer/0/event-channel %u", bad[i]);
@@ -809,7 +775,7 @@ START_TEST(a_timer_in_another_process_is_disarmed_by_a_store)
                "[guest g]\nattach = timer far0\n");
     json_decref(ask("{\"request\":\"reload\"}"));
     netproxy = start_netproxy();
-    g = own_guest("g", FRONT);
+    g = guest_with(FRONT, "g", "");
     offer(&g);
     join(&g);
     arm_outside(&g, 0, 2, 1000000000);
@@ -832,7 +798,7 @@ START_TEST(a_timer_in_another_process_is_disarmed_by_a_store)
     ck_assert_uint_eq(fired_arm(&g, 2), 0);
     ck_assert_uint_eq(passed_on(g.domid, "timer.cancel"), 2);
     destroy(&g);
-    end_netproxy(netproxy);
+    end_with(&netproxy, SIGKILL);
     witness_works();
 }
 END_TEST
@@ -845,7 +811,7 @@ START_TEST(attack_8_a_consumed_that_is_impossible_loses_the_device_alone)
     char path[128];
 
     for (unsigned i = 0; i < 4; i++) {
-        struct guest b = own_guest("b", FRONT);
+        struct guest b = guest_with(FRONT, "b", "");
 
         snprintf(path, sizeof(path), "/local/domain/0/backend/fardoorbell/%u/0",
                  b.domid);
@@ -874,7 +840,7 @@ END_TEST
 
 START_TEST(attack_50_a_storm_of_events_costs_the_others_nothing)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
 
     offer(&g);
     join(&g);
@@ -889,7 +855,7 @@ END_TEST
 /* The control page overwritten as fast as can be, the clock with it. */
 START_TEST(attack_4_a_page_that_changes_all_the_time_harms_only_its_guest)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
 
     offer(&g);
     join(&g);
@@ -904,7 +870,7 @@ END_TEST
 
 START_TEST(attack_4_marks_without_end_keep_no_turn_from_ending)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_with(FRONT, "g", "");
     uint64_t until;
 
     offer(&g);
@@ -922,38 +888,38 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = {
-        timers_expire_once_and_never_early,
-        a_thousand_random_deadlines_are_all_met,
-        periods_are_all_counted,
-        the_clock_is_the_hosts_within_the_bound_that_it_says,
-        a_timer_outlives_a_kill_of_the_backend,
-        a_saved_guest_keeps_its_timers_and_its_clock_goes_on,
-        what_is_meant_for_outside_goes_there_and_the_counters_say_so,
-        a_number_of_timers_that_was_raised_holds_for_the_next_connection,
-        a_timer_in_another_process_is_disarmed_by_a_store,
-        a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing,
-        two_guests_ring_each_other_and_nobody_else_hears,
-        a_thousand_rings_come_once_each_and_a_full_page_refuses,
-        a_flood_of_rings_between_processes_never_falls_silent,
-        a_doorbell_rings_again_after_a_kill_of_the_backend,
-        attack_8_a_consumed_that_is_impossible_loses_the_device_alone,
-        nodes_come_with_the_guest_and_go_with_it,
-        nodes_of_a_guest_that_died_while_we_were_dead_are_swept,
-        a_number_that_is_another_guests_now_keeps_none_of_the_old_ones,
-        attach_and_detach_by_hand,
-        attack_45_deadlines_that_are_past_none_or_never_and_nonsense,
-        attack_45_a_flood_of_armings_delays_nobody_for_long,
-        attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device,
-        attack_46_grefs_that_are_none,
-        attack_46_fewer_pages_than_timers_are_refused,
-        attack_47_pages_revoked_and_a_guest_killed_with_armed_timers,
-        attack_49_ports_that_are_none,
-        attack_50_a_storm_of_events_costs_the_others_nothing,
-        attack_4_a_page_that_changes_all_the_time_harms_only_its_guest,
-        attack_4_marks_without_end_keep_no_turn_from_ending,
+    const struct host_test tests[] = {
+        { timers_expire_once_and_never_early, 1 },
+        { a_thousand_random_deadlines_are_all_met, 1 },
+        { periods_are_all_counted, 1 },
+        { the_clock_is_the_hosts_within_the_bound_that_it_says, 1 },
+        { a_timer_outlives_a_kill_of_the_backend, 1 },
+        { a_saved_guest_keeps_its_timers_and_its_clock_goes_on, 1 },
+        { what_is_meant_for_outside_goes_there_and_the_counters_say_so, 1 },
+        { a_number_of_timers_that_was_raised_holds_for_the_next_connection, 1 },
+        { a_timer_in_another_process_is_disarmed_by_a_store, 1 },
+        { a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing, 1 },
+        { two_guests_ring_each_other_and_nobody_else_hears, 1 },
+        { a_thousand_rings_come_once_each_and_a_full_page_refuses, 1 },
+        { a_flood_of_rings_between_processes_never_falls_silent, 1 },
+        { a_doorbell_rings_again_after_a_kill_of_the_backend, 1 },
+        { attack_8_a_consumed_that_is_impossible_loses_the_device_alone, 1 },
+        { nodes_come_with_the_guest_and_go_with_it, 1 },
+        { nodes_of_a_guest_that_died_while_we_were_dead_are_swept, 1 },
+        { a_number_that_is_another_guests_now_keeps_none_of_the_old_ones, 1 },
+        { attach_and_detach_by_hand, 1 },
+        { attack_45_deadlines_that_are_past_none_or_never_and_nonsense, 1 },
+        { attack_45_a_flood_of_armings_delays_nobody_for_long, 1 },
+        { attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device, 1 },
+        { attack_46_grefs_that_are_none, 1 },
+        { attack_46_fewer_pages_than_timers_are_refused, 1 },
+        { attack_47_pages_revoked_and_a_guest_killed_with_armed_timers, 1 },
+        { attack_49_ports_that_are_none, 1 },
+        { attack_50_a_storm_of_events_costs_the_others_nothing, 1 },
+        { attack_4_a_page_that_changes_all_the_time_harms_only_its_guest, 1 },
+        { attack_4_marks_without_end_keep_no_turn_from_ending, 1 },
     };
 
-    return rig_main("own", tests, sizeof(tests) / sizeof(tests[0]), set_up,
-                    tear_down, argc, argv);
+    return host_main("own", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, 120, argc, argv);
 }

@@ -7,20 +7,11 @@
  */
 #include <stdint.h>
 #include <xen/io/blkif.h>
-#include "tests/backend/simhost.h"
-
-#define MIB   (1u << 20)
-#define DEVID 51712u
-#define PLAIN "1 0 16 11 0 0"
+#include "tests/backend/disk.h"
 
 static char far_dir[160]; /* of the machine that has the disks */
 static unsigned port;
 static pid_t near_proxy, far_proxy;
-
-static unsigned full(unsigned in_full, unsigned usually)
-{
-    return getenv("FARSIDE_TEST_FULL") ? in_full : usually;
-}
 
 __attribute__((format(printf, 3, 4))) static void
 put(const char *folder, const char *name, const char *format, ...)
@@ -54,20 +45,6 @@ static void configure_far(const char *more)
         port + 20000, port, far_dir, far_dir, more);
 }
 
-static pid_t start_near(void)
-{
-    char program[600], log[200];
-    pid_t pid;
-    int fd;
-
-    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
-    snprintf(log, sizeof(log), "%s/netproxy.log", host);
-    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    pid = spawn("atlas", program, -1, -1, fd);
-    close(fd);
-    return pid;
-}
-
 static pid_t start_far(void)
 {
     char program[600], log[200], conf[200], run[200];
@@ -92,15 +69,6 @@ static pid_t start_far(void)
     return pid;
 }
 
-static void end(pid_t *pid)
-{
-    if (*pid <= 0)
-        return;
-    kill(*pid, SIGKILL);
-    ck_assert_int_eq(waitpid(*pid, NULL, 0), *pid);
-    *pid = 0;
-}
-
 static void make_image(const char *name)
 {
     char path[300];
@@ -114,9 +82,7 @@ static void make_image(const char *name)
 
 static void set_up(void)
 {
-    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    fresh_host();
     snprintf(far_dir, sizeof(far_dir), "%s/far", host);
     mkdir(far_dir, 0755);
     port = 20000 +
@@ -129,9 +95,8 @@ static void set_up(void)
         "[server borealis]\naddress = 127.0.0.1:%u\nclear-text = on\n"
         "[device fast]\ntype = cache\nbehind = borealis/cache\nsize = 2\n",
         port);
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     far_proxy = start_far();
-    near_proxy = start_near();
+    near_proxy = start_netproxy();
     start_backend();
 }
 
@@ -139,26 +104,8 @@ static void tear_down(void)
 {
     if (backend)
         kill_backend(SIGTERM);
-    end(&near_proxy);
-    end(&far_proxy);
-}
-
-static struct guest connected_to(const char *address, const char *how)
-{
-    struct guest g = { .name = "g" };
-    char out[256];
-
-    ck_assert_int_eq(host_do(out, sizeof(out),
-                             "create atlas g memory=256 gntalloc=8192 disk="
-                             "vdev=xvda,access=rw,script=block-farside,"
-                             "target=%s",
-                             address),
-                     0);
-    g.domid = (unsigned)strtoul(out, NULL, 10);
-    run_program(&g, "tests/backend/blkguest");
-    OK(&g, "open %u %s", DEVID, how);
-    OK(&g, "connected");
-    return g;
+    end_with(&near_proxy, SIGKILL);
+    end_with(&far_proxy, SIGKILL);
 }
 
 static struct guest connected(const char *device, const char *how)
@@ -167,26 +114,6 @@ static struct guest connected(const char *device, const char *how)
 
     snprintf(address, sizeof(address), "borealis/%s", device);
     return connected_to(address, how);
-}
-
-static void destroy(struct guest *g)
-{
-    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas %s", g->name), 0);
-    stop_program(g);
-}
-
-static json_int_t counter(const char *name)
-{
-    json_t *whole = ask("{\"request\":\"status\"}"), *that, *one;
-    json_int_t value = -1;
-    size_t i, k;
-
-    json_array_foreach (json_object_get(whole, "guests"), i, that)
-        json_array_foreach (json_object_get(that, "devices"), k, one)
-            value = json_integer_value(
-                json_object_get(json_object_get(one, "counters"), name));
-    json_decref(whole);
-    return value;
 }
 
 /* How many reads the layer of that name has answered. */
@@ -222,44 +149,26 @@ static void said(const char *state, const char *reason)
     ck_assert(found);
 }
 
-static void show(const char *path)
-{
-    char line[512];
-    FILE *f = fopen(path, "r");
-
-    while (f && fgets(line, sizeof(line), f))
-        fputs(line, stderr);
-    if (f)
-        fclose(f);
-}
-
 /* The end of a load. */
 static void ended_well(struct guest *g, unsigned seed)
 {
-    unsigned long long ops, errors, bad;
-    const char *said = hear(g);
+    const char *fault = load_fault(g, 1000);
     char log[200];
-    json_t *status;
 
-    if (sscanf(said, "ok ops %llu errors %llu bad %llu", &ops, &errors, &bad) ==
-            3 &&
-        ops > 1000 && !errors && !bad)
+    if (!fault)
         return;
-    status = ask("{\"request\":\"status\"}");
-    json_dumpf(json_object_get(status, "guests"), stderr, JSON_INDENT(1));
-    json_decref(status);
     snprintf(log, sizeof(log), "%s/backend.log", host);
     show(log);
     snprintf(log, sizeof(log), "%s/netproxy.log", host);
     show(log);
     snprintf(log, sizeof(log), "%s/far.log", far_dir);
     show(log);
-    ck_abort_msg("seed %u: %s", seed, said);
+    ck_abort_msg("seed %u: %s", seed, fault);
 }
 
 static void load(struct guest *g, unsigned seed, unsigned ms)
 {
-    ck_assert_str_eq(SAY(g, "load %u %u 16 1000 4096", seed, ms), "going");
+    ck_assert_str_eq(say(g, "load %u %u 16 1000 4096", seed, ms), "going");
 }
 
 START_TEST(a_disk_of_another_machine_is_read_and_written)
@@ -270,10 +179,10 @@ START_TEST(a_disk_of_another_machine_is_read_and_written)
 
     load(&g, (unsigned)_i + 1, 1500);
     ended_well(&g, (unsigned)_i + 1);
-    ck_assert_str_eq(SAY(&g, "one 3 0 0 0"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
-    ck_assert_str_eq(SAY(&g, "one 5 8192 4096 0"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 3 0 0 0"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
+    ck_assert_str_eq(say(&g, "one 5 8192 4096 0"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 1"), "ok 0 00 00");
     destroy(&g);
 }
 END_TEST
@@ -287,23 +196,23 @@ START_TEST(processes_that_are_killed_cost_no_write)
     for (unsigned i = 0; i < 6; i++) {
         nap_ms(300);
         if (_i != 1)
-            end(&far_proxy);
+            end_with(&far_proxy, SIGKILL);
         if (_i != 0)
-            end(&near_proxy);
+            end_with(&near_proxy, SIGKILL);
         if (_i == 3)
             kill_backend(SIGKILL);
         nap_ms(50);
         if (_i != 1)
             far_proxy = start_far();
         if (_i != 0)
-            near_proxy = start_near();
+            near_proxy = start_netproxy();
         if (_i == 3)
             start_backend();
     }
     ended_well(&g, (unsigned)_i + 1);
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1 wrong 0"));
     if (_i != 3)
-        ck_assert_int_eq(counter("incarnations"), 0);
+        ck_assert_int_eq(counter(&g, "incarnations"), 0);
     destroy(&g);
 }
 END_TEST
@@ -315,14 +224,14 @@ START_TEST(a_power_failure_of_the_far_machine_costs_no_answered_write)
     load(&g, (unsigned)_i + 7, 6000);
     for (unsigned i = 0; i < 8; i++) {
         nap_ms(250 + 17 * i);
-        end(&far_proxy);
+        end_with(&far_proxy, SIGKILL);
         nap_ms(20);
         far_proxy = start_far();
     }
     ended_well(&g, (unsigned)_i + 7);
-    ck_assert_int_ge(counter("incarnations"), 4);
-    ck_assert_int_gt(counter("written_again"), 100);
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    ck_assert_int_ge(counter(&g, "incarnations"), 4);
+    ck_assert_int_gt(counter(&g, "written_again"), 100);
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1 wrong 0"));
     destroy(&g);
 }
 END_TEST
@@ -335,12 +244,12 @@ START_TEST(a_cache_before_a_far_disk_answers_and_never_what_is_gone)
     load(&g, (unsigned)_i + 3, 5000);
     for (unsigned i = 0; i < 5; i++) {
         nap_ms(400);
-        end(i % 2 ? &near_proxy : &far_proxy);
+        end_with(i % 2 ? &near_proxy : &far_proxy, SIGKILL);
         if (i == 4)
             kill_backend(SIGKILL);
         nap_ms(20);
         if (i % 2)
-            near_proxy = start_near();
+            near_proxy = start_netproxy();
         else
             far_proxy = start_far();
         if (i == 4)
@@ -360,12 +269,12 @@ START_TEST(an_answered_flush_outlives_every_process_and_the_far_power)
     char path[200];
     int fd;
 
-    ck_assert_str_eq(SAY(&g, "one 1 1048576 4096 90"), "ok 0 5a 5a");
-    ck_assert_str_eq(SAY(&g, "one 3 0 0 0"), "ok 0 00 00");
-    ck_assert_int_eq(counter("kept_bytes"), 0);
+    ck_assert_str_eq(say(&g, "one 1 1048576 4096 90"), "ok 0 5a 5a");
+    ck_assert_str_eq(say(&g, "one 3 0 0 0"), "ok 0 00 00");
+    ck_assert_int_eq(counter(&g, "kept_bytes"), 0);
     kill_backend(SIGKILL);
-    end(&near_proxy);
-    end(&far_proxy);
+    end_with(&near_proxy, SIGKILL);
+    end_with(&far_proxy, SIGKILL);
     snprintf(path, sizeof(path), "%s/media.img", far_dir);
     fd = open(path, O_RDONLY | O_CLOEXEC);
     ck_assert_int_eq(pread(fd, bytes, 4096, 1048576), 4096);
@@ -373,9 +282,9 @@ START_TEST(an_answered_flush_outlives_every_process_and_the_far_power)
     for (unsigned i = 0; i < 4096; i++)
         ck_assert_uint_eq(bytes[i], 90);
     far_proxy = start_far();
-    near_proxy = start_near();
+    near_proxy = start_netproxy();
     start_backend();
-    ck_assert_str_eq(SAY(&g, "one 0 1048576 4096 1"), "ok 0 5a 5a");
+    ck_assert_str_eq(say(&g, "one 0 1048576 4096 1"), "ok 0 5a 5a");
     destroy(&g);
 }
 END_TEST
@@ -386,22 +295,22 @@ START_TEST(an_answered_write_outlives_every_process_and_the_far_power)
     struct guest g = connected("cache", PLAIN);
 
     for (unsigned i = 0; i < 32; i++)
-        ck_assert_str_eq(SAY(&g, "one 1 %u 4096 %u", i * 8192, i + 1),
-                         SAY(&g, "one 0 %u 4096 0", i * 8192));
-    ck_assert_int_ge(counter("kept_bytes"), 32 * 4096);
+        ck_assert_str_eq(say(&g, "one 1 %u 4096 %u", i * 8192, i + 1),
+                         say(&g, "one 0 %u 4096 0", i * 8192));
+    ck_assert_int_ge(counter(&g, "kept_bytes"), 32 * 4096);
     kill_backend(SIGKILL);
-    end(&near_proxy);
-    end(&far_proxy);
+    end_with(&near_proxy, SIGKILL);
+    end_with(&far_proxy, SIGKILL);
     far_proxy = start_far();
-    near_proxy = start_near();
+    near_proxy = start_netproxy();
     start_backend();
     for (unsigned i = 0; i < 32; i++) {
         char want[32];
 
         snprintf(want, sizeof(want), "ok 0 %02x %02x", i + 1, i + 1);
-        ck_assert_str_eq(SAY(&g, "one 0 %u 4096 0", i * 8192), want);
+        ck_assert_str_eq(say(&g, "one 0 %u 4096 0", i * 8192), want);
     }
-    ck_assert_int_eq(counter("written_again"), 32);
+    ck_assert_int_eq(counter(&g, "written_again"), 32);
     destroy(&g);
 }
 END_TEST
@@ -412,18 +321,18 @@ START_TEST(who_never_flushes_is_flushed_when_64_mib_are_kept)
 
     for (unsigned i = 0; i < 900; i++)
         ck_assert_str_eq(
-            SAY(&g, "one 1 %u 131072 %u", i % 100 * 131072, i % 250 + 1),
-            SAY(&g, "one 0 %u 131072 0", i % 100 * 131072));
-    ck_assert_int_gt(counter("own_flushes"), 0);
-    ck_assert_int_le(counter("kept_bytes"), 64 * MIB);
-    end(&far_proxy);
+            say(&g, "one 1 %u 131072 %u", i % 100 * 131072, i % 250 + 1),
+            say(&g, "one 0 %u 131072 0", i % 100 * 131072));
+    ck_assert_int_gt(counter(&g, "own_flushes"), 0);
+    ck_assert_int_le(counter(&g, "kept_bytes"), 64 * MIB);
+    end_with(&far_proxy, SIGKILL);
     far_proxy = start_far();
     for (unsigned i = 800; i < 900; i++) {
         char want[32];
 
         snprintf(want, sizeof(want), "ok 0 %02x %02x", i % 250 + 1,
                  i % 250 + 1);
-        ck_assert_str_eq(SAY(&g, "one 0 %u 131072 0", i % 100 * 131072), want);
+        ck_assert_str_eq(say(&g, "one 0 %u 131072 0", i % 100 * 131072), want);
     }
     destroy(&g);
 }
@@ -434,19 +343,19 @@ START_TEST(memory_that_began_anew_fails_rather_than_lies)
 {
     struct guest g = connected("ram", PLAIN);
 
-    ck_assert_str_eq(SAY(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
-    end(&near_proxy); /* the owner goes on */
-    near_proxy = start_near();
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 0"), "ok 0 a5 a5");
-    end(&far_proxy);
+    ck_assert_str_eq(say(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
+    end_with(&near_proxy, SIGKILL); /* the owner goes on */
+    near_proxy = start_netproxy();
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 0"), "ok 0 a5 a5");
+    end_with(&far_proxy, SIGKILL);
     far_proxy = start_far();
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok -1 01 01");
-    ck_assert_str_eq(SAY(&g, "one 1 8192 4096 1"), "ok -1 01 01");
-    ck_assert_str_eq(SAY(&g, "one 3 0 0 0"), "ok -1 00 00");
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 1"), "ok -1 01 01");
+    ck_assert_str_eq(say(&g, "one 1 8192 4096 1"), "ok -1 01 01");
+    ck_assert_str_eq(say(&g, "one 3 0 0 0"), "ok -1 00 00");
     said("failed", "what it held is gone");
     kill_backend(SIGKILL); /* a successor knows it, too */
     start_backend();
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok -1 01 01");
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 1"), "ok -1 01 01");
     destroy(&g);
 }
 END_TEST
@@ -494,29 +403,26 @@ START_TEST(killed_at_random_no_answered_write_is_lost_or_torn)
         if (who & 1)
             kill_backend(SIGKILL);
         if (who & 2)
-            end(&near_proxy);
+            end_with(&near_proxy, SIGKILL);
         if (who & 4)
-            end(&far_proxy);
+            end_with(&far_proxy, SIGKILL);
         nap_ms((x >> 24) % 40);
         if (who & 4)
             far_proxy = start_far();
         if (who & 2)
-            near_proxy = start_near();
+            near_proxy = start_netproxy();
         if (who & 1)
             start_backend();
     }
     ended_well(&g, seed);
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1 wrong 0"));
     destroy(&g);
 }
 END_TEST
 
 int main(int argc, char **argv)
 {
-    const struct {
-        const TTest *test;
-        int count;
-    } tests[] = {
+    const struct host_test tests[] = {
         { a_disk_of_another_machine_is_read_and_written, 3 },
         { processes_that_are_killed_cost_no_write, 4 },
         { a_power_failure_of_the_far_machine_costs_no_answered_write, 2 },
@@ -528,30 +434,7 @@ int main(int argc, char **argv)
         { a_filter_of_the_owner_changes_fifty_times_under_load, 1 },
         { killed_at_random_no_answered_write_is_lost_or_torn, 1 },
     };
-    Suite *suite = suite_create("vbd-far");
-    TCase *tcase = tcase_create("vbd-far");
-    SRunner *runner;
-    int failed;
 
-    if (!find_build("/tests/backend/"))
-        return 1;
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-        /* words on the command line: only tests whose name has one of them */
-        bool wanted = argc < 2;
-
-        for (int k = 1; k < argc; k++)
-            wanted |= strstr(tests[i].test->name, argv[k]) != NULL;
-        if (wanted)
-            tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].count);
-    }
-    tcase_set_timeout(tcase, full(600, 180));
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    host_do(NULL, 0, "down atlas");
-    rmdir(dir);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return host_main("vbd-far", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, full(600, 180), argc, argv);
 }

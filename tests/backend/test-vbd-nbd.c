@@ -6,11 +6,7 @@
  * those programs there is nothing to test.
  */
 #include <stdint.h>
-#include "tests/backend/simhost.h"
-
-#define MIB   (1u << 20)
-#define DEVID 51712u
-#define PLAIN "1 0 16 11 0 0"
+#include "tests/backend/disk.h"
 
 static pid_t server, device;
 
@@ -20,15 +16,6 @@ static bool have(const char *program)
 
     snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
     return system(command) == 0;
-}
-
-static void end(pid_t *pid, int with)
-{
-    if (*pid <= 0)
-        return;
-    kill(*pid, with);
-    ck_assert_int_eq(waitpid(*pid, NULL, 0), *pid);
-    *pid = 0;
 }
 
 static pid_t run(const char *log, char *const *words)
@@ -83,9 +70,7 @@ static void set_up(void)
     char command[600], path[300];
     FILE *f;
 
-    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    fresh_host();
     snprintf(
         command, sizeof(command),
         "truncate -s 16M %s/disk.img && { ! command -v qemu-img >/dev/null "
@@ -100,7 +85,6 @@ static void set_up(void)
             "class = block\nsocket = %s/run/nbd0\n",
             host);
     fclose(f);
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
 }
 
@@ -108,51 +92,21 @@ static void tear_down(void)
 {
     if (backend)
         kill_backend(SIGTERM);
-    end(&device, SIGTERM);
-    end(&server, SIGKILL);
-}
-
-static struct guest connected(void)
-{
-    struct guest g = { .name = "g" };
-    char out[256];
-
-    ck_assert_int_eq(host_do(out, sizeof(out),
-                             "create atlas g memory=256 gntalloc=8192 disk="
-                             "vdev=xvda,access=rw,script=block-farside,"
-                             "target=nbd0"),
-                     0);
-    g.domid = (unsigned)strtoul(out, NULL, 10);
-    run_program(&g, "tests/backend/blkguest");
-    OK(&g, "open %u " PLAIN, DEVID);
-    OK(&g, "connected");
-    return g;
-}
-
-static void destroy(struct guest *g)
-{
-    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas %s", g->name), 0);
-    stop_program(g);
+    end_with(&device, SIGTERM);
+    end_with(&server, SIGKILL);
 }
 
 static void ended_well(struct guest *g)
 {
-    unsigned long long ops, errors, bad;
-    const char *said = hear(g);
+    const char *fault = load_fault(g, 500);
     char command[600];
-    json_t *status;
 
-    if (sscanf(said, "ok ops %llu errors %llu bad %llu", &ops, &errors, &bad) ==
-            3 &&
-        ops > 500 && !errors && !bad)
+    if (!fault)
         return;
-    status = ask("{\"request\":\"status\"}");
-    json_dumpf(json_object_get(status, "guests"), stderr, JSON_INDENT(1));
-    json_decref(status);
     snprintf(command, sizeof(command), "tail -n 20 %s/*.log >&2", host);
     if (system(command))
         fprintf(stderr, "there are no logs\n");
-    ck_abort_msg("%s", said);
+    ck_abort_msg("%s", fault);
 }
 
 START_TEST(a_disk_of_an_nbd_server_is_read_written_flushed_and_discarded)
@@ -163,16 +117,16 @@ START_TEST(a_disk_of_an_nbd_server_is_read_written_flushed_and_discarded)
         return;
     start_server(_i);
     start_device(false);
-    g = connected();
-    ck_assert_str_eq(SAY(&g, "load 1 1500 16 1000 4096"), "going");
+    g = connected_to("nbd0", PLAIN);
+    ck_assert_str_eq(say(&g, "load 1 1500 16 1000 4096"), "going");
     ended_well(&g);
-    ck_assert_str_eq(SAY(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
-    ck_assert_str_eq(SAY(&g, "one 3 0 0 0"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 2 16384 4096 17"), "ok 0 11 11");
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok 0 a5 a5");
-    ck_assert_str_eq(SAY(&g, "one 5 8192 4096 0"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 0 16384 4096 1"), "ok 0 11 11");
-    ck_assert_str_eq(SAY(&g, "one 0 16777216 512 1"), "ok -1 01 01");
+    ck_assert_str_eq(say(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
+    ck_assert_str_eq(say(&g, "one 3 0 0 0"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 2 16384 4096 17"), "ok 0 11 11");
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 1"), "ok 0 a5 a5");
+    ck_assert_str_eq(say(&g, "one 5 8192 4096 0"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 0 16384 4096 1"), "ok 0 11 11");
+    ck_assert_str_eq(say(&g, "one 0 16777216 512 1"), "ok -1 01 01");
     destroy(&g);
 }
 END_TEST
@@ -185,20 +139,20 @@ START_TEST(a_server_or_device_that_is_killed_costs_no_answered_write)
         return;
     start_server(false);
     start_device(true);
-    g = connected();
-    ck_assert_str_eq(SAY(&g, "load 3 6000 16 1000 4096"), "going");
+    g = connected_to("nbd0", PLAIN);
+    ck_assert_str_eq(say(&g, "load 3 6000 16 1000 4096"), "going");
     for (unsigned i = 0; i < 8; i++) {
         nap_ms(300);
         if (i % 4 == 3) /* of which some nbdkits die, too */
-            end(&device, SIGKILL);
-        end(&server, SIGKILL);
+            end_with(&device, SIGKILL);
+        end_with(&server, SIGKILL);
         nap_ms(30);
         start_server(false);
         if (i % 4 == 3)
             start_device(true);
     }
     ended_well(&g);
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1 wrong 0"));
     destroy(&g);
 }
 END_TEST
@@ -213,17 +167,17 @@ START_TEST(without_a_fence_a_lost_connection_with_writes_fails_the_disk)
         return;
     start_server(false);
     start_device(false);
-    g = connected();
+    g = connected_to("nbd0", PLAIN);
     /* nothing is under way: it goes on */
-    ck_assert_str_eq(SAY(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
-    end(&server, SIGKILL);
+    ck_assert_str_eq(say(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
+    end_with(&server, SIGKILL);
     start_server(false);
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok 0 a5 a5");
-    ck_assert_str_eq(SAY(&g, "load 3 2500 16 1000 4096"), "going");
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 1"), "ok 0 a5 a5");
+    ck_assert_str_eq(say(&g, "load 3 2500 16 1000 4096"), "going");
     nap_ms(500);
     kill(server, SIGSTOP); /* so that some are under way for sure */
     nap_ms(200);
-    end(&server, SIGKILL);
+    end_with(&server, SIGKILL);
     start_server(false);
     said = hear(&g);
     ck_assert_int_eq(
@@ -231,47 +185,21 @@ START_TEST(without_a_fence_a_lost_connection_with_writes_fails_the_disk)
         3);
     ck_assert_uint_gt(errors, 0);
     ck_assert_uint_eq(bad, 0);
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok -1 01 01");
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 1"), "ok -1 01 01");
     destroy(&g);
 }
 END_TEST
 
 int main(int argc, char **argv)
 {
-    const struct {
-        const TTest *test;
-        int count;
-    } tests[] = {
+    const struct host_test tests[] = {
         { a_disk_of_an_nbd_server_is_read_written_flushed_and_discarded, 2 },
         { a_server_or_device_that_is_killed_costs_no_answered_write, 1 },
         { without_a_fence_a_lost_connection_with_writes_fails_the_disk, 1 },
     };
-    Suite *suite = suite_create("vbd-nbd");
-    TCase *tcase = tcase_create("vbd-nbd");
-    SRunner *runner;
-    int failed;
 
-    if (!find_build("/tests/backend/"))
-        return 1;
     if (!have("nbdkit") && !have("qemu-nbd"))
         return 77; /* skipped */
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-        /* words on the command line: only tests whose name has one of them */
-        bool wanted = argc < 2;
-
-        for (int k = 1; k < argc; k++)
-            wanted |= strstr(tests[i].test->name, argv[k]) != NULL;
-        if (wanted)
-            tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].count);
-    }
-    tcase_set_timeout(tcase, 120);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    host_do(NULL, 0, "down atlas");
-    rmdir(dir);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return host_main("vbd-nbd", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, 120, argc, argv);
 }

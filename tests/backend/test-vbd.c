@@ -6,10 +6,7 @@
  */
 #include <stdint.h>
 #include <xen/io/blkif.h>
-#include "tests/backend/simhost.h"
-
-#define MIB   (1u << 20)
-#define DEVID 51712u
+#include "tests/backend/disk.h"
 
 static struct guest witness;
 
@@ -31,54 +28,10 @@ static void make_image(const char *name, off_t bytes)
     close(fd);
 }
 
-static struct guest guest(const char *name, const char *line)
-{
-    struct guest g = { 0 };
-    char out[256];
-
-    snprintf(g.name, sizeof(g.name), "%s", name);
-    ck_assert_int_eq(host_do(out, sizeof(out),
-                             "create atlas %s memory=256 gntalloc=8192 disk=%s",
-                             name, line),
-                     0);
-    g.domid = (unsigned)strtoul(out, NULL, 10);
-    run_program(&g, "tests/backend/blkguest");
-    return g;
-}
-
-#define LINE(vdev, device) \
-    "vdev=" vdev ",access=rw,script=block-farside,target=" device
-
-static void destroy(struct guest *g)
-{
-    ck_assert_int_eq(host_do(NULL, 0, "destroy atlas %s", g->name), 0);
-    stop_program(g);
-}
-
-/* open: queues, ring order, slots, segments, persistent, 32-bit */
-static void connect_disk(struct guest *g, const char *how)
-{
-    OK(g, "open %u %s", DEVID, how);
-    OK(g, "connected");
-}
-
-static struct guest connected(const char *device, const char *how)
-{
-    char line[160];
-    struct guest g;
-
-    snprintf(line, sizeof(line), LINE("xvda", "%s"), device);
-    g = guest("g", line);
-    connect_disk(&g, how);
-    return g;
-}
-
-#define PLAIN "1 0 16 11 0 0"
-
 static void works(struct guest *g)
 {
-    ck_assert_str_eq(SAY(g, "one 1 8192 4096 165"), "ok 0 a5 a5");
-    ck_assert_str_eq(SAY(g, "one 0 8192 4096 0"), "ok 0 a5 a5");
+    ck_assert_str_eq(say(g, "one 1 8192 4096 165"), "ok 0 a5 a5");
+    ck_assert_str_eq(say(g, "one 0 8192 4096 0"), "ok 0 a5 a5");
 }
 
 static void witness_works(void)
@@ -119,14 +72,11 @@ static void reconfigure(const char *more)
 
 static void set_up(void)
 {
-    host_do(NULL, 0, "down atlas"); /* a test before may have failed */
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    fresh_host();
     make_image("disk0", 16 * MIB);
     make_image("disk1", 16 * MIB);
     make_image("wit", MIB);
     configure("");
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
     witness = guest("witness", LINE("xvda", "wit"));
     connect_disk(&witness, PLAIN);
@@ -141,47 +91,19 @@ static void tear_down(void)
     stop_program(&witness);
 }
 
-/* A counter of a guest's disk. */
-static json_int_t counter(const struct guest *g, const char *name)
-{
-    json_t *whole = ask("{\"request\":\"status\"}"), *that, *one;
-    json_int_t value = -1;
-    size_t i, k;
-
-    json_array_foreach (json_object_get(whole, "guests"), i, that) {
-        if (json_integer_value(json_object_get(that, "domid")) !=
-            (json_int_t)g->domid)
-            continue;
-        json_array_foreach (json_object_get(that, "devices"), k, one)
-            value = json_integer_value(
-                json_object_get(json_object_get(one, "counters"), name));
-    }
-    json_decref(whole);
-    return value;
-}
-
 /* The end of a load. */
 static void ended_well(struct guest *g, unsigned seed)
 {
-    unsigned long long ops, errors, bad;
-    const char *end = hear(g);
-    json_t *status;
+    const char *fault = load_fault(g, 1000);
 
-    if (sscanf(end, "ok ops %llu errors %llu bad %llu", &ops, &errors, &bad) ==
-            3 &&
-        ops > 1000 && !errors && !bad)
-        return;
-    status = ask("{\"request\":\"status\"}");
-    json_dumpf(json_object_get(status, "guests"), stderr, JSON_INDENT(1));
-    json_decref(status);
-    ck_abort_msg("seed %u: %s", seed, end);
+    ck_assert_msg(!fault, "seed %u: %s", seed, fault);
 }
 
 static void loaded(struct guest *g, unsigned seed, unsigned ms, unsigned depth,
                    unsigned block_bytes)
 {
     ck_assert_str_eq(
-        SAY(g, "load %u %u %u 1000 %u", seed, ms, depth, block_bytes), "going");
+        say(g, "load %u %u %u 1000 %u", seed, ms, depth, block_bytes), "going");
     ended_well(g, seed);
 }
 
@@ -214,7 +136,7 @@ static void raw_segment(struct raw *r, unsigned n, uint32_t gref, uint8_t first,
 
 static uint32_t gref_of(struct guest *g, unsigned slot, unsigned page)
 {
-    return (uint32_t)strtoul(SAY(g, "gref %u %u", slot, page) + 3, NULL, 10);
+    return (uint32_t)strtoul(say(g, "gref %u %u", slot, page) + 3, NULL, 10);
 }
 
 /* how: "raw", which tells of the answer, or "put". */
@@ -225,7 +147,7 @@ static const char *put_raw(struct guest *g, const char *how,
 
     for (unsigned i = 0; i < 112; i++)
         snprintf(hex + 2 * i, 3, "%02x", r->bytes[i]);
-    return SAY(g, "%s %s", how, hex);
+    return say(g, "%s %s", how, hex);
 }
 
 /* The answer to it: its id and operation come back, all padding is zero. */
@@ -251,10 +173,10 @@ static void answers(struct guest *g, const struct raw *r, int status)
 
 START_TEST(what_the_disk_is_and_can_is_told)
 {
-    struct guest g = connected("disk0", "4 4 64 32 1 0");
+    struct guest g = connected_to("disk0", "4 4 64 32 1 0");
 
     ck_assert_str_eq(
-        SAY(&g, "info"),
+        say(&g, "info"),
         "ok sectors 32768 sector 512 cdrom 0 removable 0 ro 0 flush 1 barrier "
         "1 discard 1 secure 0 persistent 1 segments 32 queues 4 pages 16 "
         "connects 1 wrong 0");
@@ -263,7 +185,7 @@ START_TEST(what_the_disk_is_and_can_is_told)
                    "target=cd0");
     connect_disk(&g, PLAIN);
     ck_assert_str_eq(
-        SAY(&g, "info"),
+        say(&g, "info"),
         "ok sectors 32768 sector 512 cdrom 1 removable 1 ro 1 flush 0 barrier "
         "0 discard 0 secure 0 persistent 0 segments 11 queues 1 pages 1 "
         "connects 1 wrong 0");
@@ -279,7 +201,7 @@ static const char *const ways[] = {
 
 START_TEST(every_way_to_ask_gets_what_was_written)
 {
-    struct guest g = connected("disk0", ways[_i]);
+    struct guest g = connected_to("disk0", ways[_i]);
 
     loaded(&g, (unsigned)_i + 1, 500, 16, _i % 2 ? 512 : 4096);
     destroy(&g);
@@ -288,11 +210,11 @@ END_TEST
 
 START_TEST(a_disk_of_4_kib_sectors_is_counted_in_512_bytes)
 {
-    struct guest g = connected("disk1", PLAIN);
+    struct guest g = connected_to("disk1", PLAIN);
 
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "sectors 32768 sector 4096"));
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "sectors 32768 sector 4096"));
     works(&g);
-    ck_assert_str_eq(SAY(&g, "one 1 512 4096 1"), "ok -1 01 01");
+    ck_assert_str_eq(say(&g, "one 1 512 4096 1"), "ok -1 01 01");
     loaded(&g, 3, 300, 8, 4096);
     destroy(&g);
 }
@@ -300,22 +222,22 @@ END_TEST
 
 START_TEST(flush_barrier_and_discard_do_what_they_say)
 {
-    struct guest g = connected("disk0", "1 0 16 11 0 0");
+    struct guest g = connected_to("disk0", "1 0 16 11 0 0");
 
     works(&g);
-    ck_assert_str_eq(SAY(&g, "one 3 0 0 0"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 2 16384 4096 17"), "ok 0 11 11");
-    ck_assert_str_eq(SAY(&g, "one 2 0 0 0"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 5 8192 4096 0"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 0 8192 4096 1"), "ok 0 00 00");
-    ck_assert_str_eq(SAY(&g, "one 0 16384 4096 1"), "ok 0 11 11");
+    ck_assert_str_eq(say(&g, "one 3 0 0 0"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 2 16384 4096 17"), "ok 0 11 11");
+    ck_assert_str_eq(say(&g, "one 2 0 0 0"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 5 8192 4096 0"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 0 8192 4096 1"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 0 16384 4096 1"), "ok 0 11 11");
     destroy(&g);
 }
 END_TEST
 
 START_TEST(pages_that_stay_granted_are_mapped_once)
 {
-    struct guest g = connected("disk0", "1 0 16 11 1 0");
+    struct guest g = connected_to("disk0", "1 0 16 11 1 0");
     json_int_t maps, unmaps;
 
     loaded(&g, 1, 300, 16, 4096);
@@ -333,9 +255,9 @@ END_TEST
 START_TEST(more_persistent_pages_than_are_kept_still_work)
 {
     /* 128 x 16 pages: more than are kept are copied, not mapped each time */
-    struct guest g = connected("disk0", "1 4 128 16 1 0");
+    struct guest g = connected_to("disk0", "1 4 128 16 1 0");
 
-    ck_assert_str_eq(SAY(&g, "load 1 1000 120 4000 4096"), "going");
+    ck_assert_str_eq(say(&g, "load 1 1000 120 4000 4096"), "going");
     ended_well(&g, 1);
     ck_assert_int_eq(counter(&g, "grants_mapped"), 1056);
     ck_assert_int_gt(counter(&g, "grant_copies"), 0);
@@ -372,7 +294,7 @@ START_TEST(many_disks_leave_a_guest_half_of_its_pages)
                               image(name));
     }
     reconfigure(more);
-    g[0] = connected("many0", "1 4 100 16 1 0");
+    g[0] = connected_to("many0", "1 4 100 16 1 0");
     for (unsigned i = 1; i < DISKS; i++) {
         ck_assert_int_eq(host_do(NULL, 0,
                                  "block-attach atlas g vdev=xvd%c,access=rw,"
@@ -385,7 +307,7 @@ START_TEST(many_disks_leave_a_guest_half_of_its_pages)
         OK(&g[i], "connected");
     }
     for (unsigned i = 0; i < DISKS; i++)
-        ck_assert_str_eq(SAY(&g[i], "load 1 6000 95 4000 4096"), "going");
+        ck_assert_str_eq(say(&g[i], "load 1 6000 95 4000 4096"), "going");
     for (unsigned i = 0; i < DISKS; i++)
         ended_well(&g[i], 1);
     ck_assert_int_ge(pages_of(&g[0]), 4000);
@@ -399,16 +321,16 @@ END_TEST
 
 START_TEST(a_disk_that_grows_is_told_of_while_it_works)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     int fd = open(image("disk0"), O_RDWR | O_CLOEXEC);
 
-    ck_assert_str_eq(SAY(&g, "one 0 16777216 512 1"), "ok -1 01 01");
+    ck_assert_str_eq(say(&g, "one 0 16777216 512 1"), "ok -1 01 01");
     ck_assert_int_eq(ftruncate(fd, 32 * MIB), 0);
-    for (unsigned i = 0; !strstr(SAY(&g, "info"), "sectors 65536"); i++) {
+    for (unsigned i = 0; !strstr(say(&g, "info"), "sectors 65536"); i++) {
         ck_assert_uint_lt(i, 100);
         OK(&g, "turn 100");
     }
-    ck_assert_str_eq(SAY(&g, "one 0 16777216 512 1"), "ok 0 00 00");
+    ck_assert_str_eq(say(&g, "one 0 16777216 512 1"), "ok 0 00 00");
     close(fd);
     destroy(&g);
 }
@@ -416,7 +338,7 @@ END_TEST
 
 START_TEST(hot_attach_and_detach_again_and_again)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
 
     for (unsigned i = 0; i < 10; i++) {
         OK(&g, "leave");
@@ -433,7 +355,7 @@ END_TEST
 
 START_TEST(a_detach_waits_for_the_guest_to_let_go)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     int status;
     pid_t pid;
 
@@ -477,8 +399,8 @@ START_TEST(a_device_that_can_not_be_a_disk_is_waited_for)
     reconfigure(more);
     g = guest("g", LINE("xvda", "empty"));
     OK(&g, "open %u " PLAIN, DEVID);
-    ck_assert_str_eq(SAY(&g, "turn 300"), "ok");
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 0"));
+    ck_assert_str_eq(say(&g, "turn 300"), "ok");
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 0"));
     fd = open(image("empty"), O_RDWR | O_CLOEXEC);
     ck_assert_int_eq(ftruncate(fd, 16 * MIB), 0);
     close(fd);
@@ -490,12 +412,12 @@ END_TEST
 
 START_TEST(two_guests_do_not_write_one_disk)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     struct guest h = guest("h", LINE("xvda", "disk0"));
 
     OK(&h, "open %u " PLAIN, DEVID);
-    ck_assert_str_eq(SAY(&h, "turn 300"), "ok");
-    ck_assert_ptr_nonnull(strstr(SAY(&h, "info"), "connects 0"));
+    ck_assert_str_eq(say(&h, "turn 300"), "ok");
+    ck_assert_ptr_nonnull(strstr(say(&h, "info"), "connects 0"));
     destroy(&g);
     OK(&h, "connected"); /* as soon as it is free */
     works(&h);
@@ -509,7 +431,7 @@ END_TEST
 START_TEST(attack_1_to_3_request_indexes_that_can_not_be)
 {
     static const unsigned steps[] = { 33, 0x80000000u, 0xffffffffu };
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
 
     works(&g);
     OK(&g, "prod %u", steps[_i]);
@@ -533,7 +455,7 @@ END_TEST
 
 START_TEST(attack_11_requests_that_change_while_they_are_read)
 {
-    struct guest g = connected("disk0", _i ? "1 0 16 11 1 0" : PLAIN);
+    struct guest g = connected_to("disk0", _i ? "1 0 16 11 1 0" : PLAIN);
 
     OK(&g, "hammer 1500 0");
     witness_works();
@@ -543,7 +465,7 @@ END_TEST
 
 START_TEST(attack_12_segments_that_change_while_they_are_read)
 {
-    struct guest g = connected("disk0", "1 0 16 64 0 0");
+    struct guest g = connected_to("disk0", "1 0 16 64 0 0");
 
     OK(&g, "hammer 1500 1");
     witness_works();
@@ -553,7 +475,7 @@ END_TEST
 
 START_TEST(attack_14_operations_that_are_none)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
 
     for (unsigned op = 4; op < 256; op = op == 4 ? 7 : op + 31) {
         struct raw r = raw_rw((uint8_t)op, 1, 0);
@@ -570,7 +492,7 @@ START_TEST(attack_15_and_16_segments_that_are_none)
         uint8_t count, first, last;
     } wrong[] = { { 0, 0, 7 }, { 12, 0, 7 }, { 255, 0, 7 }, { 1, 5, 4 },
                   { 1, 0, 8 }, { 1, 8, 8 },  { 1, 0, 255 } };
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     uint32_t gref = gref_of(&g, 0, 0);
 
     for (unsigned i = 0; i < 7; i++)
@@ -591,7 +513,7 @@ START_TEST(attack_17_sectors_outside_the_disk)
         32768,          32767,     1ull << 55, UINT64_MAX, UINT64_MAX / 512,
         UINT64_MAX - 7, 1ull << 63
     };
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     uint32_t gref = gref_of(&g, 0, 0);
     struct raw r;
 
@@ -602,11 +524,11 @@ START_TEST(attack_17_sectors_outside_the_disk)
         answers(&g, &r, BLKIF_RSP_ERROR);
     }
     /* not a byte of it came */
-    ck_assert_str_eq(SAY(&g, "peek 0 0"), "ok 77");
+    ck_assert_str_eq(say(&g, "peek 0 0"), "ok 77");
     r = raw_rw(BLKIF_OP_READ, 1, 32760);
     raw_segment(&r, 0, gref, 0, 7);
     answers(&g, &r, BLKIF_RSP_OKAY);
-    ck_assert_str_eq(SAY(&g, "peek 0 4095"), "ok 00");
+    ck_assert_str_eq(say(&g, "peek 0 4095"), "ok 00");
     destroy(&g);
 }
 END_TEST
@@ -642,7 +564,7 @@ START_TEST(attack_19_discards_of_what_is_not_there)
         { 8, UINT64_MAX / 512 - 4, 0, BLKIF_RSP_ERROR },
         { 0, 8, BLKIF_DISCARD_SECURE, BLKIF_RSP_EOPNOTSUPP },
     };
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
 
     for (unsigned i = 0; i < 6; i++) {
         struct raw r = raw_rw(BLKIF_OP_DISCARD, wrong[i].flag, wrong[i].sector);
@@ -665,7 +587,7 @@ static struct raw raw_indirect(uint8_t op, uint16_t segments, uint32_t page)
 
 START_TEST(attack_20_indirect_requests_that_are_wrong)
 {
-    struct guest g = connected("disk0", "1 0 16 32 0 0");
+    struct guest g = connected_to("disk0", "1 0 16 32 0 0");
     uint32_t page = gref_of(&g, 0, 32), data = gref_of(&g, 0, 0);
     struct raw r;
 
@@ -696,7 +618,7 @@ END_TEST
 
 START_TEST(attack_21_a_flush_with_segments)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     struct raw r = raw_rw(BLKIF_OP_FLUSH_DISKCACHE, 1, 0);
 
     raw_segment(&r, 0, gref_of(&g, 0, 0), 0, 7);
@@ -707,7 +629,7 @@ END_TEST
 
 START_TEST(attack_22_one_page_in_all_segments)
 {
-    struct guest g = connected("disk0", "1 0 16 11 1 0");
+    struct guest g = connected_to("disk0", "1 0 16 11 1 0");
     struct raw r = raw_rw(BLKIF_OP_WRITE, 11, 0);
     uint32_t gref = gref_of(&g, 0, 0);
 
@@ -718,7 +640,7 @@ START_TEST(attack_22_one_page_in_all_segments)
     r.bytes[0] = BLKIF_OP_READ;
     OK(&g, "fill 0 0");
     answers(&g, &r, BLKIF_RSP_OKAY);
-    ck_assert_str_eq(SAY(&g, "peek 0 100"), "ok 5a");
+    ck_assert_str_eq(say(&g, "peek 0 100"), "ok 5a");
     destroy(&g);
 }
 END_TEST
@@ -750,9 +672,9 @@ END_TEST
 START_TEST(attack_24_a_guest_that_goes_with_requests_under_way)
 {
     for (unsigned i = 0; i < 6; i++) {
-        struct guest g = connected("disk0", i % 2 ? "1 0 32 11 1 0" : PLAIN);
+        struct guest g = connected_to("disk0", i % 2 ? "1 0 32 11 1 0" : PLAIN);
 
-        ck_assert_str_eq(SAY(&g, "load %u 20000 16 1000 4096", i), "going");
+        ck_assert_str_eq(say(&g, "load %u 20000 16 1000 4096", i), "going");
         nap_ms(30 * i);
         if (i % 3 == 0)
             kill(g.pid, SIGKILL); /* its process alone: its pages go */
@@ -764,7 +686,7 @@ END_TEST
 
 START_TEST(attack_25_equal_ids_are_echoed)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     struct raw r = raw_rw(BLKIF_OP_READ, 1, 0);
 
     raw_segment(&r, 0, gref_of(&g, 0, 0), 0, 7);
@@ -776,7 +698,7 @@ END_TEST
 
 START_TEST(attack_46_to_48_grants_that_are_none)
 {
-    struct guest g = connected("disk0", _i ? "1 0 16 11 1 0" : PLAIN);
+    struct guest g = connected_to("disk0", _i ? "1 0 16 11 1 0" : PLAIN);
     uint32_t wrong[] = { 0, 7, 1000000, UINT32_MAX, 0 };
     uint32_t good = gref_of(&g, 0, 0);
 
@@ -809,8 +731,8 @@ START_TEST(fifty_reloads_under_load_cost_nothing)
     json_int_t before;
 
     reconfigure(lags[0]);
-    g = connected("lag", ways[_i * 4]);
-    ck_assert_str_eq(SAY(&g, "load %d 7000 16 1000 4096", _i + 1), "going");
+    g = connected_to("lag", ways[_i * 4]);
+    ck_assert_str_eq(say(&g, "load %d 7000 16 1000 4096", _i + 1), "going");
     nap_ms(100);
     before = counter(&g, "repeated");
     for (unsigned i = 0; i < 50; i++)
@@ -828,8 +750,8 @@ START_TEST(filters_in_a_row_change_nothing_of_what_is_read)
     reconfigure("[device top]\ntype = cache\nbehind = rated\nsize = 2\n"
                 "[device rated]\ntype = rate\nbehind = sure\nops = 3000\n"
                 "[device sure]\ntype = verify\nbehind = disk0\n");
-    g = connected("top", ways[_i * 6]);
-    ck_assert_str_eq(SAY(&g, "load %d 3000 16 1000 4096", _i + 1), "going");
+    g = connected_to("top", ways[_i * 6]);
+    ck_assert_str_eq(say(&g, "load %d 3000 16 1000 4096", _i + 1), "going");
     nap_ms(1000);
     kill_backend(SIGKILL);
     start_backend();
@@ -843,40 +765,20 @@ START_TEST(after_a_device_went_and_came_a_kill_costs_nothing)
     struct guest g;
 
     reconfigure(LAG("1ms"));
-    g = connected("lag", PLAIN);
+    g = connected_to("lag", PLAIN);
     reconfigure("");
     reconfigure(LAG("1ms"));
     works(&g);
     kill_backend(SIGKILL);
     start_backend();
     works(&g);
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1 wrong 0"));
     destroy(&g);
 }
 END_TEST
 
 /* --- a disk in another process ----------------------------------------------
  */
-
-static pid_t start_netproxy(void)
-{
-    char program[600], log[200];
-    pid_t pid;
-    int fd;
-
-    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
-    snprintf(log, sizeof(log), "%s/netproxy.log", host);
-    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    pid = spawn("atlas", program, -1, -1, fd);
-    close(fd);
-    return pid;
-}
-
-static void end_netproxy(pid_t pid)
-{
-    kill(pid, SIGKILL);
-    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
-}
 
 START_TEST(a_disk_in_another_process_takes_all_that_a_guest_may_ask)
 {
@@ -885,12 +787,12 @@ START_TEST(a_disk_in_another_process_takes_all_that_a_guest_may_ask)
 
     reconfigure("[export disk0]\n");
     proxy = start_netproxy();
-    g = connected("disk0", "4 2 120 32 0 0");
-    ck_assert_str_eq(SAY(&g, "one 1 0 131072 165"), "ok 0 a5 a5");
-    ck_assert_str_eq(SAY(&g, "load 1 3000 110 1000 4096"), "going");
+    g = connected_to("disk0", "4 2 120 32 0 0");
+    ck_assert_str_eq(say(&g, "one 1 0 131072 165"), "ok 0 a5 a5");
+    ck_assert_str_eq(say(&g, "load 1 3000 110 1000 4096"), "going");
     ended_well(&g, 1);
     destroy(&g);
-    end_netproxy(proxy);
+    end_with(&proxy, SIGKILL);
 }
 END_TEST
 
@@ -923,7 +825,7 @@ START_TEST(a_barrier_waits_without_the_processor)
 
     reconfigure("[export disk0]\n");
     proxy = start_netproxy();
-    g = connected("disk0", PLAIN);
+    g = connected_to("disk0", PLAIN);
     raw_segment(&first, 0, gref_of(&g, 0, 0), 0, 7);
     kill(proxy, SIGSTOP); /* the disk does not answer */
     ck_assert_str_eq(put_raw(&g, "put", &first), "ok");
@@ -933,7 +835,7 @@ START_TEST(a_barrier_waits_without_the_processor)
     nap_ms(2000);
     ck_assert_int_lt(processor_time() - before, sysconf(_SC_CLK_TCK) / 4);
     destroy(&g);
-    end_netproxy(proxy);
+    end_with(&proxy, SIGKILL);
 }
 END_TEST
 
@@ -942,9 +844,9 @@ END_TEST
 
 START_TEST(killed_and_started_again_under_load_the_guest_notices_nothing)
 {
-    struct guest g = connected("disk0", ways[_i]);
+    struct guest g = connected_to("disk0", ways[_i]);
 
-    ck_assert_str_eq(SAY(&g, "load %d 4000 16 1000 4096", _i + 1), "going");
+    ck_assert_str_eq(say(&g, "load %d 4000 16 1000 4096", _i + 1), "going");
     for (unsigned i = 0; i < 8; i++) {
         nap_ms(200);
         kill_backend(SIGKILL);
@@ -953,7 +855,7 @@ START_TEST(killed_and_started_again_under_load_the_guest_notices_nothing)
         start_backend();
     }
     ended_well(&g, (unsigned)_i + 1);
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1 wrong 0"));
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1 wrong 0"));
     destroy(&g);
 }
 END_TEST
@@ -966,10 +868,10 @@ START_TEST(killed_at_random_no_answered_write_is_lost_or_torn)
     unsigned seed =
         given ? (unsigned)strtoul(given, NULL, 10) : (unsigned)far_now_us();
     unsigned rounds = getenv("FARSIDE_TEST_FULL") ? 200 : 20, x = seed;
-    struct guest g = connected("disk0", ways[seed % 9]);
+    struct guest g = connected_to("disk0", ways[seed % 9]);
 
     fprintf(stderr, "FARSIDE_TEST_SEED=%u\n", seed);
-    ck_assert_str_eq(SAY(&g, "load %u %u 24 1000 4096", seed, rounds * 120),
+    ck_assert_str_eq(say(&g, "load %u %u 24 1000 4096", seed, rounds * 120),
                      "going");
     for (unsigned i = 0; i < rounds; i++) {
         x = x * 1664525 + 1013904223;
@@ -984,7 +886,7 @@ END_TEST
 
 START_TEST(a_state_that_another_wrote_is_set_right)
 {
-    struct guest g = connected("disk0", PLAIN);
+    struct guest g = connected_to("disk0", PLAIN);
     char text[16] = "";
 
     /* at 5 and 6 the front would close before anybody can help it */
@@ -1005,17 +907,14 @@ START_TEST(a_state_that_another_wrote_is_set_right)
         ck_assert_str_eq(text, "4");
         works(&g);
     }
-    ck_assert_ptr_nonnull(strstr(SAY(&g, "info"), "connects 1"));
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1"));
     destroy(&g);
 }
 END_TEST
 
 int main(int argc, char **argv)
 {
-    const struct {
-        const TTest *test;
-        int count;
-    } tests[] = {
+    const struct host_test tests[] = {
         { what_the_disk_is_and_can_is_told, 1 },
         { every_way_to_ask_gets_what_was_written, 9 },
         { a_disk_of_4_kib_sectors_is_counted_in_512_bytes, 1 },
@@ -1053,31 +952,7 @@ int main(int argc, char **argv)
         { killed_at_random_no_answered_write_is_lost_or_torn, 1 },
         { a_state_that_another_wrote_is_set_right, 1 },
     };
-    Suite *suite = suite_create("vbd");
-    TCase *tcase = tcase_create("vbd");
-    SRunner *runner;
-    int failed;
 
-    if (!find_build("/tests/backend/"))
-        return 1;
-    /* A host of its own for each test: none spoils another. */
-    tcase_add_checked_fixture(tcase, set_up, tear_down);
-    for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++) {
-        /* words on the command line: only tests whose name has one of them */
-        bool wanted = argc < 2;
-
-        for (int k = 1; k < argc; k++)
-            wanted |= strstr(tests[i].test->name, argv[k]) != NULL;
-        if (wanted)
-            tcase_add_loop_test(tcase, tests[i].test, 0, tests[i].count);
-    }
-    tcase_set_timeout(tcase, 120);
-    suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    host_do(NULL, 0, "down atlas");
-    rmdir(dir);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return host_main("vbd", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, 120, argc, argv);
 }
