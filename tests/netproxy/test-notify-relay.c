@@ -513,11 +513,17 @@ START_TEST(a_sender_that_floods_a_relay_is_refused_beyond_its_window)
                                           .guest_name = "g2",
                                           .device = "kbd0",
                                           .op = { .opcode = FAR_INPUT_EVENT } };
+        /* as on_notify() wants them: when atlas is back, they may come */
+        const struct far_input_event e = { .type = FAR_INPUT_KEY,
+                                           .code =
+                                               (uint16_t)(1 + (i - 1) % 100),
+                                           .value = 1 };
         const char to[FAR_NAME_BYTES] = "atlas";
         const struct far_wire_value option = {
             FAR_WIRE_OPTION_TARGET | FAR_WIRE_OPTION_MUST, sizeof(to), to
         };
 
+        memcpy(notice.op.args, &e, sizeof(e));
         far_conn_send_options(liar.conn, &header, &notice, sizeof(notice), NULL,
                               &option, 1);
         rig_turn(&rig, 1);
