@@ -312,9 +312,8 @@ static inline int host_main(const char *name, const struct host_test *tests,
     ssize_t n = readlink("/proc/self/exe", build, sizeof(build) - 1);
     Suite *suite = suite_create(name);
     TCase *tcase = tcase_create(name);
-    SRunner *runner;
-    int failed;
     char *cut;
+    int status;
 
     if (n <= 0)
         return 1;
@@ -337,13 +336,10 @@ static inline int host_main(const char *name, const struct host_test *tests,
     }
     tcase_set_timeout(tcase, limit_s);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
+    status = suite_end(suite);
     host_do(NULL, 0, "down atlas");
     rmdir(dir);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }
 
 #endif

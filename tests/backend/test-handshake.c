@@ -945,8 +945,6 @@ int main(void)
     };
     Suite *suite = suite_create("handshake");
     TCase *tcase = tcase_create("handshake");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, each_row_of_the_table_is_taken_by_its_own_case,
                         0, (int)ROWS);
@@ -954,9 +952,5 @@ int main(void)
         tcase_add_test(tcase, tests[i]);
     tcase_set_timeout(tcase, 120);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -309,14 +309,9 @@ int main(void)
     };
     Suite *suite = suite_create("vbd-checks");
     TCase *tcase = tcase_create("vbd-checks");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         tcase_add_test(tcase, tests[i]);
     suite_add_tcase(suite, tcase);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

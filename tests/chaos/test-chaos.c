@@ -11,7 +11,6 @@
  * answered comes after it.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -27,6 +26,7 @@
 #include <unistd.h>
 #include "core/clock.h"
 #include "devices/ledger.h"
+#include "tests/core/suite.h"
 #include "tests/chaos/chaos.h"
 #include "tests/netproxy/rig.h"
 
@@ -603,16 +603,10 @@ int main(void)
 {
     Suite *suite = suite_create("chaos");
     TCase *c = tcase_create("chaos");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 0);
     tcase_add_test(
         c, whatever_dies_nothing_is_lost_nothing_is_doubled_and_order_is_kept);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -6,7 +6,6 @@
 #ifndef FARSIDE_TESTS_DEVICES_HARNESS_H
 #define FARSIDE_TESTS_DEVICES_HARNESS_H
 
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "core/clock.h"
 #include "devices/device.h"
 #include "devices/input-queue.h"
+#include "tests/core/suite.h"
 
 #define PORT_EVENTS 4096u
 
@@ -227,17 +227,6 @@ static inline struct far_local_who who_of(const char *device, uint64_t id)
     snprintf(who.device, sizeof(who.device), "%s", device);
     snprintf(who.guest_name, sizeof(who.guest_name), "guest");
     return who;
-}
-
-static inline int run_suite(Suite *suite)
-{
-    SRunner *runner = srunner_create(suite);
-    int failed;
-
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
 }
 
 #endif

@@ -625,5 +625,5 @@ int main(void)
     tcase_add_test(c, what_appears_at_the_path_is_tried_at_once);
 #endif
     suite_add_tcase(suite, c);
-    return run_suite(suite);
+    return suite_end(suite);
 }

@@ -962,5 +962,5 @@ int main(void)
     tcase_set_timeout(all, 120);
     tcase_add_test(all, a_million_random_operations_keep_every_promise);
     suite_add_tcase(suite, all);
-    return run_suite(suite);
+    return suite_end(suite);
 }

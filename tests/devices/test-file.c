@@ -491,5 +491,5 @@ int main(void)
         plain,
         a_file_that_has_become_shorter_answers_with_an_error_and_says_so);
     suite_add_tcase(suite, plain);
-    return run_suite(suite);
+    return suite_end(suite);
 }

@@ -382,5 +382,5 @@ int main(void)
     tcase_add_test(pure, ranges_that_cross_are_told);
     suite_add_tcase(suite, c);
     suite_add_tcase(suite, pure);
-    return run_suite(suite);
+    return suite_end(suite);
 }

@@ -1296,5 +1296,5 @@ int main(void)
         k, ops_beyond_what_may_be_under_way_are_taken_when_there_is_place);
     tcase_add_test(k, an_ack_of_what_was_never_sent_is_ignored);
     suite_add_tcase(suite, k);
-    return run_suite(suite);
+    return suite_end(suite);
 }

@@ -441,5 +441,5 @@ int main(void)
     tcase_add_test(c, a_program_that_knows_no_signals_is_stopped_at_once);
     tcase_add_test(c, without_a_start_it_is_waited_for);
     suite_add_tcase(suite, c);
-    return run_suite(suite);
+    return suite_end(suite);
 }

@@ -582,5 +582,5 @@ int main(void)
                    late_input_of_a_dead_server_does_not_reach_the_new_memory);
     tcase_add_test(b, a_client_with_payloads_that_can_not_be_is_thrown_out);
     suite_add_tcase(suite, b);
-    return run_suite(suite);
+    return suite_end(suite);
 }

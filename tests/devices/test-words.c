@@ -315,5 +315,5 @@ int main(void)
     tcase_add_test(e, a_frame_with_very_many_keys_loses_none);
     tcase_add_test(e, whatever_a_device_sends_becomes_valid_events_only);
     suite_add_tcase(suite, e);
-    return run_suite(suite);
+    return suite_end(suite);
 }

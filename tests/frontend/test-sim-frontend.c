@@ -3,7 +3,6 @@
  * farside-frontend in a simulated guest against a backend that the tests play
  * themselves, in dom0: good, hostile, dying. Started by sim-frontend.test.
  */
-#include <check.h>
 #include <errno.h>
 #include <linux/input-event-codes.h>
 #include <poll.h>
@@ -15,6 +14,7 @@
 #include <unistd.h>
 #include "core/clock.h"
 #include "core/loop.h"
+#include "tests/core/suite.h"
 #include "tests/xenbus/puppet.h"
 #include "xenbus/evtchn.h"
 #include "xenbus/grant.h"
@@ -668,8 +668,6 @@ int main(void)
 {
     Suite *suite = suite_create("farside-frontend on the simulator");
     TCase *tcase = tcase_create("kbd"), *restore = tcase_create("restore");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 60);
     tcase_add_checked_fixture(tcase, setup, teardown);
@@ -699,9 +697,5 @@ int main(void)
     tcase_add_checked_fixture(restore, setup, teardown);
     tcase_add_test(restore, a_saved_guest_goes_on_where_it_is_restored);
     suite_add_tcase(suite, restore);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_end(suite);
 }

@@ -3,11 +3,11 @@
  * The frontend's half of the handshake as a table, and what it lets through of
  * a backend's events. No xenstore.
  */
-#include <check.h>
 #include <linux/input-event-codes.h>
 #include <string.h>
 #include "frontend/kbd.h"
 #include "frontend/step.h"
+#include "tests/core/suite.h"
 
 struct row {
     const char *what;
@@ -274,8 +274,6 @@ int main(void)
 {
     Suite *suite = suite_create("frontend");
     TCase *tcase = tcase_create("pure");
-    SRunner *runner;
-    int failed;
 
     tcase_add_loop_test(tcase, the_table_of_steps_holds, 0,
                         (int)(sizeof(rows) / sizeof(rows[0])));
@@ -285,9 +283,5 @@ int main(void)
     tcase_add_test(tcase, positions_outside_are_drawn_in);
     tcase_add_test(tcase, contacts_that_can_not_be_are_dropped);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_end(suite);
 }

@@ -3,7 +3,6 @@
  * Requests for any device of a kind, devices for one guest at a time, and what
  * servers announce: two real netproxies and several guests.
  */
-#include <check.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include "core/any.h"
 #include "core/input.h"
 #include "netproxy/hotplug.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define GUESTS 4
@@ -416,8 +416,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: any device");
     TCase *c = tcase_create("any");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     tcase_set_timeout(c, 120);
     tcase_add_checked_fixture(c, setup, teardown);
@@ -435,8 +433,5 @@ int main(void)
     tcase_add_test(c, a_guest_of_the_same_machine_may_ask_for_any_too);
     tcase_add_test(c, words_that_nobody_knows_are_refused_in_words);
     suite_add_tcase(suite, c);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

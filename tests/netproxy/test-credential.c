@@ -3,11 +3,11 @@
  * Tests of netproxy/credential.c: a signature is good once, for a while, and
  * for nothing but what was signed.
  */
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "netproxy/credential.h"
+#include "tests/core/suite.h"
 
 static struct far_nonces nonces;
 static struct far_challenge challenge;
@@ -266,8 +266,6 @@ int main(void)
 {
     Suite *suite = suite_create("credential");
     TCase *tc = tcase_create("credential");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(tc, set_up, tear_down);
     tcase_add_test(tc, a_signature_is_for_one_claim_and_of_one_key);
@@ -282,9 +280,5 @@ int main(void)
     tcase_add_test(tc, options_come_back_as_they_went);
     tcase_add_test(tc, wrong_options_are_refused);
     suite_add_tcase(suite, tc);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

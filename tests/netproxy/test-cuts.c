@@ -6,7 +6,6 @@
  * FARSIDE_CUTS_SECONDS choose another run, and a longer one.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include <unistd.h>
 #include "core/clock.h"
 #include "core/input.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define WIRES_MAX    32
@@ -287,17 +287,11 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: a wire that is cut");
     TCase *c = tcase_create("cuts");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 0);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(
         c, through_a_wire_that_is_cut_anywhere_each_event_comes_once_in_order);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

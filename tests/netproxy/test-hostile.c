@@ -5,7 +5,6 @@
  * against a real client. Each ends only its own connection.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -21,6 +20,7 @@
 #include "netproxy/keys.h"
 #include "netproxy/tls.h"
 #include "netproxy/wire.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 static struct rig rig;
@@ -1350,8 +1350,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: hostile peers");
     TCase *c = tcase_create("clients"), *s = tcase_create("servers");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 60);
     tcase_set_timeout(s, 60);
@@ -1407,9 +1405,5 @@ int main(void)
     tcase_add_test(s, a_flood_of_announcements_is_bounded);
     tcase_add_test(s, wild_clocks_move_no_event_out_of_reason);
     suite_add_tcase(suite, s);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -5,7 +5,6 @@
  * checked, while lanes die, move, get new keys, and share one connection.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -20,6 +19,7 @@
 #include "core/block.h"
 #include "core/clock.h"
 #include "netproxy/fair.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define BLOCK_BYTES 131072u /* several pieces */
@@ -850,8 +850,6 @@ int main(void)
 {
     Suite *s = suite_create("lanes");
     TCase *c = tcase_create("lanes");
-    SRunner *r;
-    int failed;
 
     tcase_set_timeout(c, 120);
     tcase_add_checked_fixture(c, setup, teardown);
@@ -878,9 +876,5 @@ int main(void)
     tcase_add_test(c,
                    a_flood_of_one_keeps_no_other_waiting_for_more_than_a_turn);
     suite_add_tcase(s, c);
-    r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_end(s);
 }

@@ -4,13 +4,13 @@
  * one and a virtual keyboard at the other: what a person would see when things
  * go well, and when either is killed.
  */
-#include <check.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include "core/input.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 static struct rig rig;
@@ -757,8 +757,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: two platforms");
     TCase *c = tcase_create("link");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
@@ -806,9 +804,5 @@ int main(void)
         c, a_key_that_has_changed_ends_the_connection_that_used_the_old_one);
     tcase_add_test(c, a_platform_that_no_longer_listens_lets_its_users_go);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -7,7 +7,6 @@
  * cut. Wires that are cut at any byte are test-cuts.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include "core/clock.h"
 #include "core/input.h"
 #include "devices/input-queue.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define WIRES_MAX   16
@@ -399,17 +399,11 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: the network is gone");
     TCase *c = tcase_create("loss");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 0);
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_add_test(
         c, after_a_cut_all_is_typed_or_nothing_that_is_old_and_no_key_is_down);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

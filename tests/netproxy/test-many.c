@@ -4,7 +4,6 @@
  * disks each: every request reaches the device that it names, every answer the
  * guest that asked, and what happens to one platform is nothing to the other.
  */
-#include <check.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include "core/block.h"
 #include "devices/ledger.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define GUESTS 4u
@@ -311,8 +311,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: many of each");
     TCase *c = tcase_create("many");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 120);
     tcase_add_checked_fixture(c, setup, teardown);
@@ -321,9 +319,5 @@ int main(void)
         requests_reach_the_device_they_name_and_answers_the_guest_that_asked);
     tcase_add_test(c, what_happens_to_one_platform_is_nothing_to_the_others);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

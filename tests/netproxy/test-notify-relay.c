@@ -7,7 +7,6 @@
  * relay.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include "core/input.h"
 #include "netproxy/conn.h"
 #include "netproxy/notify.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define KEY(n) n ":00112233445566778899aabbccddeeff\n"
@@ -552,17 +552,11 @@ int main(void)
     };
     Suite *suite = suite_create("netproxy: interrupts over a relay");
     TCase *c = tcase_create("notify-relay");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 90);
     tcase_add_checked_fixture(c, setup, teardown);
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         tcase_add_test(c, tests[i]);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -6,7 +6,6 @@
  * should not. What a real backend does with them is tested in tests/backend.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -19,6 +18,7 @@
 #include "core/log.h"
 #include "netproxy/conn.h"
 #include "netproxy/notify.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 static struct rig rig;
@@ -516,17 +516,11 @@ int main(void)
     };
     Suite *suite = suite_create("netproxy: interrupts to any guest");
     TCase *c = tcase_create("notify");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         tcase_add_test(c, tests[i]);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

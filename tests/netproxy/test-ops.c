@@ -3,7 +3,6 @@
  * Ops of a session, in one process: payloads, what repeating means for each
  * kind of op, devices and processes that are replaced, and limits.
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
@@ -15,6 +14,7 @@
 #include "core/block.h"
 #include "devices/ledger.h"
 #include "netproxy/controller.h"
+#include "tests/core/suite.h"
 
 #define BYTES 4096u
 
@@ -664,8 +664,6 @@ int main(void)
 {
     Suite *suite = suite_create("ops");
     TCase *c = tcase_create("ops");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(c, setup, teardown);
     tcase_set_timeout(c, 60);
@@ -689,9 +687,5 @@ int main(void)
     tcase_add_test(c, a_platform_can_not_fill_the_memory);
     tcase_add_test(c, an_attachment_that_has_had_ops_costs_under_16_kib);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_end(suite);
 }

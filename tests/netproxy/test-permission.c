@@ -3,7 +3,6 @@
  * What an [export] permits: which guests, and whether they may write; also when
  * that changes while the device is in use.
  */
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "core/input.h"
 #include "netproxy/controller.h"
 #include "netproxy/permission.h"
+#include "tests/core/suite.h"
 
 #define BYTES 512
 
@@ -287,8 +287,6 @@ int main(void)
 {
     Suite *suite = suite_create("permission");
     TCase *c = tcase_create("permission");
-    SRunner *runner;
-    int failed;
 
     tcase_add_checked_fixture(c, set_up, tear_down);
     tcase_add_test(c, without_a_guest_in_the_export_any_may);
@@ -302,9 +300,5 @@ int main(void)
         c, who_has_an_exclusive_device_is_told_to_its_own_platform_and_here);
     tcase_add_test(c, the_right_to_write_is_given_and_taken_while_it_is_in_use);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -6,7 +6,6 @@
  * whose a request is and which way it came.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -20,6 +19,7 @@
 #include "netproxy/conn.h"
 #include "netproxy/keys.h"
 #include "netproxy/route.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 static struct rig rig;
@@ -855,17 +855,11 @@ int main(void)
     };
     Suite *suite = suite_create("netproxy: relays");
     TCase *c = tcase_create("relay");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 90);
     tcase_add_checked_fixture(c, setup, teardown);
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         tcase_add_test(c, tests[i]);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -4,7 +4,6 @@
  * not need is refused, or kills.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -27,6 +26,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "netproxy/sandbox.h"
+#include "tests/core/suite.h"
 
 static int shared; /* an eventfd */
 
@@ -246,8 +246,6 @@ int main(void)
 {
     Suite *suite;
     TCase *c;
-    SRunner *runner;
-    int failed;
 
     if (getenv("FARSIDE_NO_SANDBOX")) {
         printf("without the sandbox, as FARSIDE_NO_SANDBOX asks: skipped\n");
@@ -266,9 +264,5 @@ int main(void)
     tcase_add_test(c, another_program_is_death);
     tcase_add_test(c, in_tests_every_forbidden_call_is_death);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

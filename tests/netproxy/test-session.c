@@ -3,13 +3,13 @@
  * Sessions and the controller, in one process: numbering, keeping, windows,
  * slots, fencing, expiry.
  */
-#include <check.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/input.h"
 #include "devices/input-queue.h"
 #include "netproxy/controller.h"
+#include "tests/core/suite.h"
 
 static struct far_loop *loop;
 static struct far_conf *conf;
@@ -481,8 +481,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: sessions");
     TCase *c = tcase_create("session");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, setup, teardown);
@@ -503,9 +501,5 @@ int main(void)
     tcase_add_test(c, refusals_say_what_is_missing);
     tcase_add_test(c, part_of_a_name_allows_nobody);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -6,7 +6,6 @@
  * little, and mallory gets all in the end. Then the accounting by itself.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -18,6 +17,7 @@
 #include "netproxy/conn.h"
 #include "netproxy/flow.h"
 #include "netproxy/keys.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define KEY(n) n ":00112233445566778899aabbccddeeff\n"
@@ -430,8 +430,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: slow clients of a relay");
     TCase *unit = tcase_create("accounting"), *whole = tcase_create("whole");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(unit,
                    what_is_asked_is_bounded_and_one_op_is_always_let_through);
@@ -446,9 +444,5 @@ int main(void)
         whole,
         what_a_client_does_wrong_ends_its_attachment_not_the_relays_link);
     suite_add_tcase(suite, whole);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

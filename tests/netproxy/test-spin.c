@@ -4,13 +4,13 @@
  * one soon after the other from another processor, for few at a time, not when
  * idle, and not when the configuration says no.
  */
-#include <check.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "netproxy/spin.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define ELSEWHERE 4095 /* no processor of ours */
@@ -300,8 +300,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: spin");
     TCase *unit = tcase_create("unit"), *whole = tcase_create("whole");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, unit);
     tcase_add_checked_fixture(unit, setup, teardown);
@@ -316,8 +314,5 @@ int main(void)
                    busy_peers_on_two_processors_spin_and_idle_ones_do_not);
     tcase_add_test(whole, peers_on_one_processor_do_not_spin);
     tcase_add_test(whole, nobody_spins_where_the_configuration_says_no);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

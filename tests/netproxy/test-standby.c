@@ -4,7 +4,6 @@
  * puppets: what becomes of ops when another leg takes over. Then three real
  * netproxies: atlas, whose guest types at borealis+cygnus/kbd0.
  */
-#include <check.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 #include <string.h>
 #include "core/block.h"
 #include "netproxy/directory.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 static struct rig rig;
@@ -918,8 +918,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: standby");
     TCase *c = tcase_create("legs");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(c, only_the_first_is_asked_as_long_as_it_serves);
     tcase_add_test(c, the_first_of_those_that_are_tried_serves_and_stays);
@@ -956,9 +954,5 @@ int main(void)
         c, the_file_is_read_again_when_it_changes_and_a_fault_changes_nothing);
     tcase_add_test(c, a_directorys_file_with_a_fault_is_not_taken_at_all);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_end(suite);
 }

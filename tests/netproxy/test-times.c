@@ -4,13 +4,13 @@
  * come to, that wild ones count nothing, and that every stage is measured
  * between a guest and a device that is far away.
  */
-#include <check.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/input.h"
 #include "netproxy/times.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define MS 1000000u
@@ -275,8 +275,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: times");
     TCase *unit = tcase_create("unit"), *whole = tcase_create("whole");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, unit);
     tcase_add_checked_fixture(unit, setup, teardown);
@@ -291,8 +289,5 @@ int main(void)
     tcase_set_timeout(whole, 60);
     tcase_add_test(whole,
                    every_stage_between_a_guest_and_a_far_device_is_measured);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -5,7 +5,6 @@
  * of wrong ones. Whatever comes, the honest guest goes on.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <pwd.h>
 #include <signal.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 #include "netproxy/tls.h"
 #include "netproxy/wire.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define DAY_S 86400
@@ -685,8 +685,6 @@ int main(void)
 {
     Suite *suite = suite_create("trust");
     TCase *c = tcase_create("trust");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 60);
     tcase_add_checked_fixture(c, set_up, tear_down);
@@ -716,9 +714,5 @@ int main(void)
     tcase_add_test(c, a_key_that_does_not_exist_is_no_way_round_a_certificate);
     tcase_add_test(c, a_server_can_not_talk_a_client_out_of_certificates);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -4,7 +4,6 @@
  * an old one (tests/netproxy/old), each as client and as server, as a keyboard
  * needs it. Where the old one can't run the tests are skipped, with a reason.
  */
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "core/input.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define OLD      FARSIDE_SOURCE_DIR "/tests/netproxy/old/"
@@ -326,8 +326,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: versions");
     TCase *tcase = tcase_create("versions");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tcase);
     tcase_set_timeout(tcase, 120);
@@ -336,8 +334,5 @@ int main(void)
     tcase_add_test(tcase, two_new_ones_talk_in_the_same_way);
     tcase_add_test(tcase, a_new_client_talks_to_an_old_server);
     tcase_add_test(tcase, an_old_client_talks_to_a_new_server);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

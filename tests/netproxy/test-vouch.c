@@ -5,7 +5,6 @@
  * the one that was wanted, again and again, or between refusals.
  */
 #include <arpa/inet.h>
-#include <check.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
@@ -18,6 +17,7 @@
 #include <unistd.h>
 #include "netproxy/conn.h"
 #include "netproxy/vouch.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define KEY "00112233445566778899aabbccddeeff"
@@ -276,8 +276,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: what is signed");
     TCase *c = tcase_create("vouch");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 90);
     tcase_add_checked_fixture(c, setup, teardown);
@@ -288,9 +286,5 @@ int main(void)
     tcase_add_test(
         c, signatures_that_are_not_taken_are_tried_more_rarely_but_always);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -3,7 +3,6 @@
  * The wire: golden bytes, what is skipped, what is refused; and the small pure
  * parts beside it: keys, addresses.
  */
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +10,7 @@
 #include "core/input.h"
 #include "netproxy/address.h"
 #include "netproxy/keys.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/golden.h"
 
 static size_t read_golden(const char *name, uint8_t *out, size_t room)
@@ -383,8 +383,6 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: the wire");
     TCase *c = tcase_create("wire");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(c, 60);
     tcase_add_test(c, every_frame_has_the_bytes_of_its_golden_file);
@@ -404,9 +402,5 @@ int main(void)
     tcase_add_test(c, keys_are_read_and_wrong_lines_named);
     tcase_add_test(c, addresses_are_taken_apart);
     suite_add_tcase(suite, c);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

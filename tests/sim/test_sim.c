@@ -4,7 +4,6 @@
  * in several domains (actor.c) what to do and compares what they report. It
  * starts hosts of its own in a folder of its own and leaves nothing.
  */
-#include <check.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -18,6 +17,7 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#include "tests/core/suite.h"
 
 static char build_dir[512]; /* where the built tree is */
 static char sim_dir[64];
@@ -1036,9 +1036,5 @@ int main(void)
     tcase_add_test(c, hosts_that_are_up_stay_up_and_down_ends_their_programs);
     tcase_add_test(c, programs_for_libxenvchan_run_unchanged);
     suite_add_tcase(s, c);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed ? 1 : 0;
+    return suite_end(s);
 }

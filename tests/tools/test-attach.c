@@ -3,7 +3,6 @@
 // farside attach and detach against an xl and a backend of the test's own: what
 // xl is run with, and what a person is told when it, or the backend, says no.
 
-#include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -16,6 +15,7 @@
 #include "core/control.h"
 #include "core/loop.h"
 #include "tools/tool.h"
+#include "tests/core/suite.h"
 
 static char dir[64];
 static struct far_tool tool;
@@ -354,8 +354,6 @@ int main(void)
 {
     Suite *suite = suite_create("farside attach");
     TCase *all = tcase_create("attach and detach");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, all);
     tcase_add_checked_fixture(all, begin, end);
@@ -374,8 +372,5 @@ int main(void)
     tcase_add_test(all, an_xl_that_is_not_there_is_told);
     tcase_add_test(all, detach_takes_a_number_or_an_address);
     tcase_add_test(all, detach_tells_why_xl_failed);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_end(suite);
 }

@@ -3,12 +3,12 @@
 // What farside check says of device lines, place by place. Whole files are in
 // check-golden; here are the corners.
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tools/check.h"
 #include "tools/vkb.h"
+#include "tests/core/suite.h"
 
 static char said[4096];
 
@@ -207,8 +207,6 @@ int main(void)
 {
     Suite *suite = suite_create("farside check");
     TCase *lines = tcase_create("lines");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, lines);
     tcase_add_test(lines, a_line_as_in_the_manual_is_fine);
@@ -223,8 +221,5 @@ int main(void)
     tcase_add_test(lines, the_nearest_word_is_found_and_a_far_one_is_not);
     tcase_add_test(lines, a_section_first_means_farside_conf);
     tcase_add_test(lines, disks_that_may_forget_are_told);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_end(suite);
 }

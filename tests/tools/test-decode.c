@@ -3,7 +3,6 @@
  * farside decode: golden files, captures that a netproxy wrote, what is
  * unknown, what is broken.
  */
-#include <check.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,6 +16,7 @@
 #include "core/control.h"
 #include "netproxy/capture.h"
 #include "netproxy/wire.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 #include "tools/decode.h"
 
@@ -320,8 +320,6 @@ int main(void)
 {
     Suite *suite = suite_create("tools: decode");
     TCase *tcase = tcase_create("decode");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tcase);
     tcase_set_timeout(tcase, 120);
@@ -332,8 +330,5 @@ int main(void)
     tcase_add_test(tcase, no_bytes_at_all_crash_it);
     tcase_add_test(tcase, a_capture_holds_no_more_than_it_may_and_is_whole);
     tcase_add_test(tcase, a_link_is_captured_and_decoded_by_hand);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

@@ -2,11 +2,11 @@
 //
 // farside.conf(5) tells of every section and key that core/conf-keys.c knows.
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "core/conf-keys.h"
+#include "tests/core/suite.h"
 
 static char *page;
 
@@ -103,16 +103,11 @@ int main(void)
 {
     Suite *suite = suite_create("farside.conf(5)");
     TCase *keys = tcase_create("keys");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, keys);
     tcase_add_checked_fixture(keys, read_page, forget_page);
     tcase_add_test(keys, every_key_is_in_the_manual_page);
     tcase_add_test(keys, every_section_is_in_the_manual_page);
     tcase_add_test(keys, every_device_type_is_in_the_manual_page);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_end(suite);
 }

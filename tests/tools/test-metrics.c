@@ -4,7 +4,6 @@
  * a parser of the test's own, also when names are hostile; and what a scraper
  * gets over HTTP is the same.
  */
-#include <check.h>
 #include <ctype.h>
 #include <errno.h>
 #include <netinet/in.h>
@@ -17,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 #include "config.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 #include "tools/metrics.h"
 #include "tools/status.h"
@@ -542,8 +542,6 @@ int main(void)
 {
     Suite *suite = suite_create("tools: metrics");
     TCase *tcase = tcase_create("metrics");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, tcase);
     tcase_set_timeout(tcase, 60);
@@ -556,8 +554,5 @@ int main(void)
     tcase_add_test(tcase, a_scraper_gets_the_same_over_http_and_nothing_else);
     tcase_add_test(tcase, an_address_that_is_none_is_refused);
 #endif
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    return suite_end(suite);
 }

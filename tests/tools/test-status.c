@@ -2,11 +2,11 @@
 //
 // How farside status merges what the daemons answer, and prints it.
 
-#include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "tools/status.h"
+#include "tests/core/suite.h"
 
 #define HIST(n) "{\"count\":3,\"p50_ns\":" n ",\"p99_ns\":2000,\"max_ns\":9000}"
 
@@ -220,8 +220,6 @@ int main(void)
 {
     Suite *suite = suite_create("farside status");
     TCase *all = tcase_create("merge and print");
-    SRunner *runner = srunner_create(suite);
-    int failed;
 
     suite_add_tcase(suite, all);
     tcase_add_test(all, both_platforms_are_named);
@@ -230,8 +228,5 @@ int main(void)
     tcase_add_test(all, a_person_sees_platforms_guests_reasons_and_stages);
     tcase_add_test(all, answers_of_another_shape_print_without_a_crash);
     tcase_add_test(all, durations_have_units_and_three_figures);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_end(suite);
 }

@@ -3,12 +3,12 @@
  * kbdif's ring against a peer that writes what it likes, and across the wrap of
  * its indexes. Memory only.
  */
-#include <check.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include "xenbus/kbd-ring.h"
+#include "tests/core/suite.h"
 
 static _Alignas(4096) uint8_t memory[4096];
 static struct xenkbd_page *page = (struct xenkbd_page *)(void *)memory;
@@ -332,8 +332,6 @@ int main(void)
 {
     Suite *suite = suite_create("kbd-ring");
     TCase *tcase = tcase_create("ring");
-    SRunner *runner;
-    int failed;
 
     tcase_set_timeout(tcase, 60);
     tcase_add_test(tcase, events_are_seen_only_when_published_and_in_order);
@@ -357,9 +355,5 @@ int main(void)
         tcase, without_the_extension_the_words_are_neither_read_nor_written);
     tcase_add_test(tcase, a_processor_that_can_not_be_is_none);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_end(suite);
 }

@@ -2,13 +2,13 @@
  *
  * What xenstore's nodes may hold: strict numbers, ranges, texts. No xenstore.
  */
-#include <check.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "xenbus/xs.h"
 #include "xenstore-schema/schema.h"
+#include "tests/core/suite.h"
 
 struct node {
     const char *name, *value;
@@ -329,8 +329,6 @@ int main(void)
 {
     Suite *suite = suite_create("schema");
     TCase *tcase = tcase_create("nodes");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(tcase, a_stock_fronts_nodes_are_read);
     tcase_add_test(tcase, a_missing_node_that_is_required_is_named);
@@ -347,9 +345,5 @@ int main(void)
     tcase_add_test(tcase, every_group_can_be_walked);
     tcase_add_test(tcase, a_domid_is_strict_too);
     suite_add_tcase(suite, tcase);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_end(suite);
 }

@@ -3,7 +3,6 @@
  * The wrappers of xenbus/ against a guest that may be hostile, in dom0 of a
  * simulated host. Started by sim-xenbus.test.
  */
-#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -13,6 +12,7 @@
 #include <xenstore.h>
 #include "core/clock.h"
 #include "core/loop.h"
+#include "tests/core/suite.h"
 #include "tests/xenbus/puppet.h"
 #include "xenbus/evtchn.h"
 #include "xenbus/grant.h"
@@ -721,8 +721,6 @@ int main(void)
     Suite *suite = suite_create("xenbus on the simulator");
     TCase *store = tcase_of("xenstore"), *events = tcase_of("event channels"),
           *pages = tcase_of("grants"), *end = tcase_of("loss");
-    SRunner *runner;
-    int failed;
 
     tcase_add_test(store, a_watch_fires_at_the_start_and_after_changes);
     tcase_add_test(store,
@@ -754,9 +752,5 @@ int main(void)
     suite_add_tcase(suite, pages);
     tcase_add_test(end, the_loss_of_xenstored_is_noticed_while_nothing_happens);
     suite_add_tcase(suite, end);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_end(suite);
 }
