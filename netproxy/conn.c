@@ -966,7 +966,6 @@ static void run_late(struct far_defer *defer)
         (struct far_conn *)((char *)defer - offsetof(struct far_conn, late));
 
     uint32_t events = c->late_events;
-
     bool here = far_look_here(&c->look);
 
     c->late_events = 0;

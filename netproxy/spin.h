@@ -39,9 +39,10 @@ void far_look_init(struct far_look *look, struct far_spin *spin,
 /* Something came by fd. */
 void far_look_heard(struct far_look *look, struct far_loop *loop, int fd,
                     uint64_t now_ns);
-/* Does its peer run elsewhere, as far as is known? */
-bool far_look_here(const struct far_look *look); /* or on ours? */
+/* It is allowed, and its peer is known to run on another processor than we. */
 bool far_look_worth(const struct far_look *look);
+/* Its peer is known to run on ours. */
+bool far_look_here(const struct far_look *look);
 void far_look_stop(struct far_look *look); /* idempotent */
 
 #endif
