@@ -64,7 +64,13 @@ NETPROXY_GOLDEN = \
 	tests/netproxy/golden/prepared.bin tests/netproxy/golden/refused.bin \
 	tests/netproxy/golden/state.bin tests/netproxy/golden/data.bin \
 	tests/netproxy/golden/subscribe.bin tests/netproxy/golden/announce.bin \
-	tests/netproxy/golden/notify.bin tests/netproxy/golden/notified.bin
+	tests/netproxy/golden/notify.bin tests/netproxy/golden/notified.bin \
+	tests/netproxy/golden/prepare-relayed.bin \
+	tests/netproxy/golden/prepared-challenge.bin \
+	tests/netproxy/golden/prepare-signed.bin \
+	tests/netproxy/golden/feedback-timed.bin \
+	tests/netproxy/golden/notify-relayed.bin \
+	tests/netproxy/golden/notified-relayed.bin
 EXTRA_DIST += $(NETPROXY_GOLDEN) tests/netproxy/old/README.md \
 	tests/netproxy/old/farside-netproxy-0-x86_64.xz \
 	tests/netproxy/old/guest-0-x86_64.xz tests/netproxy/old/guest.c

@@ -252,6 +252,98 @@ static size_t notified(uint8_t *out, size_t room)
                  "no such guest lives here");
 }
 
+/* As over a relay: what only stands there. */
+
+static size_t with(uint8_t *out, size_t room, uint16_t type, const void *value,
+                   size_t bytes)
+{
+    return far_wire_add_option(out, room, type, value, bytes);
+}
+
+static size_t with_name(uint8_t *out, size_t room, uint16_t type,
+                        const char *name)
+{
+    char value[FAR_NAME_BYTES] = { 0 };
+
+    snprintf(value, sizeof(value), "%s", name);
+    return with(out, room, type, value, sizeof(value));
+}
+
+static size_t prepare_relayed(uint8_t *out, size_t room)
+{
+    struct far_wire_limits limits = { FAR_WIRE_SLOTS_MAX, 262144 };
+
+    prepare(out, room);
+    with_name(out, room, FAR_WIRE_OPTION_DEVICE, "kbd1");
+    with(out, room, FAR_WIRE_OPTION_LIMITS, &limits, sizeof(limits));
+    with_name(out, room, FAR_WIRE_OPTION_ORIGIN, "atlas");
+    return with_name(out, room, FAR_WIRE_OPTION_VISITED, "borealis");
+}
+
+static size_t prepared_challenge(uint8_t *out, size_t room)
+{
+    struct far_wire_prepared b = { .status = -129 };
+    uint8_t challenge[152] = { 0 };
+    uint64_t expires_us = 0x0000001122334455u;
+
+    fill(challenge, 16, 0x70);
+    memcpy(challenge + 16, &expires_us, sizeof(expires_us));
+    memcpy(challenge + 24, "cygnus", 6);
+    memcpy(challenge + 88, "borealis", 8);
+    fixed(out, room, FAR_WIRE_PREPARED, &b, sizeof(b), NULL);
+    with(out, room, FAR_WIRE_OPTION_CHALLENGE, challenge, sizeof(challenge));
+    return with_name(out, room, FAR_WIRE_OPTION_DEVICE, "kbd0");
+}
+
+static size_t prepare_signed(uint8_t *out, size_t room)
+{
+    uint8_t signature[32 + 64];
+    uint32_t head[2] = { 1, 64 };
+    uint64_t expires_us = 0x0000001122334455u;
+
+    memcpy(signature, head, sizeof(head));
+    fill(signature + 8, 16, 0x70);
+    memcpy(signature + 24, &expires_us, sizeof(expires_us));
+    fill(signature + 32, 64, 0x80);
+    prepare(out, room);
+    return with(out, room, FAR_WIRE_OPTION_SIGNATURE, signature,
+                sizeof(signature));
+}
+
+static size_t feedback_timed(uint8_t *out, size_t room)
+{
+    struct far_wire_header h = header_of(FAR_WIRE_FEEDBACK);
+    struct far_op o = op_of(FAR_OP_NOP(FAR_CLASS_INPUT));
+    struct far_wire_times times = { 0x0102030405060710u, 0x0102030405060720u,
+                                    0x0102030405060730u };
+
+    o.slot = 5;
+    o.flags = FAR_OP_TIMED;
+    far_wire_encode_op(out, room, &h, &o, NULL);
+    return with(out, room, FAR_WIRE_OPTION_TIMES, &times, sizeof(times));
+}
+
+static size_t notify_relayed(uint8_t *out, size_t room)
+{
+    struct far_wire_source source = { .sequence = 41 };
+
+    fill(source.instance, sizeof(source.instance), 0x20);
+    notify(out, room);
+    with_name(out, room, FAR_WIRE_OPTION_TARGET | FAR_WIRE_OPTION_MUST,
+              "atlas");
+    with(out, room, FAR_WIRE_OPTION_SOURCE | FAR_WIRE_OPTION_MUST, &source,
+         sizeof(source));
+    with_name(out, room, FAR_WIRE_OPTION_ORIGIN, "cygnus");
+    return with_name(out, room, FAR_WIRE_OPTION_VISITED, "borealis");
+}
+
+static size_t notified_relayed(uint8_t *out, size_t room)
+{
+    notified(out, room);
+    return with_name(out, room, FAR_WIRE_OPTION_TARGET | FAR_WIRE_OPTION_MUST,
+                     "atlas");
+}
+
 const struct golden golden_frames[] = {
     { "hello", FAR_WIRE_HELLO, hello },
     { "error", FAR_WIRE_ERROR, error },
@@ -273,6 +365,12 @@ const struct golden golden_frames[] = {
     { "announce", FAR_WIRE_ANNOUNCE, announce },
     { "notify", FAR_WIRE_NOTIFY, notify },
     { "notified", FAR_WIRE_NOTIFIED, notified },
+    { "prepare-relayed", FAR_WIRE_PREPARE, prepare_relayed },
+    { "prepared-challenge", FAR_WIRE_PREPARED, prepared_challenge },
+    { "prepare-signed", FAR_WIRE_PREPARE, prepare_signed },
+    { "feedback-timed", FAR_WIRE_FEEDBACK, feedback_timed },
+    { "notify-relayed", FAR_WIRE_NOTIFY, notify_relayed },
+    { "notified-relayed", FAR_WIRE_NOTIFIED, notified_relayed },
     { NULL, 0, NULL },
 };
 

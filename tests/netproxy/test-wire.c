@@ -129,12 +129,15 @@ START_TEST(each_type_cut_short_is_refused)
     for (g = golden_frames; g->name; g++) {
         uint8_t d[1024];
         size_t n = g->make(d, sizeof(d));
+        char text[sizeof(frame.text)];
         uint32_t shorter;
 
+        ck_assert_int_eq(decode(d, n), 0);
+        memcpy(text, frame.text, sizeof(text));
         for (shorter = FAR_WIRE_HEADER_BYTES; shorter < n; shorter += 8) {
             memcpy(d, &shorter, 4);
             if (decode(d, shorter) == 0) { /* only options were cut */
-                ck_assert_str_eq(frame.text, "");
+                ck_assert(!frame.text[0] || !strcmp(frame.text, text));
                 ck_assert_uint_ne(g->type, FAR_WIRE_OP);
             }
         }

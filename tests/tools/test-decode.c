@@ -75,6 +75,12 @@ START_TEST(every_golden_frame_is_told_by_its_type_and_fields)
         { "announce.bin", "announce ", " state=there " },
         { "notify.bin", "notify ", "\"event\":\"key\"" },
         { "notified.bin", "notified ", " status=-3 text=\"no such guest" },
+        { "prepare-relayed.bin", "prepare ", " visited=[\"borealis\"]" },
+        { "prepared-challenge.bin", "prepared ", " challenge=70717273" },
+        { "prepare-signed.bin", "prepare ", " signature=01000000" },
+        { "feedback-timed.bin", "feedback ", " times={\"received_ns\":" },
+        { "notify-relayed.bin", "notify ", " origin=[\"cygnus\"]" },
+        { "notified-relayed.bin", "notified ", " target(must)=[" },
     };
     struct far_decode d = { .payload_max = 16 };
     unsigned files = 0;
