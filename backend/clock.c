@@ -267,6 +267,10 @@ void far_clock_join(struct far_clock *clock, struct far_clock_guest *guest,
                     struct fartimer_clock *page)
 {
     far_clock_leave(guest);
+    if (!far_timer_armed(&clock->again)) { /* nobody read it until now */
+        clock->last = measure();
+        far_timer_set(&clock->again, clock->last.ns / 1000 + FIRST_US);
+    }
     *guest = (struct far_clock_guest){ .clock = clock, .page = page };
     guest->next = clock->guests;
     guest->prev = &clock->guests;
@@ -367,7 +371,6 @@ struct far_clock *far_clock_new(struct far_loop *loop)
     read_host(clock->host);
     far_timer_init(&clock->again, loop, again);
     far_timer_init(&clock->melt, loop, melted);
-    far_timer_set(&clock->again, far_now_us() + FIRST_US);
     return clock;
 }
 

@@ -44,8 +44,8 @@ uint64_t far_clock_offset_error(const struct far_clock_offset *offset);
 uint64_t far_clock_counter(void);
 
 struct far_clock;
-/* One for the process; NULL: memory is out, or this processor has no counter
- * that runs at one rate. */
+/* One for the process; it costs nothing before a guest joins. NULL: memory is
+ * out, or this processor has no counter that runs at one rate. */
 struct far_clock *far_clock_new(struct far_loop *loop);
 void far_clock_free(struct far_clock *clock); /* NULL is fine */
 

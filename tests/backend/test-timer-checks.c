@@ -199,6 +199,28 @@ START_TEST(the_line_follows_the_clock_and_a_page_never_goes_back)
 }
 END_TEST
 
+START_TEST(a_clock_that_nobody_reads_wakes_nobody)
+{
+    struct far_loop *loop = far_loop_new();
+    struct far_clock *clock = far_clock_new(loop);
+    struct fartimer_clock page = { 0 };
+    struct far_clock_guest guest = { 0 };
+
+    if (!clock) {
+        far_loop_free(loop);
+        return;
+    }
+    ck_assert_int_eq(far_loop_turn(loop, 100000), 0);
+    ck_assert_uint_eq(far_clock_updates(clock), 0);
+    far_clock_join(clock, &guest, &page);
+    ck_assert_int_eq(far_loop_turn(loop, 1000000), 1);
+    ck_assert_uint_eq(far_clock_updates(clock), 1);
+    far_clock_leave(&guest);
+    far_clock_free(clock);
+    far_loop_free(loop);
+}
+END_TEST
+
 static uint64_t read_page(const struct fartimer_clock *page, uint64_t tsc)
 {
     struct far_clock_line line = { .base_tsc = page->base_tsc,
@@ -266,4 +288,5 @@ SUITE_MAIN("timer checks", a_slot_is_armed_if_all_of_it_makes_sense,
            a_rate_is_kept_to_a_part_in_two_billion,
            a_guests_offset_is_cut_out_of_what_its_rounds_allow,
            the_line_follows_the_clock_and_a_page_never_goes_back,
+           a_clock_that_nobody_reads_wakes_nobody,
            a_better_bound_never_makes_a_page_go_back)
