@@ -126,6 +126,8 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "export", .key = "may-interrupt", .kind = FAR_CONF_GUESTS,
       .repeat = true },
     { .section = "export", .key = "any", .kind = FAR_CONF_BOOL },
+    { .section = "export", .key = "directory", .kind = FAR_CONF_NAME },
+    { .section = "export", .key = "lease", .kind = FAR_CONF_BOOL },
     { .section = "export", .key = "mode", .kind = FAR_CONF_CHOICE,
       .choices = "shared exclusive" },
 
@@ -134,6 +136,14 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "relay", .key = "signed", .kind = FAR_CONF_BOOL },
 
     { .section = "directory", .key = "file", .kind = FAR_CONF_PATH },
+    { .section = "directory", .key = "etcd", .kind = FAR_CONF_ADDRESS,
+      .repeat = true },
+    { .section = "directory", .key = "prefix", .kind = FAR_CONF_TEXT },
+    { .section = "directory", .key = "ttl", .kind = FAR_CONF_TIME },
+    { .section = "directory", .key = "ca", .kind = FAR_CONF_PATH },
+    { .section = "directory", .key = "cert", .kind = FAR_CONF_PATH },
+    { .section = "directory", .key = "key", .kind = FAR_CONF_PATH },
+    { .section = "directory", .key = "clear-text", .kind = FAR_CONF_BOOL },
 
     { .section = "guest", .key = "interrupts-max", .kind = FAR_CONF_NUMBER,
       .min = 1, .max = 1000000 },
@@ -663,9 +673,65 @@ static void judge_forward(struct judge *j, const struct far_conf_section *s)
                 s->name, to.platform);
 }
 
+/* A directory is one or the other; etcd is asked in clear text by name only. */
+static void judge_directory(struct judge *j, const struct far_conf_section *s)
+{
+    const struct far_conf_entry *etcd = far_conf_entry(s, "etcd", NULL);
+    const struct far_conf_entry *file = far_conf_entry(s, "file", NULL);
+    const struct far_conf_entry *prefix = far_conf_entry(s, "prefix", NULL);
+    const struct far_conf_entry *ttl = far_conf_entry(s, "ttl", NULL);
+    uint64_t us = far_conf_time_us(s, "ttl", 5000000);
+    bool clear = far_conf_bool(s, "clear-text", false);
+
+    if (!etcd == !file)
+        problem(j, s->line, 1,
+                "[directory] wants one of the keys \"file\" and \"etcd\"");
+    if (etcd && !clear && !far_conf_entry(s, "ca", NULL))
+        problem(j, etcd->line, 1,
+                "etcd: without a ca it is not known who answers; if that is "
+                "meant, say clear-text = on");
+    if (clear && far_conf_entry(s, "ca", NULL))
+        problem(j, s->line, 1,
+                "[directory]: with clear-text = on nobody looks at the ca");
+    if (!far_conf_entry(s, "cert", NULL) != !far_conf_entry(s, "key", NULL))
+        problem(j, s->line, 1, "[directory]: cert and key go together");
+    if (prefix && (prefix->value[0] != '/' || strlen(prefix->value) < 2 ||
+                   strlen(prefix->value) > 100 ||
+                   prefix->value[strlen(prefix->value) - 1] != '/'))
+        problem(j, prefix->line, prefix->column,
+                "prefix = %.80s: begins and ends with a /, as /farside/ does",
+                prefix->value);
+    if (ttl && (us < 2000000 || us > 3600000000u || us % 1000000))
+        problem(j, ttl->line, ttl->column,
+                "ttl = %.80s: wants whole seconds, from 2s to 3600s",
+                ttl->value);
+}
+
+/* Owners are named by leases, leases are etcd's. */
+static void judge_lease(struct judge *j, const struct far_conf_section *s)
+{
+    const struct far_conf_section *directory =
+        far_conf_section(j->conf, "directory", "");
+    const struct far_conf_entry *e = far_conf_entry(s, "directory", NULL);
+
+    if (far_conf_bool(s, "lease", false))
+        e = far_conf_entry(s, "lease", NULL);
+    if (e && !far_conf_entry(directory, "etcd", NULL))
+        problem(j, e->line, 1,
+                "%s: there is no [directory] in etcd to register it in",
+                e->key);
+    if (e && far_conf_entry(s, "forward", NULL))
+        problem(j, e->line, 1, "[export %.80s]: %s is said where the device is",
+                s->name, e->key);
+}
+
 static void judge_across(struct judge *j, const struct far_conf_section *s,
                          const char *type)
 {
+    if (strcmp(s->kind, "directory") == 0)
+        judge_directory(j, s);
+    if (strcmp(s->kind, "export") == 0)
+        judge_lease(j, s);
     if (strcmp(s->kind, "export") == 0 && far_conf_entry(s, "forward", NULL))
         judge_forward(j, s);
     else if (strcmp(s->kind, "export") == 0 && far_name_valid(s->name) &&

@@ -53,6 +53,8 @@ struct defers {
 #define SLOT_TIMER (UINT32_MAX - 1)
 
 struct far_loop {
+    void (*wake)(void *arg);
+    void *wake_arg;
     int epoll_fd;
     int stop_fd;
     int timer_fd;          /* -1: there is none to be had */
@@ -800,6 +802,8 @@ static int turn(struct far_loop *loop, uint64_t until_ns)
     if (look)
         loop->epoll_ns = begin_ns;
 
+    if (loop->wake)
+        loop->wake(loop->wake_arg);
     called = polled + dispatch(loop, events, n);
     if (called > 0) /* what is waited for next is waited for anew */
         loop->spin_end_ns = 0;
@@ -831,6 +835,13 @@ static int turn_guarded(struct far_loop *loop, uint64_t until_ns)
     rc = turn(loop, until_ns);
     loop->turning = false;
     return rc;
+}
+
+void far_loop_set_wake(struct far_loop *loop, void (*wake)(void *arg),
+                       void *arg)
+{
+    loop->wake = wake;
+    loop->wake_arg = arg;
 }
 
 int far_loop_turn(struct far_loop *loop, uint64_t timeout_us)

@@ -31,6 +31,12 @@ int far_loop_fd(struct far_loop *loop);
 /* Time at the beginning of this turn, CLOCK_MONOTONIC. */
 uint64_t far_loop_now_us(const struct far_loop *loop);
 
+/* Called first in each turn, before descriptors and timers: for who must know
+ * at once that the process was stopped, and time has passed. There is one;
+ * NULL: none. What pollers find while the loop spins comes before it. */
+void far_loop_set_wake(struct far_loop *loop, void (*wake)(void *arg),
+                       void *arg);
+
 struct far_io {
     int fd;          /* -1: not in a loop */
     uint32_t events; /* EPOLLIN, EPOLLOUT */

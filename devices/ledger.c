@@ -10,6 +10,8 @@
  * lot, together with its guest and that one's generation: no platform can give
  * the name of another's.
  *
+ * Its file is locked while it is used.
+ *
  * Of each attachment the last append of each slot is kept in memory; of the
  * attachments, those that appended last.
  */
@@ -306,6 +308,18 @@ static void user_activate(struct far_layer *layer, uint64_t incarnation,
     tell(u);
 }
 
+/* Nobody uses it: another process may, on another machine too. */
+static void release(struct ledger *l)
+{
+    struct flock range = { .l_type = F_UNLCK };
+
+    far_timer_cancel(&l->lock);
+    l->open = false;
+    l->end = l->order = 0;
+    memset(l->histories, 0, HISTORIES * sizeof(*l->histories));
+    (void)fcntl(l->fd, F_OFD_SETLK, &range);
+}
+
 static void user_close(struct far_layer *layer)
 {
     struct user *u = of_layer(layer), **at = &u->ledger->users;
@@ -313,6 +327,8 @@ static void user_close(struct far_layer *layer)
     while (*at != u)
         at = &(*at)->next;
     *at = u->next;
+    if (!u->ledger->users)
+        release(u->ledger);
     free(u);
 }
 
@@ -358,6 +374,8 @@ static int ledger_open(struct far_device *device,
     u->layer.ops = &user_ops;
     u->ledger = l;
     u->who = *who;
+    if (!l->users)
+        try_lock(&l->lock);
     u->next = l->users;
     l->users = u;
     *layer = &u->layer;
@@ -403,7 +421,8 @@ static int ledger_create(struct far_device *device, struct far_error *error)
         .block_bytes = 512,
     };
     memcpy(device->props, &l->props, sizeof(l->props));
-    try_lock(&l->lock);
+    try_lock(&l->lock); /* what is wrong with it is said now */
+    release(l);
     return 0;
 }
 

@@ -40,6 +40,41 @@ void far_controller_changed(struct far_controller *c)
         c->changed(c->changed_arg);
 }
 
+static const struct far_lease *lease_of(const struct far_controller *c,
+                                        const struct far_conf_section *export)
+{
+    const char *name = far_directory_leased(export);
+
+    return name && c->directory ? far_directory_lease(c->directory, name)
+                                : NULL;
+}
+
+/* What is under a lease is served by who holds it. */
+static int may_now(const struct far_controller *c, const char *device,
+                   struct far_error *error)
+{
+    const struct far_conf_section *export = far_choice_export(c, device);
+    const struct far_lease *lease = lease_of(c, export);
+
+    if (!far_directory_leased(export) || (lease && far_lease_held(lease)))
+        return 0;
+    if (!lease)
+        return far_error(error, -ENOLCK,
+                         "[export %s] of %s wants a lease, and its directory "
+                         "has none to give ([directory] etcd = ...)",
+                         device, c->platform);
+    if (far_boot_us() < lease->from_us)
+        return far_error(error, -ENOLCK,
+                         "%s is the next owner of %s, and waits until the "
+                         "former one can't act any more",
+                         c->platform, lease->name);
+    return far_error(
+        error, -ENOLCK, "%s does not own %s: the directory's lease is %s's",
+        c->platform, lease->name,
+        lease->holder[0] && strcmp(lease->holder, c->platform) ? lease->holder
+                                                               : "nobody");
+}
+
 int far_controller_may_guest(const struct far_controller *c,
                              const char *platform, const char *device,
                              const struct far_local_who *who,
@@ -47,8 +82,9 @@ int far_controller_may_guest(const struct far_controller *c,
 {
     int rc = far_controller_may(c, platform, device, error);
 
-    return rc ? rc
-              : far_permission_guest(far_choice_export(c, device), who, error);
+    if (!rc)
+        rc = far_permission_guest(far_choice_export(c, device), who, error);
+    return rc ? rc : may_now(c, device, error);
 }
 
 static void limit(const struct far_controller *c, struct far_session *s)
@@ -57,6 +93,7 @@ static void limit(const struct far_controller *c, struct far_session *s)
 
     far_session_limit(s, far_permission_read_only(export));
     s->exclusive = far_choice_exclusive(export);
+    s->lease = lease_of(c, export);
 }
 
 static struct far_session *find(const struct far_controller *c,

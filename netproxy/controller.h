@@ -6,6 +6,7 @@
 #ifndef FARSIDE_NETPROXY_CONTROLLER_H
 #define FARSIDE_NETPROXY_CONTROLLER_H
 
+#include "netproxy/directory.h"
 #include "netproxy/session.h"
 
 #define FAR_SESSIONS_MAX 4096
@@ -16,6 +17,7 @@ struct far_controller {
     const char *platform; /* our own */
     const struct far_conf *conf;
     struct far_devices *devices;
+    const struct far_directory *directory; /* NULL: there are no leases */
     struct far_session *sessions;
     unsigned session_count;
     struct far_quota *quotas;

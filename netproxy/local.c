@@ -105,6 +105,7 @@ static void use_state(struct far_session_user *user)
         .device_incarnation = s->device_incarnation,
         .reason = s->state == FAR_DEVICE_READY ? NULL : s->reason,
         .exclusive = s->exclusive,
+        .leased = s->lease,
     };
 
     memcpy(news.props, s->props, sizeof(news.props));

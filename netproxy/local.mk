@@ -13,6 +13,7 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/describe.c netproxy/describe.h \
 	netproxy/controller.c netproxy/controller.h \
 	netproxy/credential.c netproxy/credential.h \
+	netproxy/etcd.c netproxy/etcd.h netproxy/lease.h \
 	netproxy/fair.c netproxy/fair.h \
 	netproxy/keys.c netproxy/keys.h \
 	netproxy/flow.c netproxy/flow.h \
@@ -38,9 +39,14 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/vouch.c netproxy/vouch.h \
 	netproxy/wire.c netproxy/wire.h
 
+if HAVE_CURL
+netproxy_libnetproxy_a_SOURCES += netproxy/etcd-helper.c \
+	netproxy/etcd-http.c netproxy/etcd-http.h
+endif
+
 NETPROXY_LIBS = netproxy/libnetproxy.a devices/libdevices.a core/libcore.a \
 	$(JANSSON_LIBS) $(GNUTLS_LIBS) $(SECCOMP_LIBS) $(CAPNG_LIBS) \
-	$(DEVICES_LIBS)
+	$(DEVICES_LIBS) $(CURL_LIBS)
 
 sbin_PROGRAMS += farside-netproxy
 farside_netproxy_SOURCES = netproxy/main.c
@@ -90,6 +96,9 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-times tests/netproxy/test-spin \
 	tests/netproxy/test-credential tests/netproxy/test-permission \
 	tests/netproxy/test-trust
+if HAVE_CURL
+NETPROXY_TESTS += tests/netproxy/test-etcd
+endif
 check_PROGRAMS += $(NETPROXY_TESTS)
 TESTS += $(NETPROXY_TESTS)
 
@@ -146,6 +155,11 @@ tests_netproxy_test_standby_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_loss_SOURCES = tests/netproxy/test-loss.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_loss_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_etcd_SOURCES = tests/netproxy/test-etcd.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_etcd_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
 tests_netproxy_test_cuts_SOURCES = tests/netproxy/test-cuts.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_cuts_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)

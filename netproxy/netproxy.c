@@ -250,6 +250,15 @@ static void directory_changed(void *arg)
     far_standbys_each(&n->standbys, FAR_DIRECTORY, set_places, &n->directory);
 }
 
+/* First those end who may act no more. */
+static void leases_changed(void *arg)
+{
+    struct far_netproxy *n = arg;
+
+    far_controller_review(&n->controller);
+    changed(n);
+}
+
 /* Configuration. */
 
 static struct far_conf *read_conf(struct far_netproxy *n, struct problems *p,
@@ -336,11 +345,10 @@ static void configure(struct far_netproxy *n, struct far_conf *conf,
         far_conf_bool(far_conf_section(conf, "platform", ""), "spin", true);
     far_devices_load(&n->devices, conf, mine, report, p);
     far_hotplug_configure(&n->hotplug, conf);
+    far_directory_configure(&n->directory, conf, report, p);
     far_controller_review(&n->controller);
     far_server_configure(&n->server, far_conf_section(conf, "listen", ""));
     configure_links(n);
-    far_directory_configure(&n->directory,
-                            far_conf_section(conf, "directory", ""), report, p);
     far_netproxy_review_trust(n);
     far_conf_free(old);
     changed(n);
@@ -417,7 +425,10 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
         .ops = { open_at, leaving_at, left_at, n },
         .after_us = FAR_STANDBY_AFTER_US,
     };
-    far_directory_init(&n->directory, loop, log, directory_changed, n);
+    far_directory_init(&n->directory, loop, log,
+                       &(const struct far_directory_ops){ directory_changed,
+                                                          leases_changed, n });
+    n->controller.directory = &n->directory;
     far_router_init(&n->router, &n->context, &n->controller, find_link, n);
     far_notifier_init(&n->notifier, &n->context, &n->controller, &n->server);
     far_server_init(&n->server, &n->context, &n->controller);
@@ -440,6 +451,8 @@ struct far_netproxy *far_netproxy_new(struct far_loop *loop,
     conf = read_conf(n, &p, error);
     if (!conf)
         goto fail;
+    if (!o->no_resolver)
+        far_directory_start(&n->directory, conf, o->user);
     me = &n->context.me;
     memcpy(me->magic, FAR_WIRE_MAGIC, sizeof(me->magic));
     me->version_min = FAR_WIRE_VERSION_MIN;

@@ -71,7 +71,8 @@ static void answer(struct far_attachment *a, int status, const char *reason)
         p.incarnation = s->incarnation;
         p.device_incarnation = s->device_incarnation;
         p.flags = (s->layer.prompt_acks ? FAR_WIRE_PROMPT_ACKS : 0) |
-                  (s->exclusive ? FAR_WIRE_EXCLUSIVE : 0);
+                  (s->exclusive ? FAR_WIRE_EXCLUSIVE : 0) |
+                  (s->lease ? FAR_WIRE_LEASED : 0);
         memcpy(p.props, s->props, sizeof(p.props));
     }
     a->status = status;

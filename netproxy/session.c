@@ -353,7 +353,8 @@ static void start(struct far_session *s, struct far_session_slot *only)
     if (s->starting)
         return;
     s->starting = true;
-    while (s->waiting && s->state == FAR_DEVICE_READY) {
+    while (s->waiting && s->state == FAR_DEVICE_READY &&
+           (!s->lease || far_lease_held(s->lease))) {
         struct far_session_slot *first = only ? only : first_waiting(s);
 
         only = NULL;

@@ -15,6 +15,7 @@
 #define FARSIDE_NETPROXY_SESSION_H
 
 #include "devices/device.h"
+#include "netproxy/lease.h"
 #include "netproxy/wire.h"
 
 /* Interrupts; then devices wait. A minute of 270 a second: a mouse that is
@@ -110,6 +111,8 @@ struct far_session {
     uint8_t device_props[32]; /* as the device tells them */
     bool read_only;           /* its [export] says so */
     bool exclusive;           /* that too; the controller's */
+    /* NULL, or nothing is executed unless it is held, at that moment. */
+    const struct far_lease *lease;
     uint64_t refused_writes;
     char reason[FAR_WIRE_TEXT_BYTES];
 

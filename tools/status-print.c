@@ -278,6 +278,45 @@ static void print_guests(const struct screen *s, const json_t *status)
     }
 }
 
+/* Who owns what has an owner. */
+static void print_leases(const struct screen *s, const json_t *directory)
+{
+    size_t i;
+    json_t *lease;
+
+    json_array_foreach (json_object_get(directory, "leases"), i, lease) {
+        long long left_us = (long long)far_json_number(lease, "left_us"),
+                  waits_us = (long long)far_json_number(lease, "waits_us");
+        const char *holder = far_json_text(lease, "holder");
+
+        fputs("    ", s->out);
+        put(s, PLAIN, far_json_text(lease, "name"), 28);
+        if (left_us)
+            fprintf(s->out, "ours, %.1f s left\n", (double)left_us / 1e6);
+        else if (waits_us)
+            fprintf(s->out, "ours in %.1f s: its former owner is waited for\n",
+                    (double)waits_us / 1e6);
+        else
+            fprintf(s->out, "%s\n", *holder ? holder : "nobody's");
+    }
+}
+
+static void print_directory(const struct screen *s, const json_t *status)
+{
+    const json_t *directory =
+        json_object_get(json_object_get(status, "netproxy"), "directory");
+
+    if (!json_is_object(directory))
+        return;
+    fputc('\n', s->out);
+    heading(s, "Directory");
+    fprintf(s->out, "  %s %s, %zu names\n", far_json_text(directory, "kind"),
+            far_json_text(directory, "at"),
+            json_object_size(json_object_get(directory, "names")));
+    reason_line(s, directory, "    ");
+    print_leases(s, directory);
+}
+
 /* Devices that more than one server has: which one serves. */
 static void print_standbys(const struct screen *s, const json_t *status)
 {
@@ -591,6 +630,7 @@ void far_status_print(FILE *out, const json_t *status, bool colour)
     print_latencies(&s, status);
     print_devices(&s, status);
     print_notices(&s, status);
+    print_directory(&s, status);
     print_standbys(&s, status);
     print_routes(&s, status);
     fputc('\n', out);

@@ -435,6 +435,29 @@ START_TEST(a_session_that_nobody_comes_back_for_ends)
 }
 END_TEST
 
+START_TEST(nothing_is_executed_without_the_lease)
+{
+    struct far_lease lease = { .name = "kbd0" };
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+    struct user u;
+    struct far_session *s = sit(&u, "atlas", 1);
+
+    activate(s, 0, 0);
+    s->lease = &lease;
+    lease.until_us = far_boot_us() + 60000000;
+    ck_assert_int_eq(far_session_submit(s, &op, NULL, NULL), 0);
+    ck_assert_uint_eq(u.completions, 1);
+    lease.until_us = far_boot_us(); /* a moment ago, and nobody has noticed */
+    op.sequence = 2;
+    ck_assert_int_eq(far_session_submit(s, &op, NULL, NULL), 0);
+    ck_assert_uint_eq(u.completions, 1);
+    ck_assert_uint_eq(s->waiting, 1);
+    far_controller_end(&controller, s, "the end");
+}
+END_TEST
+
 START_TEST(refusals_say_what_is_missing)
 {
     struct far_local_who who = who_of(1);
@@ -498,6 +521,7 @@ int main(void)
     tcase_add_test(c, an_op_is_done_once_however_often_it_is_sent);
     tcase_add_test(c, activation_takes_a_guests_device_from_another_platform);
     tcase_add_test(c, a_session_that_nobody_comes_back_for_ends);
+    tcase_add_test(c, nothing_is_executed_without_the_lease);
     tcase_add_test(c, refusals_say_what_is_missing);
     tcase_add_test(c, part_of_a_name_allows_nobody);
     suite_add_tcase(suite, c);

@@ -44,6 +44,12 @@ static const char netproxy_text[] =
                               "\"from\":\"cygnus\",\"device\":\"kbd9\","
                               "\"to\":\"borealis/kbd0\",\"state\":\"refused\","
                               "\"reason\":\"borealis knows no db3\"}],"
+                              "\"directory\":{\"kind\":\"etcd\",\"at\":"
+                              "\"10.0.0.9:2379\",\"reason\":\"no quorum\","
+                              "\"names\":{\"a\":[],\"b\":[]},\"leases\":["
+                              "{\"name\":\"la\",\"left_us\":2500000},"
+                              "{\"name\":\"lb\",\"waits_us\":1500000},"
+                              "{\"name\":\"lc\",\"holder\":\"lyra\"}]},"
                               "\"standbys\":[{\"guest\":\"db7\","
                               "\"device\":\"kbd7\",\"serves\":\"hydra\","
                               "\"switches\":3,\"places\":[{\"reason\":"
@@ -159,6 +165,11 @@ START_TEST(a_person_sees_platforms_guests_reasons_and_stages)
         "waiting 7, done 3",
         "db7 kbd7                      hydra  (3 switches)",
         "lynx: gone",
+        "etcd 10.0.0.9:2379, 2 names",
+        "no quorum",
+        "la                          ours, 2.5 s left",
+        "lb                          ours in 1.5 s",
+        "lc                          lyra",
     };
 
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
