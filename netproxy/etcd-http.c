@@ -70,8 +70,11 @@ static void prepare(struct far_etcd_http *h, CURL *easy, const char *path)
     curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, h->headers);
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, h->error);
-    if (s->ca[0])
+    if (s->ca[0]) {
+        /* That one, and none of those that the machine trusts. */
         curl_easy_setopt(easy, CURLOPT_CAINFO, s->ca);
+        curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
+    }
     if (s->cert[0]) {
         curl_easy_setopt(easy, CURLOPT_SSLCERT, s->cert);
         curl_easy_setopt(easy, CURLOPT_SSLKEY, s->key);

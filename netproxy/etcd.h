@@ -4,11 +4,10 @@
  * it, forked before the sandbox closes: libcurl, name servers and whatever etcd
  * answers stay out of the daemon, which hears only the messages below.
  *
- * Under a prefix, by default /farside/:
- *   devices/NAME/PLATFORM = DEVICE             under the lease of that platform
- *   owner/NAME = PLATFORM BOOT-ID TTL          the same; who has it is the
- * owner last/NAME = PLATFORM BOOT-ID TTL           who had it, and never gave
- * it back
+ * Keys under a prefix, by default /farside/:
+ * - devices/NAME/PLATFORM = DEVICE: a place; under the lease of that platform;
+ * - owner/NAME = PLATFORM BOOT-ID TTL: who has it; the same;
+ * - last/NAME = PLATFORM BOOT-ID TTL: who had it and never gave it back.
  *
  * The daemon asks for each renewal: one that is stopped, or whose loop hangs,
  * loses its lease although the helper lives. An owner's time is counted from

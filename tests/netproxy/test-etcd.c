@@ -22,6 +22,7 @@
 #include "core/block.h"
 #include "devices/ledger.h"
 #include "netproxy/etcd-http.h"
+#include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
 
 #define TTL_S 2
@@ -760,8 +761,11 @@ int main(void)
 {
     Suite *suite = suite_create("netproxy: a directory in etcd");
     TCase *c = group(suite, "names");
-    SRunner *runner;
-    int failed;
+
+    if (system("etcd --version >/dev/null 2>&1")) {
+        puts("SKIP: there is no etcd here (Debian's etcd-server)");
+        return 77;
+    }
 
     tcase_add_test(c, servers_register_and_a_guest_finds_them_by_name);
     tcase_add_test(c, without_tls_etcd_is_asked_only_if_that_is_wanted_by_name);
@@ -787,9 +791,5 @@ int main(void)
     tcase_add_test(c, one_of_three_nodes_may_die);
     c = group(suite, "lies");
     tcase_add_test(c, whatever_etcd_answers_only_its_own_names_are_missing);
-    runner = srunner_create(suite);
-    srunner_run_all(runner, CK_NORMAL);
-    failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_end(suite);
 }
