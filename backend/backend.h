@@ -201,6 +201,7 @@ int far_attachment_record(struct far_attachment *attachment,
 extern const struct far_port_type far_port_input;
 extern const struct far_port_type far_port_timer;
 extern const struct far_port_type far_port_doorbell;
+extern const struct far_port_type far_port_intc;
 extern const struct far_port_type far_port_vbd;
 
 /* --- control.c --- */

@@ -83,67 +83,86 @@ static bool is_ours(const struct far_backend *backend,
            !strcmp(address->platform, backend->platform);
 }
 
-/* Which bottom the chain should have now. */
-static enum far_binding wanted(struct far_chain *chain,
-                               struct far_device **device)
+/* Which bottom it should have now. */
+static enum far_binding wanted(struct far_backend *backend,
+                               const struct far_address *address,
+                               enum far_class class, struct far_device **device,
+                               char absent[FAR_CHAIN_REASON_BYTES])
 {
-    struct far_backend *backend = chain->a->backend;
-
     *device = NULL;
-    if (!is_ours(backend, &chain->address) || chain->address.standby[0])
+    if (!is_ours(backend, address) || address->standby[0])
         return FAR_CHAIN_CLIENT;
-    if (far_any_is(chain->address.device) ||
-        far_device_is_exported(backend->conf, chain->address.device))
+    if (far_any_is(address->device) ||
+        far_device_is_exported(backend->conf, address->device))
         return FAR_CHAIN_CLIENT;
-    *device = far_device_find(&backend->devices, chain->address.device);
+    *device = far_device_find(&backend->devices, address->device);
     if (!*device) {
-        snprintf(chain->absent, sizeof(chain->absent),
+        snprintf(absent, FAR_CHAIN_REASON_BYTES,
                  "%s: there is no [device %s] in farside.conf; add it and "
                  "reload",
-                 chain->address.device, chain->address.device);
+                 address->device, address->device);
         return FAR_CHAIN_ABSENT;
     }
-    if ((*device)->class != chain->a->type->class &&
-        (*device)->class != FAR_CLASS_NONE) {
-        snprintf(chain->absent, sizeof(chain->absent),
-                 "%s is a device of class %s, not of class %s",
-                 chain->address.device, far_class_name((*device)->class),
-                 far_class_name(chain->a->type->class));
+    if ((*device)->class != class && (*device)->class != FAR_CLASS_NONE) {
+        snprintf(absent, FAR_CHAIN_REASON_BYTES,
+                 "%s is a device of class %s, not of class %s", address->device,
+                 far_class_name((*device)->class), far_class_name(class));
         return FAR_CHAIN_ABSENT;
     }
     return FAR_CHAIN_OWN_DEVICE;
 }
 
-int far_chain_open(struct far_chain *chain, struct far_layer **bottom)
+enum far_binding far_chain_wanted(struct far_backend *backend,
+                                  const struct far_address *address,
+                                  enum far_class class)
 {
-    struct far_backend *backend = chain->a->backend;
-    struct far_local_who *who = &chain->a->record->who;
-    struct far_error error = { 0 };
+    char absent[FAR_CHAIN_REASON_BYTES];
     struct far_device *device;
 
-    chain->binding = wanted(chain, &device);
+    return wanted(backend, address, class, &device, absent);
+}
+
+enum far_binding far_chain_bottom(struct far_backend *backend,
+                                  const struct far_address *address,
+                                  const struct far_local_who *who,
+                                  char absent[FAR_CHAIN_REASON_BYTES],
+                                  struct far_layer **bottom)
+{
+    struct far_error error = { 0 };
+    struct far_device *device;
+    enum far_binding binding =
+        wanted(backend, address, (enum far_class)who->class, &device, absent);
+
     *bottom = NULL;
-    if (chain->binding == FAR_CHAIN_OWN_DEVICE &&
+    if (binding == FAR_CHAIN_OWN_DEVICE &&
         far_device_open(device, who, bottom, &error)) {
-        snprintf(chain->absent, sizeof(chain->absent), "%s", error.text);
-        chain->binding = FAR_CHAIN_ABSENT;
+        snprintf(absent, FAR_CHAIN_REASON_BYTES, "%s", error.text);
+        binding = FAR_CHAIN_ABSENT;
     }
-    if (chain->binding == FAR_CHAIN_CLIENT &&
+    if (binding == FAR_CHAIN_CLIENT &&
         far_local_client_open(backend->client, who, bottom, &error)) {
-        snprintf(chain->absent, sizeof(chain->absent), "%s", error.text);
-        chain->binding = FAR_CHAIN_ABSENT;
+        snprintf(absent, FAR_CHAIN_REASON_BYTES, "%s", error.text);
+        binding = FAR_CHAIN_ABSENT;
     }
-    if (chain->binding == FAR_CHAIN_ABSENT)
-        *bottom = absent_new(chain->absent);
+    if (binding == FAR_CHAIN_ABSENT)
+        *bottom = absent_new(absent);
+    return binding;
+}
+
+int far_chain_open(struct far_chain *chain, struct far_layer **bottom)
+{
+    chain->binding =
+        far_chain_bottom(chain->a->backend, &chain->address,
+                         &chain->a->record->who, chain->absent, bottom);
     return *bottom ? 0 : -ENOMEM;
 }
 
 /* Our own name of a device of this platform is the same as the bare one. */
-static void fill_who(struct far_chain *chain)
+void far_chain_fill_who(const struct far_backend *backend,
+                        const struct far_address *address,
+                        struct far_local_who *who)
 {
-    struct far_local_who *who = &chain->a->record->who;
-    struct far_address *address = &chain->address;
-    bool ours = is_ours(chain->a->backend, address);
+    bool ours = is_ours(backend, address);
 
     memset(who->platform, 0, sizeof(who->platform));
     memset(who->standby, 0, sizeof(who->standby));
@@ -190,7 +209,7 @@ int far_chain_record(struct far_chain *chain, bool *changed,
     far_journal_edit(a->record);
     if (a->record->who.device[0])
         a->record->who.attachment = far_journal_attachment(a->backend->journal);
-    fill_who(chain);
+    far_chain_fill_who(a->backend, &chain->address, &a->record->who);
     far_journal_seal(a->record);
     return 0;
 }
@@ -198,10 +217,10 @@ int far_chain_record(struct far_chain *chain, bool *changed,
 bool far_chain_renew(struct far_chain *chain)
 {
     struct far_attachment *a = chain->a;
-    struct far_device *device;
 
     if (chain->binding != FAR_CHAIN_ABSENT &&
-        wanted(chain, &device) == chain->binding)
+        far_chain_wanted(a->backend, &chain->address, a->type->class) ==
+            chain->binding)
         return false;
     far_journal_edit(a->record);
     a->record->who.attachment = far_journal_attachment(a->backend->journal);

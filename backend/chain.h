@@ -17,13 +17,16 @@ enum far_binding {
     FAR_CHAIN_CLIENT,
 };
 
+#define FAR_CHAIN_REASON_BYTES 232
+
 /* Embedded in a port's own struct, zeroed. */
 struct far_chain {
     struct far_attachment *a;
     enum far_binding binding;
     struct far_address address;
     bool has_address;
-    char absent[232]; /* why there is no device, for FAR_CHAIN_ABSENT */
+    char absent[FAR_CHAIN_REASON_BYTES]; /* why there is no device, for
+                                            FAR_CHAIN_ABSENT */
 };
 
 /* Reads which device was ordered; node is its name, for the error. */
@@ -38,6 +41,20 @@ int far_chain_record(struct far_chain *chain, bool *changed,
                      struct far_error *error);
 /* The bottom of the chain; *bottom is the caller's to close. -ENOMEM. */
 int far_chain_open(struct far_chain *chain, struct far_layer **bottom);
+/* The same without a chain, for a port with several: what would the address be
+ * bound to, and the bottom of it (NULL: -ENOMEM), for who. */
+enum far_binding far_chain_wanted(struct far_backend *backend,
+                                  const struct far_address *address,
+                                  enum far_class class);
+enum far_binding far_chain_bottom(struct far_backend *backend,
+                                  const struct far_address *address,
+                                  const struct far_local_who *who,
+                                  char absent[FAR_CHAIN_REASON_BYTES],
+                                  struct far_layer **bottom);
+/* Names the device in who. */
+void far_chain_fill_who(const struct far_backend *backend,
+                        const struct far_address *address,
+                        struct far_local_who *who);
 /* After a reload: does the address mean something else now? Then the record
  * gets another attachment, and the caller opens the chain anew. */
 bool far_chain_renew(struct far_chain *chain);

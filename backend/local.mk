@@ -16,6 +16,8 @@ backend_libbackend_a_SOURCES = \
 	backend/notify.c backend/notify.h \
 	backend/own.h backend/own-nodes.c backend/own-port.c \
 	backend/port-doorbell.c \
+	backend/port-intc.c \
+	backend/port-intc-checks.c backend/port-intc-checks.h \
 	backend/port-input.c \
 	backend/port-timer.c \
 	backend/port-timer-checks.c backend/port-timer-checks.h \
@@ -27,7 +29,7 @@ backend_libbackend_a_SOURCES = \
 backend/port-vbd-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
-backend/port-doorbell.$(OBJEXT): xenstore-schema/schema.h
+backend/port-doorbell.$(OBJEXT) backend/port-intc.$(OBJEXT): xenstore-schema/schema.h
 backend/port-timer.$(OBJEXT) backend/hotplug.$(OBJEXT): xenstore-schema/schema.h
 backend/main.$(OBJEXT) backend/control.$(OBJEXT): xenstore-schema/schema.h
 
@@ -43,6 +45,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-kept \
 	tests/backend/test-backend tests/backend/test-notify \
 	tests/backend/test-line \
+	tests/backend/test-intc-checks tests/backend/test-intc \
 	tests/backend/test-own \
 	tests/backend/test-timer-checks \
 	tests/backend/test-vbd-checks \
@@ -72,6 +75,12 @@ tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_line_SOURCES = tests/backend/test-line.c \
 	tests/core/suite.h
 tests_backend_test_line_LDADD = $(backend_test_libs)
+tests_backend_test_intc_checks_SOURCES = tests/backend/test-intc-checks.c \
+	tests/core/suite.h
+tests_backend_test_intc_checks_LDADD = $(backend_test_libs)
+tests_backend_test_intc_SOURCES = tests/backend/test-intc.c \
+	tests/backend/rig.h tests/core/suite.h
+tests_backend_test_intc_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_notify_SOURCES = tests/backend/test-notify.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_notify_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)

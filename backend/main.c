@@ -18,7 +18,8 @@
 #include "devices/starter.h"
 
 static const struct far_port_type *const ports[] = {
-    &far_port_input, &far_port_vbd, &far_port_timer, &far_port_doorbell, NULL
+    &far_port_input,    &far_port_vbd,  &far_port_timer,
+    &far_port_doorbell, &far_port_intc, NULL
 };
 
 struct program {

@@ -28,6 +28,7 @@ static const struct {
 } kinds[] = {
     { FAR_CLASS_TIMER, "fartimer" },
     { FAR_CLASS_DOORBELL, "fardoorbell" },
+    { FAR_CLASS_INTC, "farintc" },
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 

@@ -5,6 +5,7 @@
  */
 #include "core/conf-keys.h"
 #include "core/conf.h"
+#include "core/intc.h"
 #include "core/op.h"
 
 #include <arpa/inet.h>
@@ -55,8 +56,8 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file memory ledger outside replay probe timer doorbell delay "
-                 "error log rate cache verify volatile" },
+      .choices = "evdev virtual file memory ledger outside replay probe timer doorbell "
+                 "interrupts vectors delay error log rate cache verify volatile" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
     { .section = "device", .types = "evdev", .key = "match-name",
@@ -91,11 +92,17 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_CHOICE, .choices = "taken acked" },
     { .section = "device", .types = "timer", .key = "timers",
       .kind = FAR_CONF_NUMBER, .min = 1, .max = 8192 },
+    { .section = "device", .types = "interrupts", .key = "lines",
+      .kind = FAR_CONF_NUMBER, .min = 1, .max = 1024 },
+    { .section = "device", .types = "interrupts", .key = "trigger",
+      .kind = FAR_CONF_CHOICE, .choices = "edge level" },
+    { .section = "device", .types = "vectors", .key = "source",
+      .kind = FAR_CONF_SOURCE, .required = true, .repeat = true },
     { .section = "device", .types = "outside", .key = "socket",
       .kind = FAR_CONF_PATH, .required = true },
     { .section = "device", .types = "outside", .key = "class",
       .kind = FAR_CONF_CHOICE,
-      .choices = "input sound display block timer doorbell" },
+      .choices = "input sound display block timer doorbell intc" },
     { .section = "device", .types = "outside", .key = "device",
       .kind = FAR_CONF_NAME },
     { .section = "device", .types = "outside", .key = "start",
@@ -404,10 +411,20 @@ static void judge_attach(struct judge *j, const struct far_conf_entry *e)
     if (far_class_from_name(class) == FAR_CLASS_NONE)
         problem(j, e->line, e->column,
                 "attach = %.80s: there is no class \"%s\"; known are: input, "
-                "sound, display, block, timer, doorbell",
+                "sound, display, block, timer, doorbell, intc",
                 e->value, class);
     if (far_address_parse(&parsed, address, &error) < 0)
         problem(j, e->line, e->column, "attach: %s", error.text);
+}
+
+static void judge_source(struct judge *j, const struct far_conf_entry *e)
+{
+    struct far_intc_source source;
+    struct far_error error;
+
+    if (far_intc_source_parse(&source, e->value, &error))
+        problem(j, e->line, e->column, "source = %.80s: %s", e->value,
+                error.text);
 }
 
 static void judge_value(struct judge *j, const struct far_conf_key *key,
@@ -493,6 +510,9 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
     case FAR_CONF_CHOICE:
         if (!in_list(key->choices, e->value))
             wrong_choice(j, e, key->choices);
+        break;
+    case FAR_CONF_SOURCE:
+        judge_source(j, e);
         break;
     case FAR_CONF_ATTACH:
         judge_attach(j, e);

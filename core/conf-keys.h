@@ -26,6 +26,7 @@ enum far_conf_kind {
     FAR_CONF_PATH,    /* absolute */
     FAR_CONF_CHOICE,  /* one of choices */
     FAR_CONF_ATTACH,  /* CLASS ADDRESS [KEY=VALUE…] */
+    FAR_CONF_SOURCE,  /* VECTOR CLASS ADDRESS [KEY=VALUE…] */
 };
 
 struct far_conf_key {

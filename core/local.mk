@@ -17,7 +17,7 @@ core_libcore_a_SOURCES = \
 	core/log.c core/log.h \
 	core/loop.c core/loop.h \
 	core/block.c core/block.h core/op.c core/op.h \
-	core/doorbell.h core/timer.c core/timer.h \
+	core/doorbell.h core/intc.c core/intc.h core/timer.c core/timer.h \
 	core/shring.c core/shring.h \
 	core/status.c core/status.h \
 	core/times.c core/times.h \

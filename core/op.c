@@ -6,6 +6,7 @@
 #include "core/op.h"
 #include "core/block.h"
 #include "core/doorbell.h"
+#include "core/intc.h"
 #include "core/timer.h"
 
 #include <stddef.h>
@@ -16,7 +17,7 @@ static const char *const names[] = {
     [FAR_CLASS_NONE] = "none",         [FAR_CLASS_INPUT] = "input",
     [FAR_CLASS_SOUND] = "sound",       [FAR_CLASS_DISPLAY] = "display",
     [FAR_CLASS_BLOCK] = "block",       [FAR_CLASS_TIMER] = "timer",
-    [FAR_CLASS_DOORBELL] = "doorbell",
+    [FAR_CLASS_DOORBELL] = "doorbell", [FAR_CLASS_INTC] = "intc",
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -55,6 +56,7 @@ const char *far_op_name(uint16_t opcode, char *text, unsigned bytes)
         { FAR_BLOCK_FLUSH, "flush" }, { FAR_BLOCK_DISCARD, "discard" },
         { FAR_TIMER_ARM, "arm" },     { FAR_TIMER_CANCEL, "cancel" },
         { FAR_TIMER_NOW, "now" },     { FAR_DOORBELL_RING, "ring" },
+        { FAR_INTC_EOI, "eoi" },
     };
     const char *class =
         far_class_name((enum far_class)FAR_OPCODE_CLASS(opcode));
@@ -78,6 +80,8 @@ enum far_repeat far_op_repeat(uint16_t opcode)
         return far_block_repeat(opcode);
     case FAR_CLASS_TIMER:
         return far_timer_repeat(opcode);
+    case FAR_CLASS_INTC:
+        return far_intc_repeat(opcode);
     default:
         return (opcode & 0xff) == 0 ? FAR_REPEATABLE : FAR_AT_MOST_ONCE;
     }

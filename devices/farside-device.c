@@ -2,7 +2,8 @@
  *
  * libfarside-device (farside-device.h): one device of a program's own, behind
  * the local server. Input goes through the common source of events, which knows
- * what is held; users of other classes have a queue each.
+ * what is held, interrupts through the common lines; users of other classes
+ * have a queue each.
  */
 #include "core/block.h"
 #include "devices/farside-device.h"
@@ -15,6 +16,7 @@
 #include "core/clock.h"
 #include "core/input.h"
 #include "devices/input-source.h"
+#include "devices/lines.h"
 #include "devices/local-server.h"
 
 #define QUEUE_MAX 256u
@@ -37,6 +39,7 @@ struct far_outside {
     void *arg;
     struct far_outside_user *users; /* of any class but input */
     uint64_t device_incarnation;
+    struct far_lines lines; /* of class intc: count 0: not said */
 };
 
 struct far_outside_user {
@@ -196,6 +199,8 @@ static int open_any(void *arg, const struct far_local_who *who,
         return far_error(error, -EINVAL, "%s: is of class %s, not %s",
                          who->device, far_class_name(d->class),
                          far_class_name((enum far_class)who->class));
+    if (o->lines.count)
+        return far_lines_open(&o->lines, who, layer, error);
     if (d->class == FAR_CLASS_INPUT)
         return far_source_open(&o->source.device, who, layer, error);
     return open_user(o, who, layer, error);
@@ -210,6 +215,7 @@ static void say_all(struct far_outside *o)
         if (u->active)
             say(u);
     }
+    far_lines_say(&o->lines);
 }
 
 int far_outside_props(struct far_outside *o, const void *props, size_t bytes)
@@ -264,6 +270,32 @@ void far_outside_lost(struct far_outside *o)
     if (!new_incarnation(&o->device_incarnation))
         o->device_incarnation = before + 1;
     say_all(o);
+}
+
+int far_outside_lines(struct far_outside *o, unsigned lines)
+{
+    struct far_device *d = &o->source.device;
+
+    if (d->class != FAR_CLASS_INTC || !lines || lines > FAR_INTC_LINES_MAX ||
+        o->lines.count || o->users)
+        return -EINVAL;
+    return far_lines_init(&o->lines, d, lines);
+}
+
+int far_outside_raise(struct far_outside *o, unsigned line)
+{
+    if (line >= o->lines.count)
+        return -EINVAL;
+    far_lines_edge(&o->lines, line);
+    return 0;
+}
+
+int far_outside_level(struct far_outside *o, unsigned line, bool high)
+{
+    if (line >= o->lines.count)
+        return -EINVAL;
+    far_lines_level(&o->lines, line, high);
+    return 0;
 }
 
 struct far_outside *far_outside_new(const char *socket_path, const char *class_,
@@ -325,6 +357,7 @@ void far_outside_free(struct far_outside *o)
     if (!o)
         return;
     far_local_server_free(o->server);
+    far_lines_free(&o->lines);
     if (o->devices.loop)
         far_loop_free(o->devices.loop);
     free(o);

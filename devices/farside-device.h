@@ -104,6 +104,16 @@ int far_outside_key(struct far_outside *device, unsigned code, bool down);
 int far_outside_move(struct far_outside *device, int dx, int dy, int dz);
 int far_outside_position(struct far_outside *device, int x, int y, int dz);
 
+/* Of class intc, to all users: a device with so many lines, 1 to 1024; before
+ * anybody attaches it. How often a line was raised, who knows of it, and what
+ * is said after an activation, the library knows; op() is not called. -EINVAL;
+ * -ENOMEM. */
+int far_outside_lines(struct far_outside *device, unsigned lines);
+/* Raises a line: once; or until it is low (a guest that has served it gets it
+ * again as long as it is high). -EINVAL: no such line. */
+int far_outside_raise(struct far_outside *device, unsigned line);
+int far_outside_level(struct far_outside *device, unsigned line, bool high);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,6 +6,8 @@ noinst_LIBRARIES += devices/libdevices.a
 devices_libdevices_a_SOURCES = \
 	devices/device.c devices/device.h \
 	devices/doorbell.c \
+	devices/interrupts.c \
+	devices/lines.c devices/lines.h \
 	devices/evdev-translate.c devices/evdev-translate.h \
 	devices/fast-input.c \
 	devices/fast-timer.c devices/fast-timer.h \
@@ -51,9 +53,10 @@ devices_libfarside_device_la_SOURCES = \
 	core/loop.c core/loop.h \
 	core/op.c core/op.h \
 	core/shring.c core/shring.h \
-	core/timer.c core/timer.h \
+	core/timer.c core/timer.h core/intc.c core/intc.h \
 	devices/device.h \
 	devices/farside-device.c devices/farside-device.h \
+	devices/lines.c devices/lines.h \
 	devices/input-queue.c devices/input-queue.h \
 	devices/input-source.c devices/input-source.h \
 	devices/layer.c \
@@ -75,7 +78,11 @@ devices/farside-device.pc: devices/farside-device.pc.in Makefile
 		$(srcdir)/devices/farside-device.pc.in >$@.tmp && mv $@.tmp $@
 
 # The example that docs/OUTSIDE.md shows, built as somebody else would.
-check_PROGRAMS += docs/examples/outside-keyboard
+check_PROGRAMS += docs/examples/outside-keyboard \
+	docs/examples/outside-interrupts
+docs_examples_outside_interrupts_SOURCES = docs/examples/outside-interrupts.c
+docs_examples_outside_interrupts_CPPFLAGS = -I$(srcdir)/devices
+docs_examples_outside_interrupts_LDADD = devices/libfarside-device.la
 docs_examples_outside_keyboard_SOURCES = docs/examples/outside-keyboard.c
 docs_examples_outside_keyboard_CPPFLAGS = -I$(srcdir)/devices
 docs_examples_outside_keyboard_LDADD = devices/libfarside-device.la

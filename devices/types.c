@@ -20,6 +20,8 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_probe,
     &far_type_timer,
     &far_type_doorbell,
+    &far_type_interrupts,
+    &far_type_vectors,
     &far_type_delay,
     &far_type_error,
     &far_type_log,

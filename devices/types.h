@@ -18,6 +18,8 @@ extern const struct far_device_type far_type_replay;
 extern const struct far_device_type far_type_probe;
 extern const struct far_device_type far_type_timer;
 extern const struct far_device_type far_type_doorbell;
+extern const struct far_device_type far_type_interrupts;
+extern const struct far_device_type far_type_vectors;
 extern const struct far_device_type far_type_delay;
 extern const struct far_device_type far_type_error;
 extern const struct far_device_type far_type_log;

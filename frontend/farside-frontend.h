@@ -203,6 +203,69 @@ void far_frontend_doorbell_close(struct far_frontend_doorbell *doorbell);
 int far_frontend_doorbell_ring(struct far_frontend_doorbell *doorbell,
                                uint32_t value, unsigned tag);
 
+/* --- an interrupt controller (farside/io/farintc.h, docs/INTC.md) --- */
+
+struct far_frontend_intc;
+
+struct far_frontend_intc_hooks {
+    /* A vector was raised, so often since the last call; of a level vector:
+     * its line is high, and it is not called again before
+     * far_frontend_intc_eoi(). Those of higher priority come first. Not NULL.
+     */
+    void (*raised)(void *arg, unsigned vector, uint64_t count);
+    /* A change of state; may be NULL. Masks and what is pending stay whatever
+     * the state. */
+    void (*state)(void *arg, enum far_frontend_state state, const char *why);
+    /* What far_frontend_intc_set() or _ask() led to. -ECONNRESET: the backend
+     * went away before it answered. May be NULL. */
+    void (*answered)(void *arg, unsigned tag, int status, uint64_t value);
+};
+
+/* xenstore's device/farintc/DEVID, with so many vectors (1 to 1024; from 0) and
+ * event channels (1 to 32). Flags: FAR_FRONTEND_NO_POLL. Hooks as
+ * far_frontend_input_open(). NULL and errno. */
+struct far_frontend_intc *
+far_frontend_intc_open(struct far_frontend *frontend, unsigned devid,
+                       unsigned vectors, unsigned channels, uint32_t flags,
+                       const struct far_frontend_intc_hooks *hooks, void *arg);
+void far_frontend_intc_close(struct far_frontend_intc *intc);
+
+/* By stores; what came meanwhile is raised from inside unmask and threshold.
+ * -EINVAL: no such vector. */
+int far_frontend_intc_mask(struct far_frontend_intc *intc, unsigned vector);
+int far_frontend_intc_unmask(struct far_frontend_intc *intc, unsigned vector);
+/* Only vectors of priorities below it are raised: 8 (at first) all, 0 none. */
+int far_frontend_intc_threshold(struct far_frontend_intc *intc,
+                                unsigned priority);
+/* 1: it was raised and not told yet (masked, or below the threshold); 0; or a
+ * negative errno. */
+int far_frontend_intc_pending(struct far_frontend_intc *intc, unsigned vector);
+/* A level vector was served: it is raised again if its line is still high.
+ * -EINVAL: it was not raised. */
+int far_frontend_intc_eoi(struct far_frontend_intc *intc, unsigned vector);
+
+struct far_frontend_intc_set {
+    unsigned priority; /* 0, the highest, to 7 */
+    unsigned channel;
+    uint32_t per_second; /* limits, beside those of the configuration: the */
+    uint32_t together;   /* stricter one counts; 0: none */
+    uint64_t wait_ns;
+};
+/* Kept over reconnections. Answered by hook, with tag. 0, -EINVAL, -ENOTCONN
+ * (it will be done once there is a backend; not answered), -EAGAIN. */
+int far_frontend_intc_set(struct far_frontend_intc *intc, unsigned vector,
+                          const struct far_frontend_intc_set *set,
+                          unsigned tag);
+/* Is there a source (value 1), and is its device there (value 3)? */
+int far_frontend_intc_ask(struct far_frontend_intc *intc, unsigned vector,
+                          unsigned tag);
+
+struct far_frontend_intc_counters {
+    uint64_t raised, eois, notifies, wakeups, connections;
+};
+const struct far_frontend_intc_counters *
+far_frontend_intc_counters(const struct far_frontend_intc *intc);
+
 #ifdef __cplusplus
 }
 #endif

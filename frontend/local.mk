@@ -10,6 +10,7 @@ frontend_libfront_la_SOURCES = \
 	frontend/farside-frontend.h \
 	frontend/frontend.c \
 	frontend/doorbell.c \
+	frontend/intc.c \
 	frontend/kbd.c frontend/kbd.h \
 	frontend/own.c frontend/own.h \
 	frontend/step.c frontend/step.h \
@@ -51,9 +52,11 @@ tests_frontend_test_step_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(CHECK_LIBS)
 
 # In dom0 of a simulated host, as the backend of farside-frontend in a guest.
-check_PROGRAMS += tests/frontend/timers tests/frontend/bell tests/frontend/cycle tests/frontend/test-sim-frontend
+check_PROGRAMS += tests/frontend/timers tests/frontend/bell tests/frontend/vectors tests/frontend/cycle tests/frontend/test-sim-frontend
 tests_frontend_bell_SOURCES = tests/frontend/bell.c
 tests_frontend_bell_LDADD = frontend/libfront.la $(XEN_LIBS)
+tests_frontend_vectors_SOURCES = tests/frontend/vectors.c
+tests_frontend_vectors_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_frontend_timers_SOURCES = tests/frontend/timers.c
 tests_frontend_timers_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_frontend_cycle_SOURCES = tests/frontend/cycle.c

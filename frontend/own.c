@@ -102,14 +102,18 @@ void far_front_own_broken(struct far_front_own *own, const char *why)
     far_front_own_look(own);
 }
 
-static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
+enum far_evtchn_verdict far_front_own_fired(struct far_front_own *own)
 {
-    struct far_front_own *own = CONTAINER(struct far_front_own, evtchn, evtchn);
     int r = drain(own);
 
     return r == -EPROTO ? FAR_EVTCHN_BROKEN
            : r == 0     ? FAR_EVTCHN_SPURIOUS
                         : FAR_EVTCHN_WORKED;
+}
+
+static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
+{
+    return far_front_own_fired(CONTAINER(struct far_front_own, evtchn, evtchn));
 }
 
 void far_front_own_notify(struct far_front_own *own)

@@ -4,7 +4,7 @@
  * the handshake (frontend/step.c says what is next), a control page, a ring, an
  * event channel, further pages that the class asks for, and beginning anew when
  * the backend or the domain is another one. What is in the pages is the
- * class's: timer.c, doorbell.c.
+ * class's: timer.c, doorbell.c, intc.c.
  */
 #ifndef FARSIDE_FRONTEND_OWN_H
 #define FARSIDE_FRONTEND_OWN_H
@@ -96,6 +96,8 @@ bool far_front_own_leave(struct far_front_own *own);
 /* The back wrote nonsense: closed, and tried again after a while. */
 void far_front_own_broken(struct far_front_own *own, const char *why);
 void far_front_own_notify(struct far_front_own *own);
+/* For a class with further event channels: one of them has fired. */
+enum far_evtchn_verdict far_front_own_fired(struct far_front_own *own);
 int far_front_own_write(struct far_front_own *own, far_xs_t t, const char *node,
                         uint32_t value);
 /* Looks at its nodes at the end of this turn. */

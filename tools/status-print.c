@@ -238,6 +238,23 @@ static void print_counters(const struct screen *s, const json_t *counters,
         fputc('\n', s->out);
 }
 
+/* Who raises the vectors of an interrupt controller. */
+static void print_sources(const struct screen *s, const json_t *sources)
+{
+    const json_t *one;
+    size_t i;
+
+    json_array_foreach ((json_t *)(uintptr_t)sources, i, one) {
+        long long first = (long long)far_json_number(one, "vector");
+        const char *reason = far_json_text(one, "reason");
+
+        fprintf(s->out, "        vectors %lld-%lld: %s %s%s%s\n", first,
+                first + (long long)far_json_number(one, "vectors") - 1,
+                far_json_text(one, "class"), far_json_text(one, "address"),
+                *reason ? ": " : "", reason);
+    }
+}
+
 static void print_guests(const struct screen *s, const json_t *status)
 {
     const json_t *guests = json_object_get(status, "guests");
@@ -268,6 +285,7 @@ static void print_guests(const struct screen *s, const json_t *status)
                 state, 0);
             fputc('\n', s->out);
             reason_line(s, device, "        ");
+            print_sources(s, json_object_get(device, "sources"));
             print_counters(s, json_object_get(device, "counters"), "        ");
         }
         if (json_object_get(guest, "notices")) {
