@@ -46,6 +46,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-backend tests/backend/test-notify \
 	tests/backend/test-line \
 	tests/backend/test-intc-checks tests/backend/test-intc \
+	tests/backend/test-own-far \
 	tests/backend/test-own \
 	tests/backend/test-timer-checks \
 	tests/backend/test-vbd-checks \
@@ -81,6 +82,9 @@ tests_backend_test_intc_checks_LDADD = $(backend_test_libs)
 tests_backend_test_intc_SOURCES = tests/backend/test-intc.c \
 	tests/backend/rig.h tests/core/suite.h
 tests_backend_test_intc_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_own_far_SOURCES = tests/backend/test-own-far.c \
+	tests/backend/rig.h tests/core/suite.h
+tests_backend_test_own_far_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_notify_SOURCES = tests/backend/test-notify.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_notify_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)

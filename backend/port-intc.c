@@ -342,6 +342,22 @@ static void line_said(struct port *port, uint32_t vector,
         raise_vector(port, vector);
 }
 
+/* From now on each raise of what was not stated is the guest's, whether we hear
+ * of it or find it in a later statement. */
+static void all_stated(struct port *port, const struct leg *leg, uint64_t epoch)
+{
+    for (uint32_t i = 0; i < port->vectors_used; i++) {
+        struct vector *v = &port->vectors[i];
+
+        if (v->leg >= LEGS || port->legs[v->leg] != leg ||
+            v->count.epoch == epoch)
+            continue;
+        v->epoch = epoch;
+        v->total = 0;
+        (void)count(port, i, false);
+    }
+}
+
 /* --- legs ------------------------------------------------------------------
  */
 
@@ -381,6 +397,11 @@ static bool leg_interrupt(struct far_layer *layer, const struct far_op *op)
         return true;
     }
     leg->news++;
+    settle_soon(port);
+    if (args.flags & FAR_INTC_ALL_STATED) {
+        all_stated(port, leg, args.epoch);
+        return true;
+    }
     for (unsigned i = 0; i < port->routes_count; i++) {
         const struct far_intc_source *route = &port->routes[i];
         uint32_t vector = route->first + (args.line - route->line);
@@ -390,7 +411,6 @@ static bool leg_interrupt(struct far_layer *layer, const struct far_op *op)
             port->legs[port->vectors[vector].leg] == leg)
             line_said(port, vector, &args);
     }
-    settle_soon(port);
     return true;
 }
 

@@ -29,6 +29,9 @@ enum far_intc_flag {
      * been raised is stated after each activation, before anything else of it
      * is said. */
     FAR_INTC_STATED = 8,
+    /* The end of that, also if there was none: `line` and `total` say nothing,
+     * and a line that was not stated had never been raised in this epoch. */
+    FAR_INTC_ALL_STATED = 16,
 };
 
 struct far_intc_args {

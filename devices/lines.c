@@ -17,7 +17,7 @@ struct far_lines_user {
     struct far_lines *lines;
     struct far_lines_user *next;
     uint64_t attachment, sequence;
-    bool active, blocked;
+    bool active, blocked, all_stated;
     uint64_t *said;            /* of each line: the total that was told last */
     uint64_t *unstated, *news; /* a bit for each line */
 };
@@ -64,11 +64,30 @@ static bool say_marked(struct far_lines_user *user, uint64_t *marks,
     return true;
 }
 
+/* What was not stated had never been raised. */
+static bool say_all_stated(struct far_lines_user *user)
+{
+    struct far_intc_args args = { .flags = FAR_INTC_ALL_STATED,
+                                  .epoch = user->lines->device->incarnation };
+    struct far_op op = { .attachment = user->attachment,
+                         .opcode = FAR_INTC_LINE,
+                         .sequence = user->sequence + 1 };
+
+    if (user->all_stated)
+        return true;
+    memcpy(op.args, &args, sizeof(args));
+    if (!far_layer_interrupt(user->layer.above, &op))
+        return false;
+    user->sequence++;
+    return user->all_stated = true;
+}
+
 static void flush(struct far_lines_user *user)
 {
     if (!user->active || user->blocked)
         return;
     user->blocked = !say_marked(user, user->unstated, true) ||
+                    !say_all_stated(user) ||
                     !say_marked(user, user->news, false);
 }
 
@@ -157,7 +176,7 @@ static void user_activate(struct far_layer *layer, uint64_t incarnation,
     }
     memset(user->news, 0, WORDS(s->count) * sizeof(*user->news));
     user->active = true;
-    user->blocked = false;
+    user->blocked = user->all_stated = false;
     tell_state(user);
     flush(user);
 }

@@ -79,7 +79,10 @@ devices/farside-device.pc: devices/farside-device.pc.in Makefile
 
 # The example that docs/OUTSIDE.md shows, built as somebody else would.
 check_PROGRAMS += docs/examples/outside-keyboard \
-	docs/examples/outside-interrupts
+	docs/examples/outside-interrupts docs/examples/outside-timer
+docs_examples_outside_timer_SOURCES = docs/examples/outside-timer.c
+docs_examples_outside_timer_CPPFLAGS = -I$(srcdir)/devices
+docs_examples_outside_timer_LDADD = devices/libfarside-device.la
 docs_examples_outside_interrupts_SOURCES = docs/examples/outside-interrupts.c
 docs_examples_outside_interrupts_CPPFLAGS = -I$(srcdir)/devices
 docs_examples_outside_interrupts_LDADD = devices/libfarside-device.la
