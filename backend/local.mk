@@ -80,10 +80,10 @@ tests_backend_test_intc_checks_SOURCES = tests/backend/test-intc-checks.c \
 	tests/core/suite.h
 tests_backend_test_intc_checks_LDADD = $(backend_test_libs)
 tests_backend_test_intc_SOURCES = tests/backend/test-intc.c \
-	tests/backend/rig.h tests/core/suite.h
+	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_intc_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_own_far_SOURCES = tests/backend/test-own-far.c \
-	tests/backend/rig.h tests/core/suite.h
+	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_own_far_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_notify_SOURCES = tests/backend/test-notify.c \
 	tests/backend/simhost.h tests/core/suite.h

@@ -6,11 +6,10 @@
  * guest does, it loses its own device at most, with a reason, and the witness's
  * interrupts go on.
  */
-#include "tests/backend/rig.h"
+#include "tests/backend/simhost.h"
 
-#define VECTORS_FRONT "tests/frontend/vectors"
-#define FRONT         "tests/backend/front"
-#define BELL          "tests/frontend/bell"
+#define VECTORS "tests/frontend/vectors"
+#define BELL    "tests/frontend/bell"
 
 static struct guest witness;
 static char fifo[200];
@@ -47,16 +46,6 @@ static void write_conf(const char *more)
     "[guest g]\nattach = intc vectors\n"                     \
     "[guest a]\nattach = doorbell bell0\n"
 
-static struct guest own_guest(const char *name, const char *program)
-{
-    struct guest g;
-
-    front = program;
-    g = guest(name, "");
-    front = FRONT;
-    return g;
-}
-
 /* flags 2: notified, not looking */
 static void connect_vectors(struct guest *g, unsigned channels, unsigned flags)
 {
@@ -66,7 +55,7 @@ static void connect_vectors(struct guest *g, unsigned channels, unsigned flags)
 
 static struct guest vectors_guest(void)
 {
-    struct guest g = own_guest("g", VECTORS_FRONT);
+    struct guest g = guest_with(VECTORS, "g", "");
 
     connect_vectors(&g, 1, 2);
     return g;
@@ -107,11 +96,7 @@ static void start_board(void)
 
 static void stop_board(void)
 {
-    if (board > 0) {
-        kill(board, SIGKILL);
-        waitpid(board, NULL, 0);
-    }
-    board = 0;
+    end_with(&board, SIGKILL);
 }
 
 static void board_does(const char *lines)
@@ -125,13 +110,10 @@ static void board_does(const char *lines)
 
 static void set_up(void)
 {
-    host_do(NULL, 0, "down atlas");
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    fresh_host();
     write_conf(BOARD);
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     start_backend();
-    witness = own_guest("witness", VECTORS_FRONT);
+    witness = guest_with(VECTORS, "witness", "");
     connect_vectors(&witness, 1, 0);
 }
 
@@ -139,7 +121,7 @@ static void tear_down(void)
 {
     if (backend)
         kill_backend(SIGTERM);
-    stop_front(&witness);
+    stop_program(&witness);
     stop_board();
 }
 
@@ -272,7 +254,7 @@ END_TEST
 
 START_TEST(another_guests_doorbell_is_a_vector)
 {
-    struct guest g = vectors_guest(), a = own_guest("a", BELL);
+    struct guest g = vectors_guest(), a = guest_with(BELL, "a", "");
     bool rang = false;
 
     OK(&a, "open 0");
@@ -292,7 +274,7 @@ END_TEST
 
 START_TEST(many_vectors_are_behind_one_channel_or_each_has_its_own)
 {
-    struct guest g = own_guest("g", VECTORS_FRONT);
+    struct guest g = guest_with(VECTORS, "g", "");
 
     connect_vectors(&g, 32, 2);
     for (unsigned i = 0; i < 16; i++)
@@ -563,7 +545,7 @@ static uint32_t count_low(struct guest *g, unsigned vector)
 
 START_TEST(ends_of_what_is_not_in_service_are_passed_over_and_counted)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_at_front("g", "");
 
     offer(&g);
     join(&g);
@@ -612,7 +594,7 @@ START_TEST(attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device)
     static const unsigned bad[] = { 65, 0x80000000u, 0xffffffffu };
 
     for (unsigned i = 0; i < 3; i++) {
-        struct guest g = own_guest("g", FRONT);
+        struct guest g = guest_at_front("g", "");
 
         offer(&g);
         join(&g);
@@ -628,7 +610,7 @@ END_TEST
  * and the backend reads masks, ends and threshold. */
 START_TEST(attack_4_maps_that_change_all_the_time_harm_only_their_guest)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_at_front("g", "");
 
     offer(&g);
     join(&g);
@@ -654,7 +636,7 @@ END_TEST
 
 START_TEST(a_count_that_the_guest_has_overwritten_is_its_own_business)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_at_front("g", "");
     uint32_t before;
 
     offer(&g);
@@ -682,7 +664,7 @@ START_TEST(attack_46_grefs_that_are_none_and_fewer_pages_than_vectors)
                                          "vectors-ref0" };
 
     for (unsigned i = 0; i < 4; i++) {
-        struct guest g = own_guest("g", FRONT);
+        struct guest g = guest_at_front("g", "");
 
         offer(&g);
         if (i < 3)
@@ -698,7 +680,7 @@ END_TEST
 
 START_TEST(attack_47_pages_revoked_and_a_guest_killed_with_pending_vectors)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_at_front("g", "");
 
     offer(&g);
     join(&g);
@@ -709,7 +691,7 @@ START_TEST(attack_47_pages_revoked_and_a_guest_killed_with_pending_vectors)
     line("edges", 1, 1);
     line("levels", 1, 1);
     witness_works();
-    stop_front(&g);
+    stop_program(&g);
     ck_assert_int_eq(host_do(NULL, 0, "destroy atlas g"), 0);
     line("edges", 1, 1);
     witness_works();
@@ -721,7 +703,7 @@ START_TEST(attack_49_ports_that_are_none)
     static const unsigned bad[] = { 0, 1000, 0x7fffffff };
 
     for (unsigned i = 0; i < 6; i++) {
-        struct guest g = own_guest("g", FRONT);
+        struct guest g = guest_at_front("g", "");
 
         offer(&g);
         if (i < 3) {
@@ -739,7 +721,7 @@ END_TEST
 
 START_TEST(attack_50_a_storm_of_events_costs_the_others_nothing)
 {
-    struct guest g = own_guest("g", FRONT);
+    struct guest g = guest_at_front("g", "");
 
     offer(&g);
     join(&g);
@@ -753,29 +735,31 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = {
-        edges_come_once_each_and_what_is_masked_comes_later,
-        a_level_is_raised_until_it_is_low_and_once_for_each_end,
-        the_highest_priority_comes_first_and_a_threshold_holds_the_others,
-        another_guests_doorbell_is_a_vector,
-        many_vectors_are_behind_one_channel_or_each_has_its_own,
-        a_storm_comes_at_its_limit_and_all_of_it_is_counted,
-        some_that_come_together_are_one_interrupt,
-        no_edge_is_lost_or_doubled_and_no_level_lost_by_kills_of_the_backend,
-        a_source_that_dies_begins_anew_and_takes_nothing_else_along,
-        masks_and_what_is_pending_survive_a_save,
-        a_driver_that_begins_anew_counts_from_then_on,
-        sources_come_and_go_by_the_configuration,
-        ends_of_what_is_not_in_service_are_passed_over_and_counted,
-        attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device,
-        attack_4_maps_that_change_all_the_time_harm_only_their_guest,
-        a_count_that_the_guest_has_overwritten_is_its_own_business,
-        attack_46_grefs_that_are_none_and_fewer_pages_than_vectors,
-        attack_47_pages_revoked_and_a_guest_killed_with_pending_vectors,
-        attack_49_ports_that_are_none,
-        attack_50_a_storm_of_events_costs_the_others_nothing,
+    const struct host_test tests[] = {
+        { edges_come_once_each_and_what_is_masked_comes_later, 1 },
+        { a_level_is_raised_until_it_is_low_and_once_for_each_end, 1 },
+        { the_highest_priority_comes_first_and_a_threshold_holds_the_others,
+          1 },
+        { another_guests_doorbell_is_a_vector, 1 },
+        { many_vectors_are_behind_one_channel_or_each_has_its_own, 1 },
+        { a_storm_comes_at_its_limit_and_all_of_it_is_counted, 1 },
+        { some_that_come_together_are_one_interrupt, 1 },
+        { no_edge_is_lost_or_doubled_and_no_level_lost_by_kills_of_the_backend,
+          1 },
+        { a_source_that_dies_begins_anew_and_takes_nothing_else_along, 1 },
+        { masks_and_what_is_pending_survive_a_save, 1 },
+        { a_driver_that_begins_anew_counts_from_then_on, 1 },
+        { sources_come_and_go_by_the_configuration, 1 },
+        { ends_of_what_is_not_in_service_are_passed_over_and_counted, 1 },
+        { attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device, 1 },
+        { attack_4_maps_that_change_all_the_time_harm_only_their_guest, 1 },
+        { a_count_that_the_guest_has_overwritten_is_its_own_business, 1 },
+        { attack_46_grefs_that_are_none_and_fewer_pages_than_vectors, 1 },
+        { attack_47_pages_revoked_and_a_guest_killed_with_pending_vectors, 1 },
+        { attack_49_ports_that_are_none, 1 },
+        { attack_50_a_storm_of_events_costs_the_others_nothing, 1 },
     };
 
-    return rig_main("intc", tests, sizeof(tests) / sizeof(tests[0]), set_up,
-                    tear_down, argc, argv);
+    return host_main("intc", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, 120, argc, argv);
 }

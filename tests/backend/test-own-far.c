@@ -8,7 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include "tests/backend/rig.h"
+#include "tests/backend/simhost.h"
 
 static char far_host[128], fifo[200];
 static unsigned tcp_port;
@@ -87,15 +87,6 @@ static void start_proxy(unsigned i)
     close(fd);
 }
 
-static void kill_one(pid_t *pid)
-{
-    if (*pid > 0) {
-        kill(*pid, SIGKILL);
-        waitpid(*pid, NULL, 0);
-    }
-    *pid = 0;
-}
-
 static void start_program(unsigned i)
 {
     static const char *const what[] = { "interrupts", "timer" },
@@ -120,12 +111,10 @@ static void start_program(unsigned i)
 
 static void set_up(void)
 {
-    host_do(NULL, 0, "down atlas");
-    host_do(NULL, 0, "down borealis");
-    ck_assert_int_eq(host_do(NULL, 0, "up atlas borealis"), 0);
-    ck_assert_int_eq(host_do(host, sizeof(host), "dir atlas"), 0);
+    host_do(NULL, 0, "down borealis"); /* a test before may have failed */
+    fresh_host();
+    ck_assert_int_eq(host_do(NULL, 0, "up borealis"), 0);
     ck_assert_int_eq(host_do(far_host, sizeof(far_host), "dir borealis"), 0);
-    snprintf(sock, sizeof(sock), "%s/run/backend.sock", host);
     snprintf(fifo, sizeof(fifo), "%s/board.lines", far_host);
     tcp_port = free_port();
     write_confs();
@@ -141,8 +130,8 @@ static void tear_down(void)
     if (backend)
         kill_backend(SIGTERM);
     for (unsigned i = 0; i < 2; i++) {
-        kill_one(&proxies[i]);
-        kill_one(&programs[i]);
+        end_with(&proxies[i], SIGKILL);
+        end_with(&programs[i], SIGKILL);
     }
     host_do(NULL, 0, "down borealis");
 }
@@ -170,8 +159,7 @@ static struct guest vectors_guest(void)
 {
     struct guest g;
 
-    front = "tests/frontend/vectors";
-    g = guest("g", "");
+    g = guest_with("tests/frontend/vectors", "g", "");
     OK(&g, "open 0 16 1 2");
     OK(&g, "connected 15000");
     /* until the far device is there */
@@ -217,10 +205,10 @@ START_TEST(each_is_counted_once_whichever_daemon_is_killed_on_the_way)
             if (i == 20)
                 switch (round % 3) {
                 case 0:
-                    kill_one(&proxies[1]);
+                    end_with(&proxies[1], SIGKILL);
                     break;
                 case 1:
-                    kill_one(&proxies[0]);
+                    end_with(&proxies[0], SIGKILL);
                     break;
                 default:
                     kill_backend(SIGKILL);
@@ -250,8 +238,7 @@ START_TEST(a_timer_in_a_process_on_another_machine_expires_in_a_guest)
     struct guest g;
     bool armed = false;
 
-    front = "tests/frontend/timers";
-    g = guest("t", "");
+    g = guest_with("tests/frontend/timers", "t", "");
     OK(&g, "open 0 16 0");
     OK(&g, "connected 15000");
     for (unsigned i = 0; i < 500 && !armed; i++) {
@@ -268,7 +255,7 @@ START_TEST(a_timer_in_a_process_on_another_machine_expires_in_a_guest)
     OK(&g, "cancel 2");
     ck_assert_uint_eq(number(say(&g, "wait 2 2500"), 1), 1);
     /* one of this machine goes on without it */
-    kill_one(&programs[1]);
+    end_with(&programs[1], SIGKILL);
     OK(&g, "in 3 1000 0 0");
     ck_assert_uint_eq(number(say(&g, "wait 2 5000"), 1), 2);
     start_program(1);
@@ -286,12 +273,12 @@ END_TEST
 
 int main(int argc, char **argv)
 {
-    const TTest *const tests[] = {
-        a_source_in_a_process_on_another_machine_raises_a_guests_vectors,
-        each_is_counted_once_whichever_daemon_is_killed_on_the_way,
-        a_timer_in_a_process_on_another_machine_expires_in_a_guest,
+    const struct host_test tests[] = {
+        { a_source_in_a_process_on_another_machine_raises_a_guests_vectors, 1 },
+        { each_is_counted_once_whichever_daemon_is_killed_on_the_way, 1 },
+        { a_timer_in_a_process_on_another_machine_expires_in_a_guest, 1 },
     };
 
-    return rig_main("own-far", tests, sizeof(tests) / sizeof(tests[0]), set_up,
-                    tear_down, argc, argv);
+    return host_main("own-far", tests, sizeof(tests) / sizeof(tests[0]), set_up,
+                     tear_down, 120, argc, argv);
 }
