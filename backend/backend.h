@@ -61,6 +61,13 @@ struct far_port_type {
     /* The same for the ring that a dead predecessor served, by the journal's
      * record, which is there and fits. Failure: the device is bounced. */
     int (*adopt)(struct far_attachment *attachment, struct far_error *error);
+    /* Before disconnect: is all done that the guest was promised? False: not
+     * yet; far_attachment_step() asks again. For a bounded time, and nothing of
+     * the guest is touched meanwhile. May be NULL: there is nothing. */
+    bool (*leave)(struct far_attachment *attachment);
+    /* Some domain was suspended or has ended: this guest's, perhaps, which may
+     * go on elsewhere. May be NULL. */
+    void (*halted)(struct far_attachment *attachment);
     /* Stops serving, unmaps, unbinds. Idempotent. */
     void (*disconnect)(struct far_attachment *attachment);
     /* With FAR_HS_INSISTS: another has written our state: takes the node from
@@ -127,6 +134,7 @@ struct far_attachment {
     uint64_t shown_us;    /* when our Closed will have stood long enough */
     uint64_t connects_us; /* rate limit: spoken for up to this time */
     bool mine;            /* claimed by its port */
+    bool leaving;         /* its port has said false to leave() */
     bool written;         /* we have written a state: a 1 is another device's */
     bool front_bad;       /* our nodes name no directory of this guest */
     bool refused_hard;    /* until detached: dom0's nodes are at fault */

@@ -688,7 +688,7 @@ static void step(struct far_attachment *a)
         if (!claim(a))
             return;
         (void)pardon(a);
-        action = far_handshake_step(v);
+        action = a->leaving ? FAR_HS_DISCONNECT : far_handshake_step(v);
         if (action != FAR_HS_NOTHING)
             far_log(a->backend->log, FAR_LOG_DEBUG,
                     "%s/%u of domain %u: back %s, front %s: %s (%s)", a->kind,
@@ -730,6 +730,9 @@ static void step(struct far_attachment *a)
             adopt(a);
             break;
         case FAR_HS_DISCONNECT:
+            a->leaving = a->type->leave && !a->type->leave(a);
+            if (a->leaving)
+                return;
             a->type->disconnect(a);
             a->disconnects++;
             v->connected = false;
@@ -960,8 +963,8 @@ static void root_changed(struct far_xs_watch *watch, const char *path)
              place_ = place_->next)                                         \
             for ((a) = place_->attachments; (a); (a) = (a)->next)
 
-/* Some domain has gone. Its nodes may stay for a while, or for ever if its
- * toolstack died: its pages must not. */
+/* Some domain has gone, or was suspended. Its nodes may stay for a while, or
+ * for ever if its toolstack died: its pages must not. */
 static void released(struct far_xs_watch *watch, const char *path)
 {
     struct far_hotplug *hotplug = CONTAINER(struct far_hotplug, release, watch);
@@ -970,9 +973,13 @@ static void released(struct far_xs_watch *watch, const char *path)
     (void)path;
     EACH_ATTACHMENT(hotplug, a)
     {
-        if (a->detached || a->view.domain_dead ||
-            far_xs_is_introduced(hotplug->backend->xs, a->guest->domid))
+        if (a->detached || a->view.domain_dead)
             continue;
+        if (far_xs_is_introduced(hotplug->backend->xs, a->guest->domid)) {
+            if (a->mine && a->type->halted)
+                a->type->halted(a);
+            continue;
+        }
         a->view.domain_dead = true;
         far_attachment_step(a);
     }

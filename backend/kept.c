@@ -80,7 +80,7 @@ struct kept {
     bool keeps;
     bool ready; /* the device */
     bool open;  /* ops may pass */
-    bool replaying, settling, stalled, room_wanted, told;
+    bool replaying, settling, stalled, room_wanted, told, draining;
     char failed[160];
     uint64_t device; /* its incarnation */
     struct far_layer_news news;
@@ -206,6 +206,8 @@ static void keep(struct kept *k, const struct given *g)
 
 static void pump(struct kept *k);
 static void judge(struct kept *k);
+static void begun(struct kept *k, int32_t status);
+static void drain(struct kept *k);
 
 static bool own_busy(const struct kept *k)
 {
@@ -236,6 +238,8 @@ static void own_ended(struct kept *k, unsigned i, int32_t status)
         k->stalled = true; /* until the device says which one it is now */
     } else if (!current || status == FAR_BLOCK_STALE) {
         ; /* all are written again, this one too */
+    } else if (!k->header->incarnation) {
+        begun(k, status);
     } else if (flush && !status) {
         flushed(k, k->own[i].epoch);
     } else if (flush) {
@@ -251,6 +255,7 @@ static void own_ended(struct kept *k, unsigned i, int32_t status)
              strerror(-status));
     }
     pump(k);
+    drain(k);
 }
 
 /* at: of a copy, or 0: a flush. False: there is no room below. */
@@ -303,6 +308,42 @@ static void own_flush(struct kept *k)
 static void retry(struct far_timer *timer)
 {
     own_flush(CONTAINER(struct kept, retry, timer));
+}
+
+static bool keeps_any(const struct kept *k)
+{
+    return k->memory && !k->failed[0] && (used(k, 0) || used(k, 1));
+}
+
+static void drain(struct kept *k)
+{
+    if (!k->draining)
+        return;
+    if (keeps_any(k)) {
+        own_flush(k);
+        return;
+    }
+    k->draining = false;
+    far_layer_room(k->layer.above);
+}
+
+void far_kept_flush(struct far_layer *layer)
+{
+    struct kept *k = of_layer(layer);
+
+    if (keeps_any(k))
+        own_flush(k);
+}
+
+bool far_kept_drain(struct far_layer *layer)
+{
+    struct kept *k = of_layer(layer);
+
+    if (!keeps_any(k))
+        return true;
+    k->draining = true;
+    own_flush(k);
+    return !keeps_any(k);
 }
 
 /* ---- writing again ---- */
@@ -367,10 +408,32 @@ static void replayed(struct kept *k)
     open_up(k);
 }
 
+/* The device's first op: whatever was answered before is durable then. */
+static void begin(struct kept *k)
+{
+    if (k->ready && !k->settling && !k->stalled && !own_busy(k))
+        own_give(k, 0, 0, false);
+}
+
+static void begun(struct kept *k, int32_t status)
+{
+    if (status)
+        far_log(k->log, FAR_LOG_ERROR,
+                "%s: it can't be flushed (%s): what whoever had it before "
+                "wrote last may be lost with its machine's power",
+                k->name, strerror(-status));
+    k->header->incarnation = k->device;
+    open_up(k);
+}
+
 static void pump(struct kept *k)
 {
     uint64_t at;
 
+    if (!k->header->incarnation && k->keeps) {
+        begin(k);
+        return;
+    }
     while (k->replaying && k->ready && !k->stalled &&
            (at = next_copy(k)) != 0) {
         const struct record *r = record_at(k, at);
@@ -428,6 +491,10 @@ static void judge(struct kept *k)
 
     if (!k->ready || k->settling || k->open)
         return;
+    if (!h->incarnation && k->keeps && !k->failed[0]) {
+        begin(k);
+        return;
+    }
     if (!h->incarnation)
         h->incarnation = k->device;
     if (h->incarnation == k->device || k->failed[0]) {
@@ -623,6 +690,8 @@ static void again_run(struct far_defer *defer)
     if (k->open && !k->told)
         tell_ready(k);
     make_room(k);
+    if (k->open)
+        drain(k);
 }
 
 static void kept_complete(struct far_layer *layer, const struct far_op *op)

@@ -13,6 +13,9 @@
  *   - Copies lie in two halves of 32 MiB. A flush that is given closes the half
  *     that is being filled, and empties it when it is done; where none is given
  *     for long, one of our own is. What finds no room waits.
+ *   - Whoever had the disk before may have been answered writes that it had not
+ *     flushed, on another platform perhaps, and its copies are no more: so the
+ *     first op that a device gets is a flush of our own.
  *   - Where the copies can't be written again, or the device never keeps
  *     anything (memory) and began anew, every op fails: better no disk than
  *     one that has forgotten.
@@ -35,10 +38,18 @@ struct far_layer *far_kept_new(struct far_loop *loop, struct far_log *log,
  * (there is no memory for copies), -EILSEQ (it is damaged). */
 int far_kept_begin(struct far_layer *layer, int fd, bool adopt);
 
+/* What is kept is made durable now, if the device is there: for a guest that is
+ * saved, or moves. */
+void far_kept_flush(struct far_layer *layer);
+/* The same for one that lets go, and which gives no new op: true if nothing is
+ * kept (or all has failed). Else room() is called when that has come, and
+ * flushes go out until then, also after the device was gone. */
+bool far_kept_drain(struct far_layer *layer);
+
 struct far_kept_counters {
     uint64_t kept_bytes;    /* now */
     uint64_t written_again; /* copies, after another incarnation */
-    uint64_t own_flushes;   /* for want of room */
+    uint64_t own_flushes;   /* for want of room, or at the end */
     uint64_t given_again;   /* ops that were meant for a former incarnation */
     uint64_t incarnations;  /* of the device, after the first */
 };

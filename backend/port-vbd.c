@@ -28,6 +28,8 @@
 #define AGE_US      60000000u
 #define LOOK_AGE_US 10000000u
 #define SAMPLE_US   1000u
+/* xl waits for 10 s for a disk to close */
+#define LEAVE_US 5000000u
 
 /* A device may be in another process: then this is what it takes at once. */
 static_assert(FAR_VBD_SLOTS <= FAR_KEPT_FIRST_SLOT, "a slot is an op's");
@@ -555,6 +557,8 @@ static void port_room(struct far_layer *layer)
     uint8_t numbers[FAR_VBD_SLOTS];
     unsigned count = port->held_count;
 
+    if (port->leaving)
+        far_attachment_step(port->a);
     memcpy(numbers, port->held, count);
     port->held_count = 0;
     start(port, numbers, count);
@@ -723,6 +727,11 @@ static void age(struct far_timer *timer)
     if (port->cache && now > AGE_US)
         far_grant_cache_age(port->cache, now - AGE_US);
     far_timer_set(timer, now + LOOK_AGE_US);
+}
+
+static void impatient(struct far_timer *timer)
+{
+    far_attachment_step(CONTAINER(struct port, patience, timer)->a);
 }
 
 /* --- the chain -------------------------------------------------------------
@@ -909,6 +918,7 @@ static struct port *port_get(struct far_attachment *a, struct far_error *error)
     port->a = a;
     port->chain.a = a;
     far_timer_init(&port->age, a->backend->loop, age);
+    far_timer_init(&port->patience, a->backend->loop, impatient);
     a->port = port;
     return port;
 }
@@ -1076,21 +1086,79 @@ static int vbd_adopt(struct far_attachment *a, struct far_error *error)
     return 0;
 }
 
+static void stop_serving(struct port *port)
+{
+    struct far_attachment *a = port->a;
+
+    if (port->served)
+        publish_all(port);
+    if (port->journal)
+        port->sequence = far_vbd_journal_sequence(port->journal);
+    unserve(port);
+    if (a->record && a->record->connected)
+        record_connected(a, false);
+}
+
+/* What was answered and not flushed is on the disk before its copies go: the
+ * guest may go on elsewhere, or its disk with another. */
+static bool vbd_leave(struct far_attachment *a)
+{
+    struct port *port = port_of(a);
+
+    if (!port || !port->kept)
+        return true;
+    if (!port->leaving) {
+        stop_serving(port);
+        port->leaving = true;
+        far_timer_set(&port->patience, far_now_us() + LEAVE_US);
+    }
+    port->leaving =
+        !far_kept_drain(port->kept) && far_timer_armed(&port->patience);
+    return !port->leaving;
+}
+
+static void vbd_halted(struct far_attachment *a)
+{
+    struct port *port = port_of(a);
+
+    if (port && port->kept && port->served)
+        far_kept_flush(port->kept);
+}
+
+/* Copies are about to go of what was never flushed. */
+static void tell_unflushed(const struct port *port)
+{
+    const struct far_attachment *a = port->a;
+    struct far_kept_counters kept = { 0 };
+    char text[FAR_CHAIN_ADDRESS_BYTES];
+
+    if (!port->kept || !a->record || far_kept_failed(port->kept))
+        return;
+    far_kept_counters(port->kept, &kept);
+    if (!kept.kept_bytes)
+        return;
+    far_chain_address_text(&port->chain, text, sizeof(text));
+    far_log(a->backend->log, FAR_LOG_ERROR,
+            "%s/%u of guest %s: %s could not be flushed when the guest let it "
+            "go: the last %llu KiB that it wrote are lost if the disk's "
+            "machine loses its power before whoever has it next flushes%s%s",
+            a->kind, a->devid, a->guest->name, text,
+            (unsigned long long)(kept.kept_bytes + 1023) / 1024,
+            port->reason[0] ? ". It said: " : "", port->reason);
+}
+
 static void vbd_disconnect(struct far_attachment *a)
 {
     struct port *port = port_of(a);
 
     if (!port)
         return;
-    if (port->served)
-        publish_all(port);
-    if (port->journal)
-        port->sequence = far_vbd_journal_sequence(port->journal);
-    unserve(port);
+    stop_serving(port);
+    far_timer_cancel(&port->patience);
+    port->leaving = false;
+    tell_unflushed(port);
     /* lets go of the device: another may have it now */
     close_chain(port);
-    if (a->record && a->record->connected)
-        record_connected(a, false);
 }
 
 static void vbd_detach(struct far_attachment *a)
@@ -1217,6 +1285,8 @@ const struct far_port_type far_port_vbd = {
     .activate = vbd_activate,
     .connect = vbd_connect,
     .adopt = vbd_adopt,
+    .leave = vbd_leave,
+    .halted = vbd_halted,
     .disconnect = vbd_disconnect,
     .reclaim = far_vbd_reclaim,
     .detach = vbd_detach,

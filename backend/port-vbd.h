@@ -47,6 +47,7 @@ struct port {
     bool ready; /* the device answers */
 
     bool served;
+    bool leaving; /* not served any more, but what is kept is not flushed */
     unsigned queues;
     struct queue queue[FAR_VBD_QUEUES_MAX];
     struct far_vbd_journal *journal;
@@ -70,6 +71,7 @@ struct port {
     struct far_poller poller;
     struct far_defer publish, resize;
     struct far_timer age;
+    struct far_timer patience; /* while it leaves */
 
     bool sampling;
     uint64_t sample_us; /* when the next one may begin */

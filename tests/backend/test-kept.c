@@ -120,7 +120,9 @@ static void gone(bool ops_lost)
 }
 
 /* A process, or its successor. */
-static void begins(bool adopt, uint64_t incarnation)
+static void answer(unsigned n);
+
+static void comes(bool adopt, uint64_t incarnation)
 {
     memset(&disk, 0, sizeof(disk));
     memset(&port, 0, sizeof(port));
@@ -132,6 +134,18 @@ static void begins(bool adopt, uint64_t incarnation)
     far_layer_stack(&port.layer, kept);
     ck_assert_int_eq(far_kept_begin(kept, dup(file), adopt), 0);
     ready(incarnation);
+}
+
+/* The same, and the disk is flushed, as it is before it is used. */
+static void begins(bool adopt, uint64_t incarnation)
+{
+    comes(adopt, incarnation);
+    if (adopt)
+        return;
+    ck_assert_uint_eq(disk.count, 1);
+    ck_assert_uint_eq(disk.given[0].opcode, FAR_BLOCK_FLUSH);
+    answer(0);
+    disk.count = 0;
 }
 
 static void dies(void)
@@ -383,6 +397,85 @@ START_TEST(a_copy_that_can_not_be_written_fails_the_disk)
 }
 END_TEST
 
+START_TEST(a_disk_is_flushed_before_it_is_used)
+{
+    dies();
+    comes(false, 100);
+    ck_assert_uint_eq(port.readies, 0);
+    ck_assert_int_eq(submit(FAR_BLOCK_READ, 1, 1, 1, 1), FAR_FULL);
+    disk.incarnation = 200; /* what was to be flushed is lost */
+    answer(0);
+    ck_assert_uint_eq(port.readies, 0);
+    ready(200);
+    ck_assert_uint_eq(disk.count, 2);
+    ck_assert_uint_eq(disk.given[1].opcode, FAR_BLOCK_FLUSH);
+    dies(); /* so does who was about to */
+    comes(true, 200);
+    ck_assert_uint_eq(disk.count, 1);
+    ck_assert(disk.given[0].flags & FAR_OP_REPEAT);
+    answer(0);
+    ck_assert_uint_eq(disk.count, 2);
+    answer(1);
+    ck_assert_uint_eq(port.readies, 1);
+    ck_assert_int_eq(submit(FAR_BLOCK_READ, 1, 1, 1, 1), FAR_LATER);
+}
+END_TEST
+
+START_TEST(a_disk_that_can_not_be_flushed_at_first_is_used_all_the_same)
+{
+    struct far_op op;
+
+    dies();
+    comes(false, 100);
+    op = disk.given[0];
+    op.status = -EIO;
+    far_layer_complete(disk.layer.above, &op);
+    turn();
+    ck_assert_uint_eq(port.readies, 1);
+    ck_assert_int_eq(submit(FAR_BLOCK_READ, 1, 1, 1, 1), FAR_LATER);
+}
+END_TEST
+
+START_TEST(who_lets_go_has_all_flushed_also_what_ends_meanwhile)
+{
+    ck_assert(far_kept_drain(kept)); /* there is nothing */
+    written(0, 1, 1, 1);
+    ck_assert_int_eq(submit(FAR_BLOCK_WRITE, 1, 2, 2, 2), FAR_LATER);
+    ck_assert(!far_kept_drain(kept));
+    ck_assert_uint_eq(disk.count, 3);
+    ck_assert_uint_eq(disk.given[2].opcode, FAR_BLOCK_FLUSH);
+    answer(1); /* after the flush was given: not of it */
+    answer(2);
+    ck_assert_uint_eq(port.rooms, 0);
+    ck_assert_uint_eq(disk.count, 4);
+    gone(false); /* it comes back without its cache */
+    ready(200);
+    answer(3);
+    for (unsigned i = 4; i < disk.count; i++)
+        answer(i);
+    ck_assert_uint_eq(disk.given[4].opcode, FAR_BLOCK_WRITE);
+    ck_assert_uint_eq(disk.given[disk.count - 1].opcode, FAR_BLOCK_FLUSH);
+    ck_assert_uint_eq(port.rooms, 1);
+    ck_assert_uint_eq(kept_bytes(), 0);
+    ck_assert(far_kept_drain(kept));
+}
+END_TEST
+
+START_TEST(one_flush_goes_out_for_a_guest_that_halts_and_may_go_on)
+{
+    far_kept_flush(kept);
+    ck_assert_uint_eq(disk.count, 0);
+    written(0, 1, 1, 1);
+    far_kept_flush(kept);
+    ck_assert_uint_eq(disk.count, 2);
+    written(1, 2, 2, 2);
+    answer(1);
+    ck_assert_uint_eq(kept_bytes(), BYTES + 64);
+    ck_assert_uint_eq(disk.count, 3);
+    ck_assert_uint_eq(port.rooms, 0);
+}
+END_TEST
+
 /* To those below it was answered: another op's may be there. */
 START_TEST(the_payload_of_what_waits_is_kept_apart)
 {
@@ -450,6 +543,10 @@ int main(void)
         a_flush_that_fails_lets_go_of_nothing,
         a_successor_finds_the_copies_and_what_was_under_way,
         a_copy_that_can_not_be_written_fails_the_disk,
+        a_disk_is_flushed_before_it_is_used,
+        a_disk_that_can_not_be_flushed_at_first_is_used_all_the_same,
+        who_lets_go_has_all_flushed_also_what_ends_meanwhile,
+        one_flush_goes_out_for_a_guest_that_halts_and_may_go_on,
         the_payload_of_what_waits_is_kept_apart,
         who_gives_all_anew_is_not_answered_twice,
         who_found_no_room_is_told_when_there_is,

@@ -261,13 +261,32 @@ START_TEST(a_cache_before_a_far_disk_answers_and_never_what_is_gone)
 }
 END_TEST
 
+static void medium_has(unsigned block, unsigned char value)
+{
+    unsigned char bytes[4096];
+    char path[200];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/media.img", far_dir);
+    fd = open(path, O_RDONLY | O_CLOEXEC);
+    ck_assert_int_eq(pread(fd, bytes, 4096, block * 4096), 4096);
+    close(fd);
+    for (unsigned i = 0; i < 4096; i++)
+        ck_assert_uint_eq(bytes[i], value);
+}
+
+static void write_blocks(struct guest *g)
+{
+    for (unsigned i = 0; i < 32; i++)
+        ck_assert_str_eq(say(g, "one 1 %u 4096 %u", i * 8192, i + 1),
+                         say(g, "one 0 %u 4096 0", i * 8192));
+    ck_assert_int_ge(counter(g, "kept_bytes"), 32 * 4096);
+}
+
 /* An answered flush is on the medium: nobody is left who could repeat it. */
 START_TEST(an_answered_flush_outlives_every_process_and_the_far_power)
 {
-    unsigned char bytes[4096];
     struct guest g = connected("cache", PLAIN);
-    char path[200];
-    int fd;
 
     ck_assert_str_eq(say(&g, "one 1 1048576 4096 90"), "ok 0 5a 5a");
     ck_assert_str_eq(say(&g, "one 3 0 0 0"), "ok 0 00 00");
@@ -275,16 +294,74 @@ START_TEST(an_answered_flush_outlives_every_process_and_the_far_power)
     kill_backend(SIGKILL);
     end_with(&near_proxy, SIGKILL);
     end_with(&far_proxy, SIGKILL);
-    snprintf(path, sizeof(path), "%s/media.img", far_dir);
-    fd = open(path, O_RDONLY | O_CLOEXEC);
-    ck_assert_int_eq(pread(fd, bytes, 4096, 1048576), 4096);
-    close(fd);
-    for (unsigned i = 0; i < 4096; i++)
-        ck_assert_uint_eq(bytes[i], 90);
+    medium_has(256, 90);
     far_proxy = start_far();
     near_proxy = start_netproxy();
     start_backend();
     ck_assert_str_eq(say(&g, "one 0 1048576 4096 1"), "ok 0 5a 5a");
+    destroy(&g);
+}
+END_TEST
+
+/* Then its copies are gone, and the far machine's power may fail. */
+START_TEST(what_a_guest_that_ends_or_lets_go_wrote_is_on_the_medium)
+{
+    struct guest g = connected("cache", PLAIN);
+
+    write_blocks(&g);
+    if (_i == 0) {
+        OK(&g, "leave");
+        ck_assert_int_eq(host_do(NULL, 0, "block-detach atlas g xvda"), 0);
+    } else if (_i == 1) {
+        destroy(&g);
+    } else {
+        ck_assert_int_eq(host_do(NULL, 0, "save atlas g"), 0);
+    }
+    end_with(&far_proxy, SIGKILL);
+    for (unsigned i = 0; i < 32; i++)
+        medium_has(i * 2, (unsigned char)(i + 1));
+    if (_i == 0)
+        destroy(&g);
+    else if (_i == 2)
+        stop_program(&g);
+}
+END_TEST
+
+/* Not for ever: a toolstack waits for it. */
+START_TEST(a_guest_ends_also_while_its_disk_is_away_and_it_is_told)
+{
+    struct guest g = connected("cache", PLAIN);
+    uint64_t began_us;
+    char text[300];
+
+    write_blocks(&g);
+    end_with(&far_proxy, SIGKILL);
+    began_us = far_now_us();
+    destroy(&g);
+    ck_assert_uint_lt(far_now_us() - began_us, 20000000);
+    snprintf(text, sizeof(text),
+             "grep -q 'borealis/cache could not be flushed.* 130 KiB' "
+             "%s/backend.log",
+             host);
+    ck_assert_int_eq(system(text), 0);
+}
+END_TEST
+
+/* It may be a migration's source: what it wrote is safe before it goes. */
+START_TEST(when_a_guest_halts_what_others_have_not_flushed_is)
+{
+    struct guest g = connected("cache", PLAIN), h;
+    uint64_t until_us;
+
+    write_blocks(&g);
+    h = guest_with("tests/backend/blkguest", "h", "memory=64");
+    destroy(&h);
+    until_us = far_now_us() + 10000000;
+    while (counter(&g, "kept_bytes")) {
+        ck_assert_uint_lt(far_now_us(), until_us);
+        nap_ms(10);
+    }
+    medium_has(62, 32);
     destroy(&g);
 }
 END_TEST
@@ -294,10 +371,7 @@ START_TEST(an_answered_write_outlives_every_process_and_the_far_power)
 {
     struct guest g = connected("cache", PLAIN);
 
-    for (unsigned i = 0; i < 32; i++)
-        ck_assert_str_eq(say(&g, "one 1 %u 4096 %u", i * 8192, i + 1),
-                         say(&g, "one 0 %u 4096 0", i * 8192));
-    ck_assert_int_ge(counter(&g, "kept_bytes"), 32 * 4096);
+    write_blocks(&g);
     kill_backend(SIGKILL);
     end_with(&near_proxy, SIGKILL);
     end_with(&far_proxy, SIGKILL);
@@ -429,6 +503,9 @@ int main(int argc, char **argv)
         { a_cache_before_a_far_disk_answers_and_never_what_is_gone, 2 },
         { an_answered_flush_outlives_every_process_and_the_far_power, 1 },
         { an_answered_write_outlives_every_process_and_the_far_power, 1 },
+        { what_a_guest_that_ends_or_lets_go_wrote_is_on_the_medium, 3 },
+        { a_guest_ends_also_while_its_disk_is_away_and_it_is_told, 1 },
+        { when_a_guest_halts_what_others_have_not_flushed_is, 1 },
         { who_never_flushes_is_flushed_when_64_mib_are_kept, 1 },
         { memory_that_began_anew_fails_rather_than_lies, 1 },
         { a_filter_of_the_owner_changes_fifty_times_under_load, 1 },
