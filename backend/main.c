@@ -61,6 +61,17 @@ static struct far_conf *read_conf(struct program *p, unsigned *problems,
     return conf;
 }
 
+static const char *guest_name(void *arg, const struct far_local_who *who)
+{
+    const struct far_backend *b = arg;
+
+    for (const struct far_guest *g = b->guests; g; g = g->next)
+        if (!memcmp(g->uuid, who->guest_uuid, sizeof(g->uuid)) &&
+            !memcmp(g->generation, who->generation, sizeof(g->generation)))
+            return g->name;
+    return NULL;
+}
+
 /* Of another platform: through this machine's netproxy. */
 static int open_far(void *arg, const struct far_local_who *who,
                     struct far_layer **layer, struct far_error *error)
@@ -200,6 +211,7 @@ static int open_all(struct program *p)
     b->client = far_local_client_new(d->loop, d->log, path, b->platform);
     if (!b->client)
         return -ENOMEM;
+    far_local_client_name_guests(b->client, guest_name, b);
     sample(b);
     far_devices_init(&b->devices, d->loop, d->log);
     b->devices.starter = p->starter;

@@ -321,6 +321,13 @@ int far_local_client_open(struct far_local_client *client,
  * running?", unless this says something else. */
 void far_local_client_set_hint(struct far_local_client *client,
                                const char *hint);
+/* What is that guest called now? (A string, valid until the next call; NULL: it
+ * keeps its name.) Asked before the server is, and again when its front is
+ * there: by another name the server is asked anew. */
+typedef const char *far_local_client_name(void *arg,
+                                          const struct far_local_who *who);
+void far_local_client_name_guests(struct far_local_client *client,
+                                  far_local_client_name *name, void *arg);
 /* Who listens there has just been started: the next try is soon. */
 void far_local_client_hurry(struct far_local_client *client);
 /* "connected", or why not. */

@@ -116,6 +116,8 @@ struct far_local_client {
     struct far_poller poller;
     uint32_t sample_every;
     struct far_local_client_notices notices; /* notify NULL: not wanted */
+    far_local_client_name *name;             /* NULL: they keep their names */
+    void *name_arg;
     bool guests_sent;
 };
 
@@ -934,11 +936,22 @@ static int make_shm(struct use *u)
     return r;
 }
 
+/* Learns what its guest is called now. False: the same as before. */
+static bool is_renamed(struct use *u)
+{
+    const struct far_local_client *c = u->client;
+    const char *name = c->name ? c->name(c->name_arg, &u->who) : NULL;
+
+    if (!name || !strcmp(name, u->who.guest_name))
+        return false;
+    snprintf(u->who.guest_name, sizeof(u->who.guest_name), "%s", name);
+    return true;
+}
+
 static int send_prepare(struct use *u)
 {
     struct far_local_prepare m = { .type = FAR_LOCAL_PREPARE,
                                    .bytes = sizeof(m),
-                                   .who = u->who,
                                    .down_entries = RING_ENTRIES,
                                    .up_entries = RING_ENTRIES,
                                    .arena_bytes = u->arena_bytes,
@@ -950,6 +963,8 @@ static int send_prepare(struct use *u)
         if (r)
             return r;
     }
+    (void)is_renamed(u);
+    m.who = u->who;
     fds[0] = u->shm.memfd;
     fds[1] = u->shm.to_server_read;
     fds[2] = u->shm.to_client;
@@ -1007,6 +1022,12 @@ static int sync_one(struct use *u)
 
     if (u->dead)
         return u->prepare_sent ? send_detach(u) : 0;
+    /* It was prepared while it migrated, by another name, or was renamed: what
+     * that one may says nothing of this one. */
+    if (u->active && u->prepare_sent && !u->activate_sent && is_renamed(u)) {
+        drain(u); /* what the server has put there is still sound */
+        drop_shm(u);
+    }
     if (!u->prepare_sent)
         r = send_prepare(u);
     if (r == 0 && u->prepared && u->active && !u->activate_sent)
@@ -1314,6 +1335,13 @@ void far_local_client_free(struct far_local_client *c)
 void far_local_client_set_hint(struct far_local_client *c, const char *hint)
 {
     snprintf(c->hint, sizeof(c->hint), "%s", hint);
+}
+
+void far_local_client_name_guests(struct far_local_client *c,
+                                  far_local_client_name *name, void *arg)
+{
+    c->name = name;
+    c->name_arg = arg;
 }
 
 void far_local_client_hurry(struct far_local_client *c)

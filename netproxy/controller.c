@@ -87,6 +87,18 @@ int far_controller_may_guest(const struct far_controller *c,
     return rc ? rc : may_now(c, device, error);
 }
 
+int far_controller_may_activate(const struct far_controller *c,
+                                const char *platform, const char *device,
+                                const struct far_local_who *who,
+                                struct far_error *error)
+{
+    int rc = far_controller_may(c, platform, device, error);
+
+    return rc ? rc
+              : far_permission_running(far_choice_export(c, device), who,
+                                       error);
+}
+
 static void limit(const struct far_controller *c, struct far_session *s)
 {
     const struct far_conf_section *export = far_choice_export(c, s->device);
@@ -304,8 +316,9 @@ void far_controller_review(struct far_controller *c)
 
     for (s = c->sessions; s; s = next) {
         next = s->next_session;
-        if (far_controller_may_guest(c, s->platform, s->device, &s->who,
-                                     &error))
+        if ((s->activated ? far_controller_may_activate
+                          : far_controller_may_guest)(c, s->platform, s->device,
+                                                      &s->who, &error))
             far_controller_end(c, s, error.text);
         else
             limit(c, s);

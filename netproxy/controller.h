@@ -47,11 +47,16 @@ struct far_session *far_controller_prepare_any(
 int far_controller_may(const struct far_controller *controller,
                        const char *platform, const char *device,
                        struct far_error *error);
-/* And for that guest of it? */
+/* And for that guest of it? (A migrating one, NAME--incoming, as NAME.) */
 int far_controller_may_guest(const struct far_controller *controller,
                              const char *platform, const char *device,
                              const struct far_local_who *who,
                              struct far_error *error);
+/* And when it runs, by its own name? */
+int far_controller_may_activate(const struct far_controller *controller,
+                                const char *platform, const char *device,
+                                const struct far_local_who *who,
+                                struct far_error *error);
 /* An epoch for an activation; whoever else holds that guest's device, from
  * another platform, loses it. */
 uint64_t far_controller_activate(struct far_controller *controller,

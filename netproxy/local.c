@@ -157,10 +157,16 @@ static void layer_activate(struct far_layer *layer, uint64_t incarnation,
 {
     struct far_local_use *u = of_layer(layer);
     struct far_session *s = u->user.session;
+    struct far_error error;
 
     u->wanted = true;
     if (!s)
         return;
+    if (far_controller_may_activate(u->controller, s->platform, s->device,
+                                    &u->who, &error)) {
+        use_lost(&u->user, error.text);
+        return;
+    }
     if (!s->activated)
         far_session_activate(s, incarnation, received,
                              far_controller_activate(u->controller, s));
@@ -268,9 +274,11 @@ void far_local_use_retry(struct far_controller *controller)
     struct far_error error;
 
     for (u = controller->local_uses; u; u = u->next) {
-        struct far_session *s;
+        struct far_session *s = u->user.session;
 
-        if (u->user.session)
+        if (s && u->wanted && !s->activated) /* it was not allowed to */
+            layer_activate(&u->layer, 0, 0);
+        if (s)
             continue;
         s = far_controller_prepare_any(controller, controller->platform,
                                        &u->who, u->had, &error);

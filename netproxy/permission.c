@@ -16,15 +16,27 @@ int far_permission_guest(const struct far_conf_section *export,
                          const struct far_local_who *who,
                          struct far_error *error)
 {
-    char name[FAR_NAME_BYTES], uuid[FAR_UUID_TEXT_BYTES];
-    size_t length, tail = strlen(INCOMING);
+    struct far_local_who arrived = *who;
+    size_t length = strlen(arrived.guest_name), tail = strlen(INCOMING);
+
+    int rc = far_permission_running(export, who, error);
+
+    if (!rc || length <= tail ||
+        strcmp(arrived.guest_name + length - tail, INCOMING))
+        return rc;
+    arrived.guest_name[length - tail] = 0;
+    return far_permission_running(export, &arrived, error);
+}
+
+int far_permission_running(const struct far_conf_section *export,
+                           const struct far_local_who *who,
+                           struct far_error *error)
+{
+    const char *name = who->guest_name;
+    char uuid[FAR_UUID_TEXT_BYTES];
 
     if (!far_conf_entry(export, "guest", NULL))
         return 0;
-    snprintf(name, sizeof(name), "%s", who->guest_name);
-    length = strlen(name);
-    if (length > tail && !strcmp(name + length - tail, INCOMING))
-        name[length - tail] = 0;
     if (far_conf_lists(export, "guest", name) ||
         far_conf_lists(export, "guest", far_uuid_format(uuid, who->guest_uuid)))
         return 0;

@@ -14,6 +14,11 @@
 int far_permission_guest(const struct far_conf_section *export,
                          const struct far_local_who *who,
                          struct far_error *error);
+/* The same of one that runs, and so has its own name: NAME--incoming is not
+ * NAME any more. */
+int far_permission_running(const struct far_conf_section *export,
+                           const struct far_local_who *who,
+                           struct far_error *error);
 bool far_permission_read_only(const struct far_conf_section *export);
 /* Does that op change what the device holds? */
 bool far_permission_writes(uint16_t opcode);

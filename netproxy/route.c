@@ -269,20 +269,27 @@ static const char *me_of(const struct far_route *r)
     return r->router->context->me.platform;
 }
 
+static void asked_as(const struct far_route *r, const struct far_wire_frame *f,
+                     struct far_local_who *who)
+{
+    *who = (struct far_local_who){ 0 };
+    memcpy(who->guest_uuid, f->prepare.guest_uuid, sizeof(who->guest_uuid));
+    memcpy(who->guest_name, f->prepare.guest_name, sizeof(who->guest_name));
+    memcpy(who->device, r->device, sizeof(who->device));
+}
+
 /* May it go on, and over which link? 0, or why not. */
 static int judge(struct far_route *r, const struct far_wire_frame *f,
                  struct far_error *error)
 {
     const struct far_controller *c = r->router->controller;
     char text[(FAR_WIRE_HOPS + 3) * (FAR_NAME_BYTES + 4)];
-    struct far_local_who who = { 0 };
+    struct far_local_who who;
     struct far_link *link;
     int rc;
     bool back;
 
-    memcpy(who.guest_uuid, f->prepare.guest_uuid, sizeof(who.guest_uuid));
-    memcpy(who.guest_name, f->prepare.guest_name, sizeof(who.guest_name));
-    memcpy(who.device, r->device, sizeof(who.device));
+    asked_as(r, f, &who);
     rc = far_way_read(&r->way, c->conf, me_of(r), r->peer->platform, f, error);
     if (!rc)
         rc = far_controller_may_guest(c, r->way.origin, r->device, &who, error);
@@ -313,6 +320,20 @@ static int judge(struct far_route *r, const struct far_wire_frame *f,
                          me_of(r), r->device, r->to.platform, r->to.platform);
     r->link = link;
     return 0;
+}
+
+/* May its guest, by the name that it was asked with last, be served now? */
+static int judge_activate(const struct far_route *r, struct far_error *error)
+{
+    struct far_wire_frame f;
+    struct far_local_who who;
+    int rc = far_wire_decode(&f, r->prepare, r->prepare_bytes, error);
+
+    if (rc)
+        return rc;
+    asked_as(r, &f, &who);
+    return far_controller_may_activate(r->router->controller, r->way.origin,
+                                       r->device, &who, error);
 }
 
 static void give_handle(struct far_route *r)
@@ -488,6 +509,14 @@ static void tell_detached(struct far_route *r)
         far_conn_send(r->link->control, &header, NULL, 0, NULL);
 }
 
+/* It is asked anew, if at all, as by one that comes for the first time. */
+static void leave_owner(struct far_route *r)
+{
+    tell_detached(r);
+    give_handle(r);
+    r->asked = false;
+}
+
 static void on_expiry(struct far_timer *timer)
 {
     struct far_route *r =
@@ -583,10 +612,8 @@ void far_router_review(struct far_router *router)
             struct far_link *now = r->link;
 
             r->link = before;
-            tell_detached(r);
-            give_handle(r);
+            leave_owner(r);
             r->link = now;
-            r->asked = false;
         }
         if (rc)
             refuse_saying(r, &error);
@@ -872,8 +899,15 @@ int far_route_from_client(struct far_route *r, struct far_conn *conn,
         return 0;
     }
     if (f->header.type == FAR_WIRE_ACTIVATE) {
+        struct far_error why = { 0 };
+
         r->conn = conn;
         r->unanswered++;
+        if (judge_activate(r, &why)) {
+            leave_owner(r);
+            refuse_saying(r, &why);
+            return 0;
+        }
         r->live = true;
         while (far_buf_used(&r->flow.up)) /* they come again */
             far_flow_next(&r->flow, &r->flow.up);

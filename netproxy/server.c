@@ -509,6 +509,27 @@ static int on_prepare(struct far_peer *peer, struct far_conn *conn,
     return 0;
 }
 
+/* A guest that runs is judged by its own name, whatever it was prepared as. */
+static bool may_activate(struct far_attachment *a)
+{
+    const struct far_session *s = a->user.session;
+    struct far_error why = { 0 };
+
+    if (!s ||
+        !far_controller_may_activate(a->peer->server->controller, s->platform,
+                                     s->device, &s->who, &why))
+        return s != NULL;
+    far_log_limited(a->peer->server->context->log, &a->peer->bucket,
+                    FAR_LOG_WARNING, "%s activates %s: refused: %s", a->origin,
+                    a->who.device, why.text);
+    stop_answers(a);
+    far_session_leave(&a->user);
+    a->refused = true; /* asked again when the configuration changes */
+    a->status = why.code;
+    snprintf(a->reason, sizeof(a->reason), "%s", why.text);
+    return false;
+}
+
 static void on_activate(struct far_attachment *a, struct far_conn *conn,
                         const struct far_wire_frame *f)
 {
@@ -521,7 +542,7 @@ static void on_activate(struct far_attachment *a, struct far_conn *conn,
     uint32_t window = f->header.credit - (uint32_t)want->received;
 
     a->conn = conn;
-    if (!s) {
+    if (!may_activate(a)) {
         answer_body.status = a->status ? a->status : -ENOENT;
         far_conn_send(conn, &header, &answer_body, sizeof(answer_body),
                       a->reason);

@@ -217,6 +217,27 @@ START_TEST(one_that_is_migrated_is_who_it_will_be)
 }
 END_TEST
 
+static int runs_as(const char *name)
+{
+    snprintf(who.guest_name, sizeof(who.guest_name), "%s", name);
+    return far_controller_may_activate(&controller, "atlas", "mem0", &who,
+                                       &error);
+}
+
+START_TEST(one_that_runs_is_who_it_is_called)
+{
+    load("guest = alice\n");
+    ck_assert_int_eq(runs_as("alice"), 0);
+    ck_assert_int_eq(runs_as("alice--incoming"), -EACCES);
+    ck_assert_ptr_nonnull(strstr(error.text, "the guest alice--incoming"));
+    ck_assert_int_eq(runs_as("mallory"), -EACCES);
+    load("guest = alice--incoming\n");
+    ck_assert_int_eq(asks_as("alice--incoming"), 0);
+    ck_assert_int_eq(runs_as("alice--incoming"), 0);
+    ck_assert_int_eq(asks_as("alice"), -EACCES);
+}
+END_TEST
+
 START_TEST(or_by_uuid_whatever_its_name)
 {
     load("guest = abababab-abab-abab-abab-abababababab\n");
@@ -292,6 +313,7 @@ int main(void)
     tcase_add_test(c, without_a_guest_in_the_export_any_may);
     tcase_add_test(c, with_one_only_that_one_may_by_name);
     tcase_add_test(c, one_that_is_migrated_is_who_it_will_be);
+    tcase_add_test(c, one_that_runs_is_who_it_is_called);
     tcase_add_test(c, or_by_uuid_whatever_its_name);
     tcase_add_test(c, of_a_platform_that_may_not_no_guest_may);
     tcase_add_test(c, a_guest_that_is_no_longer_named_loses_its_device);

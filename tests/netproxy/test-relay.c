@@ -776,6 +776,47 @@ START_TEST(a_frame_without_hops_ends_only_the_connection_that_it_came_by)
 }
 END_TEST
 
+static const char *guest_called(void *arg, const struct far_local_who *who)
+{
+    (void)who;
+    return *(const char **)arg;
+}
+
+/* Its front comes (again), by that name. */
+static void runs_as(const char **name, const char *now)
+{
+    *name = now;
+    far_layer_activate(guest.layer.below, guest.incarnation, guest.received);
+}
+
+/* In turn, the owner and the relay allow a guest by its name. */
+START_TEST(who_allows_a_guest_by_name_asks_what_it_is_called_when_it_runs)
+{
+    const char *name = "web--incoming";
+
+    if (_i)
+        configure_relay(FORWARD "guest = web\n");
+    else
+        configure_owner("guest = web\n" CARRY);
+    start_three();
+    attach();
+    far_local_client_name_guests(guest.client, guest_called, &name);
+    guest_wait_reason(&guest, "does not allow the guest web--incoming");
+    runs_as(&name, "web");
+    guest_wait_ready(&guest);
+    tap();
+    check_typed();
+    runs_as(&name, "db");
+    guest_wait_reason(&guest, "does not allow the guest db");
+    runs_as(&name, "db--incoming");
+    guest_wait_reason(&guest, "does not allow the guest db");
+    runs_as(&name, "web");
+    guest_wait_ready(&guest);
+    tap();
+    check_typed();
+}
+END_TEST
+
 /* An owner that does not read: the relay stops reading whoever feeds it, keeps
  * little, and lives. */
 START_TEST(a_relay_whose_next_platform_does_not_read_stops_reading_too)
@@ -860,6 +901,9 @@ int main(void)
     tcase_add_checked_fixture(c, setup, teardown);
     for (size_t i = 0; i < sizeof(tests) / sizeof(tests[0]); i++)
         tcase_add_test(c, tests[i]);
+    tcase_add_loop_test(
+        c, who_allows_a_guest_by_name_asks_what_it_is_called_when_it_runs, 0,
+        2);
     suite_add_tcase(suite, c);
     return suite_end(suite);
 }
