@@ -198,6 +198,8 @@ void far_attachment_fail(struct far_attachment *attachment, const char *format,
  * of the guest's section. */
 void far_attachment_line(struct far_attachment *attachment,
                          struct far_evtchn *evtchn);
+/* The guest's own section of farside.conf, by name or UUID; or NULL. */
+const struct far_conf_section *far_guest_section(const struct far_guest *guest);
 /* The guest's event channels; NULL and errno. */
 struct far_evtchns *far_guest_channels(struct far_guest *guest);
 /* Fills who but for the device's part (platform, standby, device, class). Makes

@@ -1056,8 +1056,7 @@ void far_hotplug_each(struct far_backend *backend,
     }
 }
 
-/* The guest's own section of farside.conf, by name or UUID; or NULL. */
-static const struct far_conf_section *section_of(const struct far_guest *guest)
+const struct far_conf_section *far_guest_section(const struct far_guest *guest)
 {
     char uuid[FAR_UUID_TEXT_BYTES];
 
@@ -1072,7 +1071,7 @@ static const struct far_conf_section *section_of(const struct far_guest *guest)
 
 static struct far_line_limits limits_of(const struct far_attachment *a)
 {
-    const struct far_conf_section *s = section_of(a->guest);
+    const struct far_conf_section *s = far_guest_section(a->guest);
 
     return (struct far_line_limits){
         .per_second = (uint32_t)far_conf_number(s, "interrupts-max", 0),

@@ -25,7 +25,8 @@ backend_libbackend_a_SOURCES = \
 	backend/port-vbd.c backend/port-vbd.h \
 	backend/port-vbd-checks.c backend/port-vbd-checks.h \
 	backend/port-vbd-journal.c backend/port-vbd-journal.h \
-	backend/port-vbd-nodes.c
+	backend/port-vbd-nodes.c \
+	backend/wish.c backend/wish.h
 backend/port-vbd-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
@@ -51,7 +52,8 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-timer-checks \
 	tests/backend/test-vbd-checks \
 	tests/backend/test-vbd \
-	tests/backend/test-vbd-far
+	tests/backend/test-vbd-far \
+	tests/backend/test-wish
 if HAVE_LIBNBD
 backend_tests += tests/backend/test-vbd-nbd
 endif
@@ -115,6 +117,8 @@ tests_backend_test_vbd_far_LDADD = core/libcore.a $(CHECK_LIBS) \
 tests_backend_test_vbd_SOURCES = tests/backend/test-vbd.c \
 	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_wish_SOURCES = tests/backend/test-wish.c tests/core/suite.h
+tests_backend_test_wish_LDADD = $(backend_test_libs)
 tests_backend_blkguest_SOURCES = tests/backend/blkguest.c
 tests_backend_blkguest_LDADD = frontend/libfront.la $(XEN_LIBS)
 

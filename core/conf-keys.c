@@ -169,6 +169,8 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "guest", .key = "attach", .kind = FAR_CONF_ATTACH,
       .repeat = true },
+    { .section = "guest", .key = "may-use", .kind = FAR_CONF_DEVICES,
+      .repeat = true },
     { .section = NULL },
 };
 /* clang-format on */
@@ -369,6 +371,15 @@ static bool is_name(void *arg, const char *word)
     return far_name_valid(word);
 }
 
+static bool is_device(void *arg, const char *word)
+{
+    struct far_address address;
+    struct far_error error;
+
+    (void)arg;
+    return !far_address_parse(&address, word, &error);
+}
+
 static bool is_guest(void *arg, const char *word)
 {
     struct far_address address;
@@ -432,8 +443,6 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
 {
     const char *wants = NULL;
     char host[256], text[96];
-    struct far_address address;
-    struct far_error error;
     uint64_t number;
     uint32_t percent;
     uint16_t port;
@@ -477,8 +486,13 @@ static void judge_value(struct judge *j, const struct far_conf_key *key,
             wants = "names with blanks between them";
         break;
     case FAR_CONF_DEVICE:
-        if (far_address_parse(&address, e->value, &error))
+        if (!is_device(NULL, e->value))
             wants = "a device: its name, or PLATFORM/DEVICE";
+        break;
+    case FAR_CONF_DEVICES:
+        if (!each_word(e->value, is_device, NULL))
+            wants = "devices as DEVICE or PLATFORM/DEVICE, with blanks "
+                    "between them";
         break;
     case FAR_CONF_FAR:
         if (!is_guest(NULL, e->value))

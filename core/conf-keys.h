@@ -21,6 +21,7 @@ enum far_conf_kind {
     FAR_CONF_MEANT,   /* GUEST or PLATFORM/GUEST, several */
     FAR_CONF_FAR,     /* PLATFORM/DEVICE */
     FAR_CONF_DEVICE,  /* DEVICE, or PLATFORM+STANDBY/DEVICE */
+    FAR_CONF_DEVICES, /* several of them */
     FAR_CONF_REACH,   /* PLATFORM/DEVICE or PLATFORM with a star, several */
     FAR_CONF_ADDRESS, /* HOST:PORT, [V6]:PORT */
     FAR_CONF_PATH,    /* absolute */

@@ -19,6 +19,7 @@ core_libcore_a_SOURCES = \
 	core/block.c core/block.h core/op.c core/op.h \
 	core/doorbell.h core/intc.c core/intc.h core/timer.c core/timer.h \
 	core/shring.c core/shring.h \
+	core/sound.c core/sound.h \
 	core/status.c core/status.h \
 	core/times.c core/times.h \
 	core/usdt.h \
@@ -31,7 +32,8 @@ core_tests = tests/core/test-basics \
 	tests/core/test-daemon \
 	tests/core/test-local \
 	tests/core/test-loop \
-	tests/core/test-shring
+	tests/core/test-shring \
+	tests/core/test-sound
 check_PROGRAMS += $(core_tests)
 TESTS += $(core_tests)
 endif
@@ -51,3 +53,5 @@ tests_core_test_loop_SOURCES = tests/core/test-loop.c tests/core/suite.h
 tests_core_test_loop_LDADD = $(core_test_libs)
 tests_core_test_shring_SOURCES = tests/core/test-shring.c tests/core/suite.h
 tests_core_test_shring_LDADD = $(core_test_libs)
+tests_core_test_sound_SOURCES = tests/core/test-sound.c tests/core/suite.h
+tests_core_test_sound_LDADD = $(core_test_libs) -lm

@@ -7,6 +7,7 @@
 #include "core/block.h"
 #include "core/doorbell.h"
 #include "core/intc.h"
+#include "core/sound.h"
 #include "core/timer.h"
 
 #include <stddef.h>
@@ -30,6 +31,7 @@ uint32_t far_class_payload_bytes(enum far_class class)
 {
     switch (class) {
     case FAR_CLASS_SOUND:
+        return FAR_SOUND_PAYLOAD_MAX;
     case FAR_CLASS_DISPLAY:
     case FAR_CLASS_BLOCK: /* what a stock blkfront asks for at once */
         return 128u << 10;
@@ -52,10 +54,23 @@ const char *far_op_name(uint16_t opcode, char *text, unsigned bytes)
         uint16_t opcode;
         const char *name;
     } known[] = {
-        { FAR_BLOCK_READ, "read" },   { FAR_BLOCK_WRITE, "write" },
-        { FAR_BLOCK_FLUSH, "flush" }, { FAR_BLOCK_DISCARD, "discard" },
-        { FAR_TIMER_ARM, "arm" },     { FAR_TIMER_CANCEL, "cancel" },
-        { FAR_TIMER_NOW, "now" },     { FAR_DOORBELL_RING, "ring" },
+        { FAR_BLOCK_READ, "read" },
+        { FAR_BLOCK_WRITE, "write" },
+        { FAR_BLOCK_FLUSH, "flush" },
+        { FAR_BLOCK_DISCARD, "discard" },
+        { FAR_TIMER_ARM, "arm" },
+        { FAR_TIMER_CANCEL, "cancel" },
+        { FAR_TIMER_NOW, "now" },
+        { FAR_DOORBELL_RING, "ring" },
+        { FAR_SOUND_OPEN, "open" },
+        { FAR_SOUND_CLOSE, "close" },
+        { FAR_SOUND_WRITE, "write" },
+        { FAR_SOUND_READ, "read" },
+        { FAR_SOUND_QUERY, "query" },
+        { FAR_SOUND_TRIGGER, "trigger" },
+        { FAR_SOUND_MUTE, "mute" },
+        { FAR_SOUND_SET_VOLUME, "volume" },
+        { FAR_SOUND_GET_VOLUME, "volume?" },
         { FAR_INTC_EOI, "eoi" },
     };
     const char *class =
@@ -78,6 +93,8 @@ enum far_repeat far_op_repeat(uint16_t opcode)
     switch (FAR_OPCODE_CLASS(opcode)) {
     case FAR_CLASS_BLOCK:
         return far_block_repeat(opcode);
+    case FAR_CLASS_SOUND:
+        return far_sound_repeat(opcode);
     case FAR_CLASS_TIMER:
         return far_timer_repeat(opcode);
     case FAR_CLASS_INTC:

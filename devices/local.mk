@@ -53,6 +53,7 @@ devices_libfarside_device_la_SOURCES = \
 	core/loop.c core/loop.h \
 	core/op.c core/op.h \
 	core/shring.c core/shring.h \
+	core/sound.c core/sound.h \
 	core/timer.c core/timer.h core/intc.c core/intc.h \
 	devices/device.h \
 	devices/farside-device.c devices/farside-device.h \
