@@ -41,8 +41,8 @@ START_TEST(a_record_that_is_none_orders_nothing)
         "{}",
         "{\"vsnds\":7}",
         "{\"vsnds\":[7,{\"pcms\":{}}]}",
-        "{\"vsnds\":[{\"pcms\":[{\"streams\":[null,{\"unique_id\":null,"
-        "\"type\":\"p\"}]}]}]}",
+        "{\"vsnds\":[{\"pcms\":[{\"streams\":[null]}]}]}",
+        "{\"vsnds\":[{\"pcms\":[{\"streams\":[{\"unique_id\":null}]}]}]}",
     };
 
     ck_assert(!far_wish_in_record(NULL, FAR_WISH_PLAY, "wav0"));
