@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 #include "netproxy/directory.h"
@@ -200,36 +199,13 @@ static void judge_file(struct judge *j, const struct far_conf_section *section)
                 strerror(errno));
 }
 
-/* Disks that may forget what a guest was told to be safe. */
 static void judge_durable(struct judge *j, const struct far_conf_section *s)
 {
-    static const uint32_t networks[] = { 0x6969 /* NFS */,
-                                         0xff534d42 /* CIFS */,
-                                         0xfe534d42 /* SMB2 */,
-                                         0x65735546 /* FUSE */ };
-    const char *type = far_conf_string(s, "type", "");
-    const struct far_conf_entry *e = far_conf_entry(s, "path", NULL);
-    struct statfs fs;
+    const struct far_conf_entry *at;
+    char text[400];
 
-    if (!strcmp(type, "memory") && far_conf_section(j->conf, "export", s->name))
-        problem(j, s->line, 1,
-                "[device %s] is memory: what guests write there is gone when "
-                "its process ends, and all their requests fail from then on",
-                s->name);
-    if (!strcmp(type, "volatile"))
-        problem(j, s->line, 1,
-                "[device %s] is for tests: it loses what guests have written "
-                "and not flushed when its process ends",
-                s->name);
-    if (strcmp(type, "file") || !e || statfs(e->value, &fs))
-        return;
-    for (unsigned i = 0; i < sizeof(networks) / sizeof(networks[0]); i++)
-        if ((uint32_t)fs.f_type == networks[i])
-            problem(j, e->line, e->column,
-                    "%s lies on a file system of another machine: Farside "
-                    "can't see when that has lost what was not flushed, and "
-                    "would not write it again",
-                    e->value);
+    if (far_check_forgets(j->conf, s, &at, text, sizeof(text)))
+        problem(j, at ? at->line : s->line, at ? at->column : 1, "%s", text);
 }
 
 /* What a person has asked for by name, and should see each time. */

@@ -14,6 +14,14 @@
 unsigned far_check_conf(const struct far_conf *conf, far_conf_report *report,
                         void *arg);
 
+/* A disk that may forget what a guest was told to be safe, or that fails where
+ * nobody could tell: why, in text, and what of its section is at fault (NULL:
+ * the whole). */
+bool far_check_forgets(const struct far_conf *conf,
+                       const struct far_conf_section *device,
+                       const struct far_conf_entry **at, char *text,
+                       size_t bytes);
+
 /* The vkb lines of a guest's xl config. conf: the farside.conf of the platform
  * where the guest will run, or NULL if addresses can't be looked up. Pure but
  * for the report; number of problems. */

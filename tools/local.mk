@@ -8,6 +8,7 @@ tools_libtools_a_SOURCES = \
 	tools/check.c \
 	tools/check.h \
 	tools/check-conf.c \
+	tools/check-disks.c \
 	tools/check-xl.c \
 	tools/commands.c \
 	tools/decode.c \

@@ -3,9 +3,13 @@
 // What farside check says of device lines, place by place. Whole files are in
 // check-golden; here are the corners.
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "tools/check.h"
 #include "tools/vkb.h"
 #include "tests/core/suite.h"
@@ -203,6 +207,145 @@ START_TEST(disks_that_may_forget_are_told)
 }
 END_TEST
 
+/* What is said of a disk that another process serves. */
+static void judge_outside(const char *line)
+{
+    char text[600];
+    unsigned problems = 0;
+    struct far_conf *conf;
+
+    snprintf(text, sizeof(text),
+             "[platform]\nname = a\n[device d]\ntype = outside\n"
+             "class = block\nsocket = /run/nowhere/disk-%d\n%s",
+             (int)getpid(), line);
+    conf = far_conf_parse("f", text, strlen(text), hear, NULL, &problems);
+    ck_assert(conf && !problems);
+    *said = '\0';
+    far_check_conf(conf, hear, NULL);
+    far_conf_free(conf);
+}
+
+#define UNFENCED "[device d] is served by farside-nbd without --fenced"
+
+START_TEST(a_disk_of_an_nbd_server_without_a_fence_is_told)
+{
+    static const struct {
+        const char *start;
+        bool told;
+    } lines[] = {
+        { "/usr/sbin/farside-nbd nbd://h", true },
+        { "/usr/sbin/farside-nbd --fenced nbd://h", false },
+        { "/usr/sbin/farside-nbd nbd://h -r", false },
+        { "/usr/sbin/farside-rbd pool/disk", false },
+        { "", false },
+    };
+
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        char line[200] = "";
+
+        if (*lines[i].start)
+            snprintf(line, sizeof(line), "start = %s\n", lines[i].start);
+        judge_outside(line);
+        ck_assert_msg(!strstr(said, UNFENCED) == !lines[i].told, "%s: %s", line,
+                      said);
+        if (lines[i].told)
+            ck_assert_ptr_nonnull(strstr(said, "7:9: "));
+    }
+}
+END_TEST
+
+START_TEST(a_script_that_starts_one_is_read)
+{
+    static const struct {
+        const char *text;
+        bool told;
+    } scripts[] = {
+        { "#!/bin/sh\nqemu-nbd x &\nexec farside-nbd \\\n nbd://h\n", true },
+        { "#!/bin/sh\nexec farside-nbd \\\n --fenced nbd://h\n", false },
+        { "#!/bin/sh\n# not farside-nbd\nexec farside-rbd p/d\n", false },
+        { "farside-nbd nbd://h\n", false }, /* nobody runs that */
+    };
+    char path[] = "/tmp/farside-check-XXXXXX", line[64];
+    int fd = mkstemp(path);
+
+    ck_assert_int_ge(fd, 0);
+    snprintf(line, sizeof(line), "start = %s\n", path);
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        size_t n = strlen(scripts[i].text);
+
+        ck_assert_int_eq(ftruncate(fd, 0), 0);
+        ck_assert_int_eq(pwrite(fd, scripts[i].text, n, 0), (ssize_t)n);
+        judge_outside(line);
+        ck_assert_msg(!strstr(said, UNFENCED) == !scripts[i].told, "%s: %s",
+                      scripts[i].text, said);
+    }
+    unlink(path);
+    close(fd);
+}
+END_TEST
+
+/* Whatever started it. */
+START_TEST(one_that_runs_is_found_by_its_socket)
+{
+    char socket[80];
+    int hold[2];
+    pid_t pid;
+
+    snprintf(socket, sizeof(socket), "--socket=/run/nowhere/disk-%d",
+             (int)getpid());
+    judge_outside("");
+    ck_assert_ptr_null(strstr(said, UNFENCED));
+    for (int fenced = 0; fenced < 2; fenced++) {
+        bool told = false;
+
+        ck_assert_int_eq(pipe2(hold, O_CLOEXEC), 0);
+        pid = fork();
+        if (!pid) {
+            dup2(hold[0], 0);
+            execl("/bin/sh", "sh", "-c", "read x", "farside-nbd", socket,
+                  fenced ? "--fenced" : "nbd://h", (char *)NULL);
+            _exit(127);
+        }
+        for (unsigned i = 0; i < (fenced ? 20 : 500) && !told; i++) {
+            judge_outside("");
+            told = strstr(said, UNFENCED) != NULL;
+            usleep(10000); /* until it runs */
+        }
+        ck_assert_int_eq(told, !fenced);
+        close(hold[0]);
+        close(hold[1]);
+        waitpid(pid, NULL, 0);
+    }
+}
+END_TEST
+
+START_TEST(a_disk_in_memory_is_told)
+{
+    char path[] = "/dev/shm/farside-check-XXXXXX", text[200], want[80];
+    struct far_conf *conf;
+    unsigned problems = 0;
+    struct statfs fs;
+    int fd;
+
+    if (statfs("/dev/shm", &fs) || fs.f_type != 0x01021994)
+        return; /* there is none here */
+    fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    snprintf(text, sizeof(text),
+             "[platform]\nname = a\n[device d]\ntype = file\npath = %s\n",
+             path);
+    conf = far_conf_parse("f", text, strlen(text), hear, NULL, &problems);
+    ck_assert(conf && !problems);
+    *said = '\0';
+    far_check_conf(conf, hear, NULL);
+    unlink(path);
+    close(fd);
+    snprintf(want, sizeof(want), "5:8: %s lies in memory", path);
+    ck_assert_ptr_nonnull(strstr(said, want));
+    far_conf_free(conf);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("farside check");
@@ -221,5 +364,9 @@ int main(void)
     tcase_add_test(lines, the_nearest_word_is_found_and_a_far_one_is_not);
     tcase_add_test(lines, a_section_first_means_farside_conf);
     tcase_add_test(lines, disks_that_may_forget_are_told);
+    tcase_add_test(lines, a_disk_of_an_nbd_server_without_a_fence_is_told);
+    tcase_add_test(lines, a_script_that_starts_one_is_read);
+    tcase_add_test(lines, one_that_runs_is_found_by_its_socket);
+    tcase_add_test(lines, a_disk_in_memory_is_told);
     return suite_end(suite);
 }
