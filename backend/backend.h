@@ -212,6 +212,7 @@ extern const struct far_port_type far_port_input;
 extern const struct far_port_type far_port_timer;
 extern const struct far_port_type far_port_doorbell;
 extern const struct far_port_type far_port_intc;
+extern const struct far_port_type far_port_stream;
 extern const struct far_port_type far_port_vbd;
 
 /* --- control.c --- */

@@ -18,6 +18,8 @@ backend_libbackend_a_SOURCES = \
 	backend/port-doorbell.c \
 	backend/port-intc.c \
 	backend/port-intc-checks.c backend/port-intc-checks.h \
+	backend/port-stream.c \
+	backend/port-stream-checks.c backend/port-stream-checks.h \
 	backend/port-input.c \
 	backend/port-timer.c \
 	backend/port-timer-checks.c backend/port-timer-checks.h \
@@ -31,6 +33,7 @@ backend/port-vbd-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-doorbell.$(OBJEXT) backend/port-intc.$(OBJEXT): xenstore-schema/schema.h
+backend/port-stream.$(OBJEXT): xenstore-schema/schema.h
 backend/port-timer.$(OBJEXT) backend/hotplug.$(OBJEXT): xenstore-schema/schema.h
 backend/main.$(OBJEXT) backend/control.$(OBJEXT): xenstore-schema/schema.h
 
@@ -49,11 +52,15 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-intc-checks tests/backend/test-intc \
 	tests/backend/test-own-far \
 	tests/backend/test-own \
+	tests/backend/test-stream-checks \
 	tests/backend/test-timer-checks \
 	tests/backend/test-vbd-checks \
 	tests/backend/test-vbd \
 	tests/backend/test-vbd-far \
 	tests/backend/test-wish
+if HAVE_VCHAN
+backend_tests += tests/backend/test-stream
+endif
 if HAVE_LIBNBD
 backend_tests += tests/backend/test-vbd-nbd
 endif
@@ -96,6 +103,12 @@ tests_backend_test_name_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_own_SOURCES = tests/backend/test-own.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_own_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_stream_SOURCES = tests/backend/test-stream.c \
+	tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_stream_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_stream_checks_SOURCES = \
+	tests/backend/test-stream-checks.c tests/core/suite.h
+tests_backend_test_stream_checks_LDADD = $(backend_test_libs)
 tests_backend_test_timer_checks_SOURCES = \
 	tests/backend/test-timer-checks.c tests/core/suite.h
 tests_backend_test_timer_checks_LDADD = $(backend_test_libs)

@@ -17,10 +17,13 @@
 #include "core/daemon.h"
 #include "devices/starter.h"
 
-static const struct far_port_type *const ports[] = {
-    &far_port_input,    &far_port_vbd,  &far_port_timer,
-    &far_port_doorbell, &far_port_intc, NULL
-};
+static const struct far_port_type *const ports[] = { &far_port_input,
+                                                     &far_port_vbd,
+                                                     &far_port_timer,
+                                                     &far_port_doorbell,
+                                                     &far_port_intc,
+                                                     &far_port_stream,
+                                                     NULL };
 
 struct program {
     struct far_daemon daemon;

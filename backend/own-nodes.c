@@ -29,6 +29,7 @@ static const struct {
     { FAR_CLASS_TIMER, "fartimer" },
     { FAR_CLASS_DOORBELL, "fardoorbell" },
     { FAR_CLASS_INTC, "farintc" },
+    { FAR_CLASS_STREAM, "farstream" },
 };
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))
 
@@ -89,6 +90,7 @@ struct make {
     struct far_backend *backend;
     unsigned domid, own_domid, devid;
     const char *kind, *address;
+    const char *path;  /* of a stream; NULL: its address */
     uint32_t timers;   /* 0: not said */
     bool unless_there; /* not if the guest has that address already */
     bool was_there;
@@ -157,6 +159,8 @@ static int make_nodes(struct far_xs *xs, far_xs_t t, void *arg)
     WRITE(back, "frontend-id", "%u", m->domid);
     WRITE(back, "guest-uuid", "%s", uuid);
     WRITE(back, "address", "%s", m->address);
+    if (!strcmp(m->kind, "farstream"))
+        WRITE(back, "path", "%s", m->path ? m->path : m->address);
     if (m->timers)
         WRITE(back, "max-timers", "%u", m->timers);
     WRITE(back, "online", "1");
@@ -216,6 +220,8 @@ static void order(struct far_own_nodes *nodes, unsigned domid,
                       .address = address,
                       .unless_there = true };
     const char *timers = strstr(line->value, " max-timers=");
+    const char *path = strstr(line->value, " path=");
+    char path_text[256];
     struct far_address parsed;
     struct far_error error;
     uint64_t number;
@@ -238,6 +244,12 @@ static void order(struct far_own_nodes *nodes, unsigned domid,
             far_log(backend->log, FAR_LOG_ERROR,
                     "[guest %s] attach = %s: max-timers wants 64 to 8192",
                     guest->name, line->value);
+    }
+    if (path) {
+        path += strlen(" path=");
+        snprintf(path_text, sizeof(path_text), "%.*s", (int)strcspn(path, " "),
+                 path);
+        m.path = path_text;
     }
     r = make(&m);
     if (r && r != -ESRCH)

@@ -54,7 +54,7 @@ static int publish(struct far_xs *xs, far_xs_t t, void *arg)
                          fault.node ? fault.text : strerror(-r));
     r = write_node(p, t, FAR_NODE_OWN_BACK_VERSION, VERSION);
     if (!r)
-        r = write_node(p, t, FAR_NODE_OWN_BACK_FEATURE_POLL, 1);
+        r = write_node(p, t, FAR_NODE_OWN_BACK_FEATURE_POLL, !p->own->ringless);
     if (!r && p->timers)
         r = write_node(p, t, FAR_NODE_OWN_BACK_MAX_TIMERS,
                        p->own->back.max_timers);
@@ -119,12 +119,15 @@ int far_own_map(struct far_attachment *a, struct far_own *own,
         const char *name;
     } pages[] = { { &own->control, front->control_ref, "control-ref" },
                   { &own->ring, front->ring_ref, "ring-ref" } };
+    unsigned count = own->ringless ? 1 : 2;
     int r;
 
+    if (!own->ringless && !front->has_ring_ref)
+        return far_error(error, -ENOENT, "the guest's ring-ref is missing");
     if (!channels)
         return far_error(error, -errno, "no event channels: %s",
                          strerror(errno));
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < count; i++) {
         r = far_grant_map(a->backend->grants, pages[i].map, a->guest->domid,
                           &pages[i].ref, 1, true, &a->guest->quota);
         if (r) {

@@ -15,6 +15,7 @@
 struct far_own {
     struct far_grant_map control, ring;
     struct far_evtchn evtchn;
+    bool ringless; /* there is no page for a ring, and nobody polls */
     struct far_schema_own_back back;
     struct far_schema_own_front front;
 };

@@ -56,7 +56,7 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file memory ledger outside replay probe timer doorbell "
+      .choices = "evdev virtual file memory ledger outside replay probe timer doorbell stream "
                  "interrupts vectors delay error log rate cache verify volatile" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
@@ -92,6 +92,8 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_CHOICE, .choices = "taken acked" },
     { .section = "device", .types = "timer", .key = "timers",
       .kind = FAR_CONF_NUMBER, .min = 1, .max = 8192 },
+    { .section = "device", .types = "stream", .key = "peer-timeout",
+      .kind = FAR_CONF_TIME },
     { .section = "device", .types = "interrupts", .key = "lines",
       .kind = FAR_CONF_NUMBER, .min = 1, .max = 1024 },
     { .section = "device", .types = "interrupts", .key = "trigger",
@@ -102,7 +104,7 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_PATH, .required = true },
     { .section = "device", .types = "outside", .key = "class",
       .kind = FAR_CONF_CHOICE,
-      .choices = "input sound display block timer doorbell intc" },
+      .choices = "input sound display block timer doorbell intc stream" },
     { .section = "device", .types = "outside", .key = "device",
       .kind = FAR_CONF_NAME },
     { .section = "device", .types = "outside", .key = "start",
@@ -422,7 +424,7 @@ static void judge_attach(struct judge *j, const struct far_conf_entry *e)
     if (far_class_from_name(class) == FAR_CLASS_NONE)
         problem(j, e->line, e->column,
                 "attach = %.80s: there is no class \"%s\"; known are: input, "
-                "sound, display, block, timer, doorbell, intc",
+                "sound, display, block, timer, doorbell, intc, stream",
                 e->value, class);
     if (far_address_parse(&parsed, address, &error) < 0)
         problem(j, e->line, e->column, "attach: %s", error.text);

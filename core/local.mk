@@ -18,6 +18,7 @@ core_libcore_a_SOURCES = \
 	core/loop.c core/loop.h \
 	core/block.c core/block.h core/op.c core/op.h \
 	core/doorbell.h core/intc.c core/intc.h core/timer.c core/timer.h \
+	core/stream.c core/stream.h \
 	core/shring.c core/shring.h \
 	core/sound.c core/sound.h \
 	core/status.c core/status.h \

@@ -8,6 +8,7 @@
 #include "core/doorbell.h"
 #include "core/intc.h"
 #include "core/sound.h"
+#include "core/stream.h"
 #include "core/timer.h"
 
 #include <stddef.h>
@@ -19,6 +20,7 @@ static const char *const names[] = {
     [FAR_CLASS_SOUND] = "sound",       [FAR_CLASS_DISPLAY] = "display",
     [FAR_CLASS_BLOCK] = "block",       [FAR_CLASS_TIMER] = "timer",
     [FAR_CLASS_DOORBELL] = "doorbell", [FAR_CLASS_INTC] = "intc",
+    [FAR_CLASS_STREAM] = "stream",
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -35,6 +37,8 @@ uint32_t far_class_payload_bytes(enum far_class class)
     case FAR_CLASS_DISPLAY:
     case FAR_CLASS_BLOCK: /* what a stock blkfront asks for at once */
         return 128u << 10;
+    case FAR_CLASS_STREAM:
+        return FAR_STREAM_PAYLOAD_MAX;
     default:
         return 0;
     }
@@ -72,6 +76,10 @@ const char *far_op_name(uint16_t opcode, char *text, unsigned bytes)
         { FAR_SOUND_SET_VOLUME, "volume" },
         { FAR_SOUND_GET_VOLUME, "volume?" },
         { FAR_INTC_EOI, "eoi" },
+        { FAR_STREAM_CONNECT, "connect" },
+        { FAR_STREAM_WRITE, "write" },
+        { FAR_STREAM_READ, "read" },
+        { FAR_STREAM_CLOSE, "close" },
     };
     const char *class =
         far_class_name((enum far_class)FAR_OPCODE_CLASS(opcode));
@@ -99,6 +107,8 @@ enum far_repeat far_op_repeat(uint16_t opcode)
         return far_timer_repeat(opcode);
     case FAR_CLASS_INTC:
         return far_intc_repeat(opcode);
+    case FAR_CLASS_STREAM:
+        return far_stream_repeat(opcode);
     default:
         return (opcode & 0xff) == 0 ? FAR_REPEATABLE : FAR_AT_MOST_ONCE;
     }

@@ -24,6 +24,7 @@ enum far_class {
     FAR_CLASS_TIMER = 5,
     FAR_CLASS_DOORBELL = 6,
     FAR_CLASS_INTC = 7,
+    FAR_CLASS_STREAM = 8,
 };
 
 /* An opcode is its class in the upper byte; from 0x80 in the lower byte on

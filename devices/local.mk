@@ -34,6 +34,7 @@ devices_libdevices_a_SOURCES = \
 	devices/probe.c \
 	devices/ranges.c devices/ranges.h \
 	devices/replay.c \
+	devices/stream.c \
 	devices/timers.c devices/timers.h \
 	devices/starter.c devices/starter.h \
 	devices/types.c devices/types.h \
@@ -55,6 +56,7 @@ devices_libfarside_device_la_SOURCES = \
 	core/shring.c core/shring.h \
 	core/sound.c core/sound.h \
 	core/timer.c core/timer.h core/intc.c core/intc.h \
+	core/stream.c core/stream.h \
 	devices/device.h \
 	devices/farside-device.c devices/farside-device.h \
 	devices/lines.c devices/lines.h \

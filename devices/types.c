@@ -22,6 +22,7 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_doorbell,
     &far_type_interrupts,
     &far_type_vectors,
+    &far_type_stream,
     &far_type_delay,
     &far_type_error,
     &far_type_log,

@@ -20,6 +20,7 @@ extern const struct far_device_type far_type_timer;
 extern const struct far_device_type far_type_doorbell;
 extern const struct far_device_type far_type_interrupts;
 extern const struct far_device_type far_type_vectors;
+extern const struct far_device_type far_type_stream;
 extern const struct far_device_type far_type_delay;
 extern const struct far_device_type far_type_error;
 extern const struct far_device_type far_type_log;

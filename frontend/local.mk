@@ -35,6 +35,25 @@ frontend_libfarside_frontend_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
 include_HEADERS += frontend/farside-frontend.h
 dist_man_MANS += man/farside-frontend.1 man/libfarside-frontend.3
 
+# libxenvchan's calls, by Xen's header.
+if HAVE_VCHAN
+lib_LTLIBRARIES += frontend/libfarside-vchan.la
+frontend_libfarside_vchan_la_SOURCES = frontend/stream.c frontend/stream.h \
+	frontend/vchan.c
+frontend_libfarside_vchan_la_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
+frontend_libfarside_vchan_la_LIBADD = frontend/libfront.la
+frontend_libfarside_vchan_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
+	-no-undefined -export-symbols-regex '^libxenvchan_'
+nodist_pkgconfig_DATA += frontend/farside-vchan.pc
+dist_man_MANS += man/libfarside-vchan.3
+CLEANFILES += frontend/farside-vchan.pc
+frontend/farside-vchan.pc: frontend/farside-vchan.pc.in Makefile
+	$(AM_V_GEN)$(MKDIR_P) frontend && $(SED) -e 's|@prefix[@]|$(prefix)|g' \
+		-e 's|@libdir[@]|$(libdir)|g' \
+		-e 's|@VERSION[@]|$(VERSION)|g' \
+		$(srcdir)/frontend/farside-vchan.pc.in >$@.tmp && mv $@.tmp $@
+endif
+
 bin_PROGRAMS += frontend/farside-frontend
 frontend_farside_frontend_SOURCES = \
 	frontend/main.c \
@@ -43,6 +62,7 @@ frontend_farside_frontend_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(EVDEV_LIBS)
 
 $(frontend_libfront_la_OBJECTS): xenstore-schema/schema.h
+$(frontend_libfarside_vchan_la_OBJECTS): xenstore-schema/schema.h
 
 if HAVE_CHECK
 check_PROGRAMS += tests/frontend/test-step
@@ -59,6 +79,13 @@ tests_frontend_vectors_SOURCES = tests/frontend/vectors.c
 tests_frontend_vectors_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_frontend_timers_SOURCES = tests/frontend/timers.c
 tests_frontend_timers_LDADD = frontend/libfront.la $(XEN_LIBS)
+if HAVE_VCHAN
+check_PROGRAMS += tests/frontend/vchan-peer tests/frontend/vchan-peer-xen
+tests_frontend_vchan_peer_SOURCES = tests/frontend/vchan-peer.c
+tests_frontend_vchan_peer_LDADD = frontend/libfarside-vchan.la
+tests_frontend_vchan_peer_xen_SOURCES = tests/frontend/vchan-peer.c
+tests_frontend_vchan_peer_xen_LDADD = $(VCHAN_LIBS)
+endif
 tests_frontend_cycle_SOURCES = tests/frontend/cycle.c
 tests_frontend_cycle_LDADD = frontend/libfront.la $(XEN_LIBS)
 TESTS += tests/frontend/sim-frontend.test
@@ -67,4 +94,4 @@ tests_frontend_test_sim_frontend_SOURCES = tests/frontend/test-sim-frontend.c \
 tests_frontend_test_sim_frontend_LDADD = xenbus/libxenbus.a core/libcore.a \
 	$(XEN_LIBS) $(CHECK_LIBS)
 endif
-EXTRA_DIST += tests/frontend/sim-frontend.test
+EXTRA_DIST += frontend/farside-vchan.pc.in tests/frontend/sim-frontend.test

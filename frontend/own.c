@@ -178,6 +178,7 @@ static void drop(struct far_front_own *own, bool restored)
         far_evtchns_close(own->channels);
     own->channels = NULL;
     far_unshare(&own->share);
+    far_unshare(&own->others);
     far_shares_close(own->shares);
     own->shares = NULL;
     own->control = own->more = NULL;
@@ -249,7 +250,7 @@ static int offer(struct far_xs *xs, far_xs_t t, void *arg)
     if (!r)
         r = far_front_own_write(own, t, FAR_NODE_OWN_FRONT_CONTROL_REF,
                                 own->refs[0]);
-    if (!r)
+    if (!r && own->class->entry_bytes)
         r = far_front_own_write(own, t, FAR_NODE_OWN_FRONT_RING_REF,
                                 own->refs[1]);
     if (!r)
@@ -266,6 +267,39 @@ static int offer(struct far_xs *xs, far_xs_t t, void *arg)
     return r;
 }
 
+/* Control, ring, and the class's pages in a row. */
+static int share(struct far_front_own *own, uint32_t pages)
+{
+    int r = far_share_pages(own->shares, &own->share, own->back_id, pages + 2,
+                            true, own->refs);
+
+    if (r < 0)
+        return r;
+    memset(own->share.memory, 0, (pages + 2) * (size_t)FAR_PAGE_BYTES);
+    own->control = own->share.memory;
+    own->more = (char *)own->share.memory + 2 * FAR_PAGE_BYTES;
+    far_ring_front_init(&own->ring, (char *)own->share.memory + FAR_PAGE_BYTES,
+                        FAR_PAGE_BYTES, own->class->entry_bytes);
+    return 0;
+}
+
+static int share_ringless(struct far_front_own *own, uint32_t pages)
+{
+    int r =
+        far_share_page_notify(own->shares, &own->share, own->back_id, own->refs,
+                              own->clear, own->evtchn.local_port);
+
+    if (r == 0 && pages)
+        r = far_share_pages(own->shares, &own->others, own->back_id, pages,
+                            true, own->refs + 1);
+    if (r < 0)
+        return r;
+    memset(own->share.memory, 0, FAR_PAGE_BYTES);
+    own->control = own->share.memory;
+    own->more = own->others.memory;
+    return 0;
+}
+
 static int start(struct far_front_own *own)
 {
     struct far_loop *loop = own->frontend->loop;
@@ -277,16 +311,10 @@ static int start(struct far_front_own *own)
     r = own->class->pages(own);
     if (r < 0)
         return r;
-    pages = (uint32_t)r + 2;
+    pages = (uint32_t)r;
     own->shares = far_shares_open();
     if (!own->shares)
         return fault(own, "/dev/xen/gntalloc can't be opened", -errno);
-    r = far_share_pages(own->shares, &own->share, own->back_id, pages, true,
-                        own->refs);
-    if (r < 0) {
-        fault(own, "the pages can't be granted to the backend", r);
-        goto out;
-    }
     own->channels = far_evtchns_open(loop, own->back_id);
     if (!own->channels) {
         r = fault(own, "/dev/xen/evtchn can't be opened",
@@ -298,12 +326,14 @@ static int start(struct far_front_own *own)
         fault(own, "no event channel for the backend", r);
         goto out;
     }
-    memset(own->share.memory, 0, (size_t)pages * FAR_PAGE_BYTES);
-    own->control = own->share.memory;
-    own->more = (char *)own->share.memory + 2 * FAR_PAGE_BYTES;
-    far_ring_front_init(&own->ring, (char *)own->share.memory + FAR_PAGE_BYTES,
-                        FAR_PAGE_BYTES, own->class->entry_bytes);
-    own->polling = own->poll && own->nodes.feature_poll;
+    r = own->class->entry_bytes ? share(own, pages)
+                                : share_ringless(own, pages);
+    if (r < 0) {
+        fault(own, "the pages can't be granted to the backend", r);
+        goto out;
+    }
+    own->polling =
+        own->poll && own->nodes.feature_poll && own->class->entry_bytes;
     r = far_xs_transact(own->frontend->xs, offer, own);
     if (r < 0) {
         own->polling = false;

@@ -19,10 +19,11 @@
 struct far_front_own;
 
 struct far_front_own_class {
-    const char *kind; /* "fartimer" */
-    uint32_t entry_bytes;
+    const char *kind;     /* "fartimer" */
+    uint32_t entry_bytes; /* 0: it has no ring, and nobody polls */
     /* The backend's nodes were read: how many pages beside control and ring?
-     * Or a negative errno, with own->why. */
+     * Or a negative errno, with own->why. Without a ring it sets own->clear,
+     * the byte of the control page that is 0 when we are gone. */
     int (*pages)(struct far_front_own *own);
     /* Further nodes, in the transaction that offers the pages. */
     int (*offer)(struct far_front_own *own, far_xs_t t);
@@ -75,8 +76,10 @@ struct far_front_own {
     struct far_evtchns *channels;
     struct far_evtchn evtchn;
     struct far_shares *shares;
-    struct far_share share; /* control, ring, the class's pages */
-    uint32_t refs[2 + 64];
+    struct far_share share;  /* control, ring, the class's pages */
+    struct far_share others; /* the class's, if there is no ring */
+    uint32_t refs[2 + 512];
+    uint32_t clear;
     void *control;
     struct far_ring ring;
     void *more; /* the class's pages */

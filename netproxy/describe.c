@@ -119,7 +119,7 @@ static void put_class(json_t *to, const char *key, uint32_t class)
 {
     const char *name = far_class_name((enum far_class) class);
 
-    if (class && class <= FAR_CLASS_INTC && name)
+    if (class && class <= FAR_CLASS_STREAM && name)
         json_object_set_new(to, key, json_string(name));
     else
         put(to, key, class);
@@ -234,7 +234,7 @@ static void put_opcode(json_t *to, uint16_t opcode)
         if (known[i].opcode == opcode)
             snprintf(text, sizeof(text), "%s", known[i].name);
     }
-    if (class && class <= FAR_CLASS_INTC &&
+    if (class && class <= FAR_CLASS_STREAM &&
         opcode == FAR_OP_NOP((uint16_t) class))
         snprintf(text, sizeof(text), "%s.nop",
                  far_class_name((enum far_class) class));
@@ -434,6 +434,7 @@ static void put_body(json_t *to, const struct far_wire_frame *f)
                                        { 1 << FAR_CLASS_TIMER, "timer" },
                                        { 1 << FAR_CLASS_DOORBELL, "doorbell" },
                                        { 1 << FAR_CLASS_INTC, "intc" },
+                                       { 1 << FAR_CLASS_STREAM, "stream" },
                                        { 0, NULL } });
         break;
     case FAR_WIRE_ANNOUNCE:

@@ -731,7 +731,8 @@ struct far_lane *far_link_lane(struct far_link *l, enum far_class class)
 
     if (!l->control)
         return NULL;
-    if (class != FAR_CLASS_BLOCK && class != FAR_CLASS_DISPLAY)
+    if (class != FAR_CLASS_BLOCK && class != FAR_CLASS_DISPLAY &&
+        class != FAR_CLASS_STREAM)
         lane = &l->lanes[FAR_WIRE_LANE_REALTIME];
     return far_lane_is_up(lane) ? lane : l->control->owner;
 }

@@ -76,7 +76,8 @@ const char *far_standby_unfit(enum far_class class,
 {
     struct far_block_props props;
 
-    if (class == FAR_CLASS_TIMER || class == FAR_CLASS_DOORBELL)
+    if (class == FAR_CLASS_TIMER || class == FAR_CLASS_DOORBELL ||
+        class == FAR_CLASS_STREAM)
         return "what a guest does with it stays at its server: it can have no "
                "standby";
     if (news->leased)

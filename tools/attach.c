@@ -209,7 +209,7 @@ static bool is_own(const char *class)
     enum far_class c = far_class_from_name(class);
 
     return c == FAR_CLASS_TIMER || c == FAR_CLASS_DOORBELL ||
-           c == FAR_CLASS_INTC;
+           c == FAR_CLASS_INTC || c == FAR_CLASS_STREAM;
 }
 
 static int wait_attached(const struct far_tool *tool, const json_t *before,
@@ -312,11 +312,12 @@ static int check_class(const char *command, const char *class)
     if (c == FAR_CLASS_NONE)
         return far_usage(command,
                          "'%s' is no class of devices; this version serves: "
-                         "input, block, timer, doorbell, intc",
+                         "input, block, timer, doorbell, intc, stream",
                          class);
     return far_fail(command, FAR_EXIT_FAILED,
                     "devices of class %s are not served by this version of "
-                    "Farside, only: input, block, timer, doorbell, intc",
+                    "Farside, only: input, block, timer, doorbell, intc, "
+                    "stream",
                     class);
 }
 

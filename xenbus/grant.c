@@ -245,6 +245,21 @@ int far_share_pages(struct far_shares *shares, struct far_share *share,
     return 0;
 }
 
+int far_share_page_notify(struct far_shares *shares, struct far_share *share,
+                          unsigned domid, uint32_t *ref, uint32_t clear_offset,
+                          uint32_t port)
+{
+    *share = (struct far_share){ 0 };
+    errno = 0;
+    share->memory = xengntshr_share_page_notify(shares->handle, domid, ref, 1,
+                                                clear_offset, port);
+    if (!share->memory)
+        return errno_or(ENOSPC);
+    share->pages = 1;
+    share->shares = shares;
+    return 0;
+}
+
 void far_unshare(struct far_share *share)
 {
     if (!share->memory)

@@ -66,6 +66,11 @@ struct far_share {
 int far_share_pages(struct far_shares *shares, struct far_share *share,
                     unsigned domid, uint32_t pages, bool writable,
                     uint32_t *refs);
+/* One page, of which a byte is cleared and a port notified when we end the
+ * grant, or die. */
+int far_share_page_notify(struct far_shares *shares, struct far_share *share,
+                          unsigned domid, uint32_t *ref, uint32_t clear_offset,
+                          uint32_t port);
 /* Ends the grant; a page that the other side still maps is kept by Xen until
  * it lets go. Idempotent. */
 void far_unshare(struct far_share *share);

@@ -349,7 +349,7 @@ END_TEST
 
 START_TEST(classes_have_names)
 {
-    for (int c = FAR_CLASS_INPUT; c <= FAR_CLASS_INTC; c++)
+    for (int c = FAR_CLASS_INPUT; c <= FAR_CLASS_STREAM; c++)
         ck_assert_int_eq(
             (int)far_class_from_name(far_class_name((enum far_class)c)), c);
     ck_assert_int_eq(far_class_from_name("printer"), FAR_CLASS_NONE);

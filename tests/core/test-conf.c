@@ -255,7 +255,7 @@ START_TEST(wrong_values_say_what_is_wanted_in_their_column)
            "PLATFORM/* for all of one, with blanks between them\n");
     judged("[guest g]\nattach = inptu kbd0\nattach = input a:b\nattach = x\n",
            "f:4:10: attach = inptu kbd0: there is no class \"inptu\"; known "
-           "are: input, sound, display, block, timer, doorbell, intc\n"
+           "are: input, sound, display, block, timer, doorbell, intc, stream\n"
            "f:5:10: attach: address \"a:b\": names are of letters, digits, "
            "'.', '_' and '-' (DEVICE, PLATFORM/DEVICE or "
            "PLATFORM+STANDBY/DEVICE)\n"
