@@ -15,6 +15,7 @@ backend_libbackend_a_SOURCES = \
 	backend/line.c backend/line.h \
 	backend/notify.c backend/notify.h \
 	backend/own.h backend/own-nodes.c backend/own-port.c \
+	backend/page-directory.c backend/page-directory.h \
 	backend/port-doorbell.c \
 	backend/port-intc.c \
 	backend/port-intc-checks.c backend/port-intc-checks.h \

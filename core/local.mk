@@ -11,6 +11,7 @@ core_libcore_a_SOURCES = \
 	core/control.c core/control.h \
 	core/counters.c core/counters.h \
 	core/daemon.c core/daemon.h \
+	core/display.c core/display.h \
 	core/error.c core/error.h \
 	core/input.c core/input.h \
 	core/local.c core/local.h \

@@ -5,6 +5,7 @@
  */
 #include "core/op.h"
 #include "core/block.h"
+#include "core/display.h"
 #include "core/doorbell.h"
 #include "core/intc.h"
 #include "core/sound.h"
@@ -75,6 +76,8 @@ const char *far_op_name(uint16_t opcode, char *text, unsigned bytes)
         { FAR_SOUND_MUTE, "mute" },
         { FAR_SOUND_SET_VOLUME, "volume" },
         { FAR_SOUND_GET_VOLUME, "volume?" },
+        { FAR_DISPLAY_MODE, "mode" },
+        { FAR_DISPLAY_TILES, "tiles" },
         { FAR_INTC_EOI, "eoi" },
         { FAR_STREAM_CONNECT, "connect" },
         { FAR_STREAM_WRITE, "write" },
@@ -103,6 +106,8 @@ enum far_repeat far_op_repeat(uint16_t opcode)
         return far_block_repeat(opcode);
     case FAR_CLASS_SOUND:
         return far_sound_repeat(opcode);
+    case FAR_CLASS_DISPLAY:
+        return far_display_repeat(opcode);
     case FAR_CLASS_TIMER:
         return far_timer_repeat(opcode);
     case FAR_CLASS_INTC:

@@ -47,6 +47,7 @@ devices_libfarside_device_la_SOURCES = \
 	core/block.c core/block.h \
 	core/clock.h \
 	core/conf.h core/conf-values.c \
+	core/display.c core/display.h \
 	core/error.c core/error.h \
 	core/input.c core/input.h \
 	core/local.c core/local.h \

@@ -419,6 +419,7 @@ int far_sim_setenv(const char *dir, const char *host, const char *guest,
     setenv_path("XENSTORED_ROOTDIR", dir, host, "/xenstored");
     setenv_path("XENSTORED_PATH", dir, host, "/xenstored/socket");
     setenv_path("FARSIDE_RUN_DIR", dir, host, "/run");
+    setenv_path("FARSIDE_LIBXL_DIR", dir, host, "/domains");
     setenv_path("FARSIDE_CONFIG", dir, host, "/farside.conf");
     return 0;
 }
@@ -740,9 +741,9 @@ static const char help[] =
     "  dir [HOST]                      the folder of a host\n"
     "  run HOST[/GUEST] [--] CMD...    run a program in dom0 or in a guest\n"
     "What of xl there is:\n"
-    "  create HOST NAME [KEY=VALUE...] keys: vkb disk type memory uuid "
-    "gntalloc\n"
-    "                                  paused\n"
+    "  create HOST NAME [KEY=VALUE...] keys: vkb disk vdispl type memory "
+    "uuid\n"
+    "                                  gntalloc paused\n"
     "  destroy HOST GUEST\n"
     "  pause | unpause HOST GUEST\n"
     "  reboot HOST GUEST\n"
@@ -753,6 +754,8 @@ static const char help[] =
     "  vkb-list HOST GUEST\n"
     "  block-attach HOST GUEST SPEC\n"
     "  block-detach HOST GUEST VDEV\n"
+    "  vdispl-attach HOST GUEST SPEC\n"
+    "  vdispl-detach HOST GUEST DEVID\n"
     "  domid HOST NAME, domname HOST DOMID\n"
     "Environment: FARSIDE_SIM_DIR, FARSIDE_XENSTORED, FARSIDE_SIM_LIB\n";
 

@@ -27,6 +27,8 @@
 #define INIT_TIMEOUT_MS    10000
 #define MAX_VKBS           64
 #define MAX_DISKS          16
+#define MAX_VDISPLS        4
+#define MAX_CONNECTORS     16
 
 struct vkb {
     int devid; /* -1: the next free one */
@@ -45,6 +47,17 @@ struct disk {
     char *text; /* as it was given */
 };
 
+struct vdispl {
+    int devid; /* -1: the next free one */
+    bool be_alloc;
+    int count;
+    struct {
+        char id[200];
+        unsigned width, height;
+    } connectors[MAX_CONNECTORS];
+    char *text; /* as it was given */
+};
+
 struct config {
     char name[HV_NAME];
     uint8_t uuid[16];
@@ -55,6 +68,8 @@ struct config {
     int vkb_count;
     struct disk disks[MAX_DISKS];
     int disk_count;
+    struct vdispl vdispls[MAX_VDISPLS];
+    int vdispl_count;
 };
 
 struct xl {
@@ -293,12 +308,51 @@ static int parse_disk(struct disk *d, const char *text)
     return rc;
 }
 
+/* ---- vdispl lines ---- */
+
+/* backend=…,be-alloc=…,connectors=ID:WxH;ID:WxH */
+static int parse_vdispl(struct vdispl *d, const char *text)
+{
+    char *copy = strdup(text), *save = NULL, *list = NULL;
+    int rc = 0;
+
+    memset(d, 0, sizeof(*d));
+    d->devid = -1;
+    d->text = strdup(text);
+    for (char *tok = strtok_r(copy, ",", &save); tok && !rc;
+         tok = strtok_r(NULL, ",", &save)) {
+        while (*tok == ' ')
+            tok++;
+        if (!strncmp(tok, "be-alloc=", 9))
+            d->be_alloc = strtoul(tok + 9, NULL, 0) != 0;
+        else if (!strncmp(tok, "connectors=", 11))
+            list = tok + 11;
+        else if (strncmp(tok, "backend=", 8))
+            rc = complain("Unknown string \"%s\" in vdispl spec", tok);
+    }
+    save = NULL;
+    for (char *tok = list ? strtok_r(list, ";", &save) : NULL; tok && !rc;
+         tok = strtok_r(NULL, ";", &save)) {
+        if (d->count == MAX_CONNECTORS ||
+            sscanf(tok, "%199[^:]:%ux%u", d->connectors[d->count].id,
+                   &d->connectors[d->count].width,
+                   &d->connectors[d->count].height) != 3)
+            rc = complain("Can't parse connectors: %s", tok);
+        else
+            d->count++;
+    }
+    free(copy);
+    return rc;
+}
+
 static void free_config(struct config *c)
 {
     for (int i = 0; i < c->vkb_count; i++)
         free_vkb(&c->vkbs[i]);
     for (int i = 0; i < c->disk_count; i++)
         free(c->disks[i].text);
+    for (int i = 0; i < c->vdispl_count; i++)
+        free(c->vdispls[i].text);
     free(c);
 }
 
@@ -325,6 +379,8 @@ static int write_config(const struct config *c, const char *path)
         fprintf(f, "vkb %d %s\n", c->vkbs[i].devid, c->vkbs[i].text);
     for (int i = 0; i < c->disk_count; i++)
         fprintf(f, "disk %s\n", c->disks[i].text);
+    for (int i = 0; i < c->vdispl_count; i++)
+        fprintf(f, "vdispl %d %s\n", c->vdispls[i].devid, c->vdispls[i].text);
     if (fclose(f) || rename(tmp, path))
         return complain("can't write %s: %s", path, strerror(errno));
     return 0;
@@ -366,20 +422,63 @@ static struct config *read_config(const char *path)
         } else if (!strcmp(line, "disk") && c->disk_count < MAX_DISKS) {
             if (!parse_disk(&c->disks[c->disk_count], value))
                 c->disk_count++;
+        } else if (!strcmp(line, "vdispl") && c->vdispl_count < MAX_VDISPLS) {
+            char *rest;
+            long devid = strtol(value, &rest, 10);
+            struct vdispl *d = &c->vdispls[c->vdispl_count];
+            if (*rest == ' ' && !parse_vdispl(d, rest + 1)) {
+                d->devid = (int)devid;
+                c->vdispl_count++;
+            }
         }
     }
     fclose(f);
     return c;
 }
 
+/* What libxl keeps for itself and dom0's daemons may read; of it only what
+ * Farside's do. Programs of dom0 look there, and not in /var/lib/xen. */
+static char *json_path(struct xl *x, uint32_t domid, const uint8_t uuid[16])
+{
+    char text[FAR_SIM_UUID_LEN];
+    far_sim_uuid_print(uuid, text);
+    return path_of("%s/%s/domains/userdata-d.%u.%s.libxl-json", x->s->dir,
+                   x->host, domid, text);
+}
+
+static int write_json(struct xl *x, uint32_t domid, const struct config *c)
+{
+    char *path = json_path(x, domid, c->uuid);
+    FILE *f = fopen(path, "we");
+    if (!f)
+        return complain("can't write %s: %s", path, strerror(errno));
+    fprintf(f, "{ \"c_info\": { \"name\": \"%s\" },\n  \"vdispls\": [",
+            c->name);
+    for (int i = 0; i < c->vdispl_count; i++) {
+        const struct vdispl *d = &c->vdispls[i];
+        fprintf(f, "%s\n    { \"devid\": %d, \"connectors\": [", i ? "," : "",
+                d->devid);
+        for (int k = 0; k < d->count; k++)
+            fprintf(f,
+                    "%s\n      { \"unique_id\": \"%s\", \"width\": %u, "
+                    "\"height\": %u }",
+                    k ? "," : "", d->connectors[k].id, d->connectors[k].width,
+                    d->connectors[k].height);
+        fprintf(f, " ] }");
+    }
+    fprintf(f, " ] }\n");
+    return fclose(f) ? complain("can't write %s: %s", path, strerror(errno))
+                     : 0;
+}
+
 /* ---- devices ---- */
 
-static int next_devid(struct xl *x, uint32_t domid)
+static int next_devid(struct xl *x, uint32_t domid, const char *kind)
 {
     unsigned n = 0;
     int next = 0;
     char **dir = xs_directory(x->xs, XBT_NULL,
-                              path_of("/libxl/%u/device/vkbd", domid), &n);
+                              path_of("/libxl/%u/device/%s", domid, kind), &n);
     for (unsigned i = 0; dir && i < n; i++)
         if (atoi(dir[i]) >= next)
             next = atoi(dir[i]) + 1;
@@ -502,7 +601,7 @@ static int add_vkb(struct xl *x, uint32_t domid, struct vkb *v)
     struct pairs front[] = { { "backend-id", "0" }, { "state", "1" } };
 
     if (v->devid < 0)
-        v->devid = next_devid(x, domid);
+        v->devid = next_devid(x, domid, "vkbd");
     int n = back_entries(v, domid, back);
     const struct dir fe = {
         path_of("/local/domain/%u/device/vkbd/%d", domid, v->devid), front, 2
@@ -516,9 +615,8 @@ static int add_vkb(struct xl *x, uint32_t domid, struct vkb *v)
                       false);
 }
 
-/* libxl waits for exactly 2, and runs the script; what the script does to the
- * kernel's driver has no place here, what it says in xenstore has. */
-static int run_script(struct xl *x, const struct disk *d, const char *be)
+/* libxl waits for exactly 2. */
+static int await_init(struct xl *x, const char *be)
 {
     int64_t end = now_ms() + INIT_TIMEOUT_MS;
 
@@ -527,11 +625,56 @@ static int run_script(struct xl *x, const struct disk *d, const char *be)
         bool there = state && !strcmp(state, "2");
         free(state);
         if (there)
-            break;
+            return 0;
         if (now_ms() > end)
             return complain("unable to add device with path %s", be);
         poll(NULL, 0, 2);
     }
+}
+
+static int add_vdispl(struct xl *x, uint32_t domid, struct vdispl *d)
+{
+    struct pairs back[] = { { "frontend-id", "" },
+                            { "online", "1" },
+                            { "state", "1" } };
+    struct pairs front[] = { { "backend-id", "0" }, { "state", "1" } };
+    struct pairs ro[1 + 2 * MAX_CONNECTORS] = { { "be-alloc", "" } };
+    char names[2 * MAX_CONNECTORS][24], be_path[128];
+    int n = 1;
+
+    if (d->devid < 0)
+        d->devid = next_devid(x, domid, "vdispl");
+    snprintf(back[0].value, sizeof(back[0].value), "%u", domid);
+    snprintf(ro[0].value, sizeof(ro[0].value), "%d", d->be_alloc);
+    for (int i = 0; i < d->count; i++, n += 2) {
+        snprintf(names[n - 1], sizeof(names[0]), "%d/resolution", i);
+        snprintf(names[n], sizeof(names[0]), "%d/unique-id", i);
+        ro[n].key = names[n - 1];
+        ro[n + 1].key = names[n];
+        snprintf(ro[n].value, sizeof(ro[n].value), "%ux%u",
+                 d->connectors[i].width, d->connectors[i].height);
+        snprintf(ro[n + 1].value, sizeof(ro[n].value), "%s",
+                 d->connectors[i].id);
+    }
+    snprintf(be_path, sizeof(be_path), "/local/domain/0/backend/vdispl/%u/%d",
+             domid, d->devid);
+    const struct dir fe = {
+        path_of("/local/domain/%u/device/vdispl/%d", domid, d->devid), front, 2
+    };
+    const struct dir ro_fe = { fe.path, ro, n };
+    const struct dir be = { be_path, back, 3 };
+    int r = add_device(x, domid, &fe, &ro_fe, &be,
+                       path_of("/libxl/%u/device/vdispl/%d", domid, d->devid),
+                       false);
+    return r ? r : await_init(x, be_path);
+}
+
+/* And runs the script; what the script does to the kernel's driver has no place
+ * here, what it says in xenstore has. */
+static int run_script(struct xl *x, const struct disk *d, const char *be)
+{
+    if (await_init(x, be))
+        return 1;
     if (strstr(d->script, "block-farside")) {
         char *error = get(x, XBT_NULL, path_of("%s/error", be));
         if (error) {
@@ -931,8 +1074,12 @@ static uint32_t build(struct xl *x, struct config *c, const char *name)
         r = add_console(x, domid, rsp.d);
     for (int i = 0; i < c->disk_count && !r; i++)
         r = add_disk(x, domid, &c->disks[i]);
+    for (int i = 0; i < c->vdispl_count && !r; i++)
+        r = add_vdispl(x, domid, &c->vdispls[i]);
     if (!r)
         r = write_config(c, record_path(x, c->uuid));
+    if (!r)
+        r = write_json(x, domid, c);
     if (r) {
         remove_all(x, domid);
         wipe(x, domid);
@@ -976,6 +1123,7 @@ static int take_down(struct xl *x, uint32_t domid, const uint8_t uuid[16],
     if (r)
         return complain("can't end domain %u: %s", domid, strerror(-r));
     unlink(record_path(x, uuid));
+    unlink(json_path(x, domid, uuid));
     if (!keep)
         await_end(x, uuid);
     return 0;
@@ -1025,6 +1173,11 @@ static int cmd_create(struct xl *x, int argc, char **argv)
                 rc = complain("at most %d disk lines", MAX_DISKS);
             else
                 rc = parse_disk(&c->disks[c->disk_count++], v);
+        } else if (KEY("vdispl")) {
+            if (c->vdispl_count == MAX_VDISPLS)
+                rc = complain("at most %d vdispl lines", MAX_VDISPLS);
+            else
+                rc = parse_vdispl(&c->vdispls[c->vdispl_count++], v);
         } else if (KEY("type")) {
             if (strcmp(v, "pv") && strcmp(v, "pvh"))
                 rc = complain("type is pv or pvh, not '%s'", v);
@@ -1206,16 +1359,16 @@ static int cmd_vkb_attach(struct xl *x, const char *guest, int argc,
     return rc;
 }
 
-static int cmd_vkb_detach(struct xl *x, const char *guest, const char *devid)
+/* libxl's: it waits, then forces; true: it is gone in the end. */
+static bool take_away(struct xl *x, uint32_t domid, const char *kind,
+                      const char *devid, int *rc)
 {
-    struct hv_info info;
     struct removal d;
-    int rc = find(x, guest, &info);
 
-    if (rc)
-        return rc;
-    if (!describe(x, info.domid, "vkbd", devid, &d))
-        return complain("Error: Device %s not connected.", devid);
+    if (!describe(x, domid, kind, devid, &d)) {
+        *rc = complain("Error: Device %s not connected.", devid);
+        return false;
+    }
     begin_removal(x, &d, false);
     await_closed(x, &d, 1, DESTROY_TIMEOUT_MS);
     if (d.waiting) {
@@ -1223,8 +1376,19 @@ static int cmd_vkb_detach(struct xl *x, const char *guest, const char *devid)
         await_closed(x, &d, 1, DESTROY_TIMEOUT_MS);
     }
     if (d.waiting)
-        rc = complain("vkb %s of %s: the backend did not close", devid, guest);
+        *rc = complain("%s %s of domain %u: the backend did not close", kind,
+                       devid, domid);
     finish_removal(x, &d);
+    return true;
+}
+
+static int cmd_vkb_detach(struct xl *x, const char *guest, const char *devid)
+{
+    struct hv_info info;
+    int rc = find(x, guest, &info);
+
+    if (rc || !take_away(x, info.domid, "vkbd", devid, &rc))
+        return rc;
     struct config *c = read_config(record_path(x, info.uuid));
     if (c) {
         for (int i = 0; i < c->vkb_count; i++)
@@ -1234,6 +1398,49 @@ static int cmd_vkb_detach(struct xl *x, const char *guest, const char *devid)
                 break;
             }
         write_config(c, record_path(x, info.uuid));
+        free_config(c);
+    }
+    return rc;
+}
+
+/* The record is written before the nodes, as libxl does. */
+static int cmd_vdispl_attach(struct xl *x, const char *guest, const char *text)
+{
+    struct hv_info info;
+    int rc = find(x, guest, &info);
+    struct config *c = rc ? NULL : read_config(record_path(x, info.uuid));
+
+    if (!c)
+        return 1;
+    struct vdispl *d = &c->vdispls[c->vdispl_count];
+    rc = c->vdispl_count == MAX_VDISPLS || parse_vdispl(d, text);
+    if (!rc) {
+        d->devid = next_devid(x, info.domid, "vdispl");
+        c->vdispl_count++;
+        rc = write_config(c, record_path(x, info.uuid)) ||
+             write_json(x, info.domid, c) || add_vdispl(x, info.domid, d);
+    }
+    free_config(c);
+    return rc;
+}
+
+static int cmd_vdispl_detach(struct xl *x, const char *guest, const char *devid)
+{
+    struct hv_info info;
+    int rc = find(x, guest, &info);
+
+    if (rc || !take_away(x, info.domid, "vdispl", devid, &rc))
+        return rc;
+    struct config *c = read_config(record_path(x, info.uuid));
+    if (c) {
+        for (int i = 0; i < c->vdispl_count; i++)
+            if (c->vdispls[i].devid == atoi(devid)) {
+                free(c->vdispls[i].text);
+                c->vdispls[i] = c->vdispls[--c->vdispl_count];
+                break;
+            }
+        write_config(c, record_path(x, info.uuid));
+        write_json(x, info.domid, c);
         free_config(c);
     }
     return rc;
@@ -1377,6 +1584,10 @@ static int dispatch(struct xl *x, const char *cmd, int argc, char **argv)
         return cmd_vkb_detach(x, argv[0], argv[1]);
     if (!strcmp(cmd, "vkb-list"))
         return cmd_vkb_list(x, argv[0]);
+    if (!strcmp(cmd, "vdispl-attach"))
+        return cmd_vdispl_attach(x, argv[0], argv[1]);
+    if (!strcmp(cmd, "vdispl-detach"))
+        return cmd_vdispl_detach(x, argv[0], argv[1]);
     if (!strcmp(cmd, "block-attach"))
         return cmd_block_attach(x, argv[0], argv[1]);
     if (!strcmp(cmd, "block-detach"))
@@ -1396,11 +1607,12 @@ int far_sim_xl(struct far_sim *s, const char *command, int argc, char **argv)
         const char *name;
         int args; /* after HOST */
     } commands[] = {
-        { "create", 1 },       { "destroy", 1 },      { "reboot", 1 },
-        { "pause", 1 },        { "unpause", 1 },      { "save", 1 },
-        { "restore", 1 },      { "migrate", 2 },      { "vkb-attach", 2 },
-        { "block-attach", 2 }, { "block-detach", 2 }, { "vkb-detach", 2 },
-        { "vkb-list", 1 },     { "domid", 1 },        { "domname", 1 },
+        { "create", 1 },        { "destroy", 1 },       { "reboot", 1 },
+        { "pause", 1 },         { "unpause", 1 },       { "save", 1 },
+        { "restore", 1 },       { "migrate", 2 },       { "vkb-attach", 2 },
+        { "block-attach", 2 },  { "block-detach", 2 },  { "vkb-detach", 2 },
+        { "vkb-list", 1 },      { "domid", 1 },         { "domname", 1 },
+        { "vdispl-attach", 2 }, { "vdispl-detach", 2 },
     };
     struct xl x = { .s = s };
 

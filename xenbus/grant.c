@@ -88,7 +88,6 @@ int far_grant_map(struct far_grants *grants, struct far_grant_map *map,
                   unsigned domid, const uint32_t *refs, uint32_t pages,
                   bool writable, struct far_grant_quota *quota)
 {
-    uint32_t copy[FAR_GRANT_PAGES_MAX];
     int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
 
     *map = (struct far_grant_map){ 0 };
@@ -97,16 +96,15 @@ int far_grant_map(struct far_grants *grants, struct far_grant_map *map,
     if (quota && (quota->pages > quota->pages_max ||
                   pages > quota->pages_max - quota->pages))
         return -EDQUOT;
-    for (uint32_t i = 0; i < pages; i++) {
-        copy[i] = refs[i];
-        /* The first eight are the toolstack's (console, xenstore …). */
-        if (copy[i] < FAR_GRANT_RESERVED)
+    /* The first eight are the toolstack's (console, xenstore …). */
+    for (uint32_t i = 0; i < pages; i++)
+        if (refs[i] < FAR_GRANT_RESERVED)
             return -EINVAL;
-    }
 
     errno = 0;
-    map->memory = xengnttab_map_domain_grant_refs(grants->handle, pages, domid,
-                                                  copy, prot);
+    /* it writes nothing there */
+    map->memory = xengnttab_map_domain_grant_refs(
+        grants->handle, pages, domid, (uint32_t *)(uintptr_t)refs, prot);
     if (!map->memory)
         return errno_or(EINVAL);
     map->pages = pages;

@@ -11,8 +11,8 @@
 #include <stdint.h>
 
 #define FAR_PAGE_BYTES      4096u
-#define FAR_GRANT_PAGES_MAX 1024u /* in one map: a stack's worth of refs */
-#define FAR_GRANT_RESERVED  8u    /* refs below are never a device's */
+#define FAR_GRANT_PAGES_MAX 16384u /* in one map */
+#define FAR_GRANT_RESERVED  8u     /* refs below are never a device's */
 
 struct far_grants; /* one for the process: /dev/xen/gntdev */
 struct far_grants *far_grants_open(void); /* NULL and errno */
