@@ -113,6 +113,8 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_TEXT },
     { .section = "device", .types = "outside", .key = "idle-stop",
       .kind = FAR_CONF_TIME },
+    { .section = "device", .types = "outside", .key = "answer-within",
+      .kind = FAR_CONF_TIME },
     { .section = "device", .types = "delay error log rate cache verify volatile", .key = "behind",
       .kind = FAR_CONF_DEVICE, .required = true },
     { .section = "device", .types = "delay", .key = "delay",

@@ -357,6 +357,8 @@ static size_t known_bytes(uint32_t type)
         return offsetof(struct far_local_notify, relay);
     case FAR_LOCAL_NOTIFIED:
         return sizeof(struct far_local_notified);
+    case FAR_LOCAL_ALIVE:
+        return sizeof(struct far_local_alive);
     default:
         return 0;
     }
@@ -379,6 +381,7 @@ bool far_local_valid(const void *message, size_t bytes)
         struct far_local_guests guests;
         struct far_local_notify notify;
         struct far_local_notified notified;
+        struct far_local_alive alive;
         uint8_t feed[offsetof(struct far_local_feed, events)];
     } m;
     size_t known;
@@ -427,6 +430,7 @@ bool far_local_valid(const void *message, size_t bytes)
                count <= FAR_LOCAL_FEED_EVENTS_MAX &&
                bytes >= known + count * sizeof(struct far_input_event);
     case FAR_LOCAL_GUESTS:
+    case FAR_LOCAL_ALIVE:
         return true;
     case FAR_LOCAL_NOTIFY:
         return m.notify.id && m.notify.sequence &&

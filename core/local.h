@@ -42,13 +42,17 @@ enum far_local_type {
                                 that it need not have attached; sent again over
                                 a new connection until it is answered */
     FAR_LOCAL_NOTIFIED = 12, /* client: what became of it */
+    FAR_LOCAL_ALIVE = 13,    /* client: are you there? server: the same, back */
 };
+
+#define FAR_LOCAL_ANSWERS_ALIVE 1 /* hello's flags, of a server */
 
 struct far_local_hello {
     uint32_t type, bytes; /* of the whole message */
     uint32_t magic, version;
     char platform[FAR_NAME_BYTES];
-    uint32_t pid, reserved;
+    uint32_t pid;
+    uint32_t flags; /* FAR_LOCAL_ANSWERS_…; unknown ones are ignored */
 };
 
 /* Messages and rings are two ways: `turn` keeps them in order. The server
@@ -167,6 +171,11 @@ struct far_local_notified {
     int32_t status; /* 0: it is in the guest's ring and in the journal */
     uint32_t reserved;
     char reason[232];
+};
+
+struct far_local_alive {
+    uint32_t type, bytes;
+    uint64_t number; /* the client's; an answer has its question's */
 };
 
 #define FAR_LOCAL_BYTES_MAX 4096

@@ -328,6 +328,11 @@ typedef const char *far_local_client_name(void *arg,
                                           const struct far_local_who *who);
 void far_local_client_name_guests(struct far_local_client *client,
                                   far_local_client_name *name, void *arg);
+/* A server that answers nothing for so long, or half as long again, is given up
+ * like one that has ended; silent() is called. UINT64_MAX, as it is without
+ * this: it may think as long as it likes. Before there are users. */
+void far_local_client_watch(struct far_local_client *client, uint64_t within_us,
+                            void (*silent)(void *arg), void *arg);
 /* Who listens there has just been started: the next try is soon. */
 void far_local_client_hurry(struct far_local_client *client);
 /* "connected", or why not. */

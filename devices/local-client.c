@@ -20,6 +20,7 @@
 #include "core/clock.h"
 #include "core/usdt.h"
 #include "devices/device.h"
+#include "devices/silence.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -63,7 +64,7 @@ struct use {
     struct far_local_who who;
     struct far_local_shm shm;
     struct far_io io; /* to_client */
-    bool has_shm, prepare_sent, prepared, activate_sent, activated;
+    bool has_shm, prepare_sent, answered, prepared, activate_sent, activated;
     bool active; /* the user wants it */
     bool dead;   /* the user closed it; freed when DETACH is sent */
     bool ready;  /* what STATE said */
@@ -108,6 +109,11 @@ struct far_local_client {
     struct far_io io;
     struct far_timer timer; /* the next try, or the hello's deadline */
     struct far_defer sync, flush, doom;
+    struct far_silence silence;
+    void (*silent)(void *arg);
+    void *silent_arg;
+    uint64_t asked_alive; /* number of the last ALIVE */
+    bool answers_alive;
     bool doomed, told;
     bool ended; /* the server closed: it restarts, it does not misbehave */
     uint64_t backoff_us, refused_since_us, connected_us;
@@ -539,7 +545,8 @@ static void drop_shm(struct use *u)
         far_local_shm_close(&u->shm);
     u->has_shm = false;
     u->has_held = false;
-    u->prepare_sent = u->prepared = u->activate_sent = u->activated = false;
+    u->prepare_sent = u->answered = false;
+    u->prepared = u->activate_sent = u->activated = false;
 }
 
 static void free_use(struct use *u)
@@ -571,6 +578,7 @@ static void lost(struct far_local_client *c)
 {
     char reason[sizeof(c->reason)];
 
+    far_silence_end(&c->silence);
     far_io_del(&c->io);
     close(c->fd);
     c->fd = -1;
@@ -650,6 +658,7 @@ static void foreign_reason(struct use *u, const char *reason, size_t bytes)
 static void take_prepared(struct use *u, const struct far_local_prepared *m)
 {
     u->turn = m->turn;
+    u->answered = true;
     if (m->status) {
         u->prepared = u->activate_sent = u->activated = false;
         foreign_reason(u, m->reason, sizeof(m->reason));
@@ -722,11 +731,13 @@ static void take(struct far_local_client *c, const union message *m)
             return;
         c->connection = UP;
         c->told = false;
+        c->answers_alive = m->hello.flags & FAR_LOCAL_ANSWERS_ALIVE;
         snprintf(c->reason, sizeof(c->reason), "connected");
         far_timer_cancel(&c->timer);
         sync_later(c);
         return;
     }
+    far_silence_heard(&c->silence);
     if (m->head.type == FAR_LOCAL_NOTIFY && c->guests_sent &&
         c->notices.notify) {
         struct far_local_notify whole = { 0 };
@@ -1035,6 +1046,37 @@ static int sync_one(struct use *u)
     return r;
 }
 
+/* An older server is only asked by PREPARE. */
+static bool ask_alive(struct far_silence *silence)
+{
+    struct far_local_client *c =
+        container(silence, struct far_local_client, silence);
+    struct far_local_alive m = { .type = FAR_LOCAL_ALIVE, .bytes = sizeof(m) };
+    struct use *u;
+
+    if (c->answers_alive && c->uses) {
+        m.number = ++c->asked_alive;
+        /* If there is no room it does not read: as good as no answer. */
+        (void)far_local_send(c->fd, &m, NULL, 0);
+        return true;
+    }
+    for (u = c->uses; u; u = u->next)
+        if (u->prepare_sent && !u->answered)
+            return true;
+    return false;
+}
+
+static void server_silent(struct far_silence *silence)
+{
+    struct far_local_client *c =
+        container(silence, struct far_local_client, silence);
+
+    doom(c, "the server has not answered for %llu ms",
+         (unsigned long long)(silence->within_us / 1000));
+    if (c->silent)
+        c->silent(c->silent_arg);
+}
+
 static void sync_run(struct far_defer *defer)
 {
     struct far_local_client *c =
@@ -1071,6 +1113,10 @@ static void sync_run(struct far_defer *defer)
     }
     if (c->connection != DOWN)
         far_io_set(&c->io, events);
+    if (c->connection == UP && c->uses)
+        far_silence_begin(&c->silence);
+    else
+        far_silence_end(&c->silence);
 }
 
 static void sync_later(struct far_local_client *c)
@@ -1295,6 +1341,7 @@ struct far_local_client *far_local_client_new(struct far_loop *loop,
     snprintf(c->reason, sizeof(c->reason), "nobody has needed it yet");
     snprintf(c->hint, sizeof(c->hint), "is farside-netproxy running?");
     far_timer_init(&c->timer, loop, timer_fired);
+    far_silence_init(&c->silence, loop, ask_alive, server_silent);
     c->poller.poll = hot_poll;
     c->poller.peer_elsewhere = hot_peer_elsewhere;
     c->poller.arm = hot_arm;
@@ -1322,6 +1369,7 @@ void far_local_client_free(struct far_local_client *c)
             u->client = NULL; /* its user closes it */
     }
     far_timer_cancel(&c->timer);
+    far_silence_end(&c->silence);
     far_defer_cancel(c->loop, &c->sync);
     far_defer_cancel(c->loop, &c->flush);
     far_defer_cancel(c->loop, &c->doom);
@@ -1335,6 +1383,14 @@ void far_local_client_free(struct far_local_client *c)
 void far_local_client_set_hint(struct far_local_client *c, const char *hint)
 {
     snprintf(c->hint, sizeof(c->hint), "%s", hint);
+}
+
+void far_local_client_watch(struct far_local_client *c, uint64_t within_us,
+                            void (*silent)(void *arg), void *arg)
+{
+    c->silence.within_us = within_us;
+    c->silent = silent;
+    c->silent_arg = arg;
 }
 
 void far_local_client_name_guests(struct far_local_client *c,

@@ -770,6 +770,7 @@ union message {
     struct far_local_detach detach;
     struct far_local_feed feed;
     struct far_local_notified notified;
+    struct far_local_alive alive;
     char raw[FAR_LOCAL_BYTES_MAX];
 };
 
@@ -885,6 +886,10 @@ static void take(struct client *c, const union message *m, const int *fds,
         if (s->guests == c && s->ops.notified)
             s->ops.notified(s->ops.arg, &m->notified);
         break;
+    case FAR_LOCAL_ALIVE:
+        /* One that asks and does not read is told nothing: it asks again. */
+        (void)far_local_send(c->fd, &m->alive, NULL, 0);
+        break;
     default: /* unknown: skipped */
         break;
     }
@@ -987,7 +992,8 @@ static void accept_ready(struct far_io *io, uint32_t events)
                                      .bytes = sizeof(hello),
                                      .magic = FAR_LOCAL_MAGIC,
                                      .version = FAR_LOCAL_VERSION,
-                                     .pid = (uint32_t)getpid() };
+                                     .pid = (uint32_t)getpid(),
+                                     .flags = FAR_LOCAL_ANSWERS_ALIVE };
     struct ucred peer;
     socklen_t bytes = sizeof(peer);
     struct client *c;

@@ -29,6 +29,7 @@ devices_libdevices_a_SOURCES = \
 	devices/local-client.c \
 	devices/local-server.c devices/local-server.h \
 	devices/outside.c devices/outside.h \
+	devices/silence.c devices/silence.h \
 	devices/ops-json.c \
 	devices/memory.c \
 	devices/probe.c \

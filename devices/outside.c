@@ -3,9 +3,10 @@
  * The outside device: its work is done by another process of this machine,
  * over the local protocol (docs/OUTSIDE.md). Its layers join a user to the
  * local client; what is here is the process: started by `start =` when the
- * first user comes, started again with back-off when it dies under users,
- * stopped `idle-stop` after the last one went. Meanwhile ops are held by the
- * client, which comes back to the socket by itself.
+ * first user comes, started again with back-off when it dies under users or
+ * answers nothing any more, stopped `idle-stop` after the last one went.
+ * Meanwhile ops are held by the client, which comes back to the socket by
+ * itself.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #define AGAIN_LAST_US  30000000u
 #define LIVED_US       10000000u
 #define IDLE_STOP_US   60000000u
+#define SILENT_US      30000000u
 #define NOT_RUNNING    "its program is not running"
 
 struct outside {
@@ -29,7 +31,7 @@ struct outside {
     struct far_starter_job job;
     bool started_here; /* it has a `start =`, and there is a starter */
     struct far_timer again, idle;
-    uint64_t again_us, started_us, starts;
+    uint64_t again_us, started_us, starts, silences;
     struct outside_user *users;
 };
 
@@ -119,6 +121,22 @@ static void job_ended(struct far_starter_job *job, const char *why)
     }
 }
 
+/* Stopped or hanging: if it is ours, another one takes its place when it has
+ * ended, so that no two of them do what one was given. */
+static void program_silent(void *arg)
+{
+    struct outside *o = arg;
+
+    o->silences++;
+    far_log(o->device.devices->log, FAR_LOG_WARNING,
+            "%s: its program answers nothing%s", o->device.name,
+            o->job.state == FAR_STARTER_RUNNING ? ": it is ended and started "
+                                                  "again"
+                                                : "");
+    if (o->job.state == FAR_STARTER_RUNNING)
+        far_starter_stop(&o->job);
+}
+
 json_t *far_outside_json(const struct far_device *device)
 {
     static const char *const states[] = {
@@ -129,12 +147,15 @@ json_t *far_outside_json(const struct far_device *device)
     };
     const struct outside *o = (const struct outside *)device;
 
-    if (device->type != &far_type_outside || !o->started_here)
+    if (device->type != &far_type_outside)
         return json_null();
-    return json_pack("{s:s, s:i, s:I}", "state",
-                     far_timer_armed(&o->again) ? "waiting to be started again"
-                                                : states[o->job.state],
-                     "pid", (int)o->job.pid, "starts", (json_int_t)o->starts);
+    return json_pack("{s:s, s:i, s:I, s:I}", "state",
+                     !o->started_here ? "started elsewhere"
+                     : far_timer_armed(&o->again)
+                         ? "waiting to be started again"
+                         : states[o->job.state],
+                     "pid", (int)o->job.pid, "starts", (json_int_t)o->starts,
+                     "silences", (json_int_t)o->silences);
 }
 
 /* ---- its users ---- */
@@ -238,6 +259,10 @@ static int outside_create(struct far_device *device, struct far_error *error)
     if (!o->client)
         return far_error(error, -ENOMEM, "%s: out of memory", device->name);
     far_local_client_set_hint(o->client, NOT_RUNNING);
+    far_local_client_watch(
+        o->client,
+        far_conf_time_us(device->section, "answer-within", SILENT_US),
+        program_silent, o);
     snprintf(o->job.device, sizeof(o->job.device), "%s", device->name);
     o->job.started = job_started;
     o->job.ended = job_ended;

@@ -11,7 +11,8 @@
 #include "devices/starter.h"
 
 /* {"state": "running", …, "pid": 0 if it does not run, "starts": how often it
- * was started}; null: no outside device, or one that is not started here. */
+ * was started here, "silences": how often it was given up as it answered
+ * nothing}; null: no outside device. */
 json_t *far_outside_json(const struct far_device *device);
 
 #endif

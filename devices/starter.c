@@ -197,6 +197,7 @@ static void stop_program(struct program *p)
         return;
     p->stopping = true;
     kill(-p->pid, SIGTERM);
+    kill(-p->pid, SIGCONT); /* one that was stopped hears nothing else */
     far_timer_set(&p->patience, far_loop_now_us(p->helper->loop) + KILL_US);
 }
 

@@ -543,7 +543,7 @@ static void print_latencies(const struct screen *s, const json_t *status)
     }
 }
 
-/* Of an outside device that is started here. */
+/* Of an outside device. */
 static void print_program(const struct screen *s, const json_t *program)
 {
     if (!json_is_object(program))
@@ -552,8 +552,13 @@ static void print_program(const struct screen *s, const json_t *program)
     if (far_json_number(program, "pid"))
         fprintf(s->out, ", pid %lld",
                 (long long)far_json_number(program, "pid"));
-    fprintf(s->out, ", started %lld times\n",
-            (long long)far_json_number(program, "starts"));
+    if (far_json_number(program, "starts"))
+        fprintf(s->out, ", started %lld times",
+                (long long)far_json_number(program, "starts"));
+    if (far_json_number(program, "silences"))
+        fprintf(s->out, ", answered nothing %lld times",
+                (long long)far_json_number(program, "silences"));
+    fputc('\n', s->out);
 }
 
 static void print_devices(const struct screen *s, const json_t *status)

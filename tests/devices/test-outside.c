@@ -9,7 +9,9 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include "devices/outside.h"
 
 #define EXAMPLE "docs/examples/outside-keyboard"
@@ -257,6 +259,83 @@ START_TEST(a_program_that_is_killed_takes_its_device_only_and_comes_back)
 }
 END_TEST
 
+START_TEST(a_program_that_is_stopped_is_ended_and_another_one_answers)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+    struct port *p;
+    pid_t pid;
+
+    configure_typist("answer-within = 400ms\n");
+    p = attach("typist", 1);
+    turn_until(loop, p->state == FAR_DEVICE_READY);
+    turn_for(loop, 1000000); /* idle is not silent */
+    ck_assert_int_eq(p->state, FAR_DEVICE_READY);
+    ck_assert_int_eq(program("typist", "silences"), 0);
+    pid = (pid_t)program("typist", "pid");
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    ck_assert_int_eq(far_layer_submit(p->layer.below, &op, NULL), FAR_LATER);
+    turn_until(loop, p->state == FAR_DEVICE_GONE);
+    ck_assert_msg(strstr(p->reason, "has not answered for 400 ms") != NULL,
+                  "%s", p->reason);
+    ck_assert_int_eq(program("typist", "silences"), 1);
+    turn_until(loop, p->state == FAR_DEVICE_READY && p->completed == 1);
+    ck_assert_uint_eq(p->last_complete.sequence, 1);
+    ck_assert_int_eq(program("typist", "starts"), 2);
+    ck_assert_int_ne(program("typist", "pid"), pid);
+    ck_assert(kill(pid, 0) == -1 && errno == ESRCH);
+    type_line("31\n");
+    turn_until(loop, has_key(p, "+31 -31"));
+    port_free(p);
+}
+END_TEST
+
+static pid_t run_example(const char *socket_path)
+{
+    char program[320];
+    pid_t pid = fork();
+
+    if (pid)
+        return pid;
+    snprintf(program, sizeof(program), "%s/" EXAMPLE, build);
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    setenv("FARSIDE_SOCKET", socket_path, 1);
+    execl(program, program, fifo, (char *)NULL);
+    _exit(127);
+}
+
+START_TEST(one_that_somebody_else_started_is_waited_for)
+{
+    struct far_op op = { .attachment = 1,
+                         .sequence = 1,
+                         .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+    char socket_path[96];
+    struct port *p;
+    pid_t pid;
+
+    snprintf(socket_path, sizeof(socket_path), "%s/typist", dir);
+    pid = run_example(socket_path);
+    configure("[device typist]\ntype = outside\nsocket = %s\n"
+              "answer-within = 400ms\n",
+              socket_path);
+    p = attach("typist", 1);
+    turn_until(loop, p->state == FAR_DEVICE_READY);
+    ck_assert_int_eq(kill(pid, SIGSTOP), 0);
+    turn_until(loop, p->state == FAR_DEVICE_GONE);
+    ck_assert_int_eq(program("typist", "silences"), 1);
+    ck_assert_int_eq(far_layer_submit(p->layer.below, &op, NULL), FAR_LATER);
+    turn_for(loop, 1500000);
+    ck_assert_int_eq(p->state, FAR_DEVICE_GONE);
+    ck_assert_uint_eq(p->completed, 0);
+    ck_assert_int_eq(kill(pid, SIGCONT), 0);
+    turn_until(loop, p->state == FAR_DEVICE_READY && p->completed == 1);
+    port_free(p);
+    kill(pid, SIGKILL);
+    ck_assert_int_eq(waitpid(pid, NULL, 0), pid);
+}
+END_TEST
+
 START_TEST(a_program_that_ends_at_once_is_not_started_without_end)
 {
     struct port *p;
@@ -407,13 +486,15 @@ END_TEST
 START_TEST(without_a_start_it_is_waited_for)
 {
     struct port *p;
+    json_t *j;
 
     configure("[device typist]\ntype = outside\nsocket = %s/typist\n", dir);
     p = attach("typist", 1);
     turn_until(loop, strstr(p->reason, "its program is not running"));
-    ck_assert_ptr_null(json_string_value(json_object_get(NULL, "state")));
-    ck_assert(
-        json_is_null(far_outside_json(far_device_find(&devices, "typist"))));
+    j = far_outside_json(far_device_find(&devices, "typist"));
+    ck_assert_str_eq(json_string_value(json_object_get(j, "state")),
+                     "started elsewhere");
+    json_decref(j);
     port_free(p);
 }
 END_TEST
@@ -430,6 +511,9 @@ int main(void)
         c, a_program_is_started_by_its_first_user_and_stopped_after_the_last);
     tcase_add_test(
         c, a_program_that_is_killed_takes_its_device_only_and_comes_back);
+    tcase_add_test(c,
+                   a_program_that_is_stopped_is_ended_and_another_one_answers);
+    tcase_add_test(c, one_that_somebody_else_started_is_waited_for);
     tcase_add_test(c, a_program_that_ends_at_once_is_not_started_without_end);
     tcase_add_test(c, what_a_program_leaves_behind_ends_with_it);
     tcase_add_test(
