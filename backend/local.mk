@@ -65,6 +65,10 @@ endif
 if HAVE_LIBNBD
 backend_tests += tests/backend/test-vbd-nbd
 endif
+if HAVE_LIBRBD
+# not among those of `make check`: it needs a cluster (tests/ceph/run)
+check_PROGRAMS += tests/backend/test-vbd-rbd
+endif
 check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest
 TESTS += $(backend_tests)
 endif
@@ -123,6 +127,10 @@ tests_backend_test_kept_LDADD = $(backend_test_libs)
 tests_backend_test_vbd_nbd_SOURCES = tests/backend/test-vbd-nbd.c \
 	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_nbd_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS)
+tests_backend_test_vbd_rbd_SOURCES = tests/backend/test-vbd-rbd.c \
+	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vbd_rbd_LDADD = core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS)
 tests_backend_test_vbd_far_SOURCES = tests/backend/test-vbd-far.c \
 	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h

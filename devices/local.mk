@@ -103,6 +103,14 @@ farside_nbd_LDADD = devices/libfarside-device.la core/libcore.a $(LIBNBD_LIBS)
 endif
 dist_man_MANS += man/farside-nbd.8
 
+if HAVE_LIBRBD
+sbin_PROGRAMS += farside-rbd
+farside_rbd_SOURCES = devices/rbd.c
+farside_rbd_LDADD = devices/libfarside-device.la core/libcore.a $(RBD_LIBS) \
+	-lpthread
+endif
+dist_man_MANS += man/farside-rbd.8
+
 if HAVE_LIBEVDEV
 devices_libdevices_a_SOURCES += devices/evdev.c
 endif

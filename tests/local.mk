@@ -53,5 +53,8 @@ endif
 fuzzers: $(fuzzers)
 .PHONY: fuzzers
 
+# Run by hand.
+EXTRA_DIST += tests/ceph/cluster tests/ceph/run
+
 # What each begins with.
 EXTRA_DIST += tests/fuzz/corpus tests/fuzz/talk.dict

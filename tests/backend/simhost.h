@@ -84,6 +84,35 @@ static inline pid_t spawn(const char *where, const char *program, int in,
     _exit(127);
 }
 
+static inline bool have(const char *program)
+{
+    char command[200];
+
+    snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
+    return system(command) == 0;
+}
+
+/* Its output goes to a log of that name. */
+static inline pid_t run_words(const char *log, char *const *words)
+{
+    char path[300];
+    pid_t pid;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s.log", host, log);
+    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    pid = fork();
+    if (!pid) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(fd, 1);
+        dup2(fd, 2);
+        execvp(words[0], words);
+        _exit(127);
+    }
+    close(fd);
+    return pid;
+}
+
 /* A control call: its answer, or NULL, which only a quiet one may get. */
 __attribute__((format(printf, 1, 2))) static inline json_t *
 ask(const char *format, ...)

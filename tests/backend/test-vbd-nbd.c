@@ -10,34 +10,6 @@
 
 static pid_t server, device;
 
-static bool have(const char *program)
-{
-    char command[200];
-
-    snprintf(command, sizeof(command), "command -v %s >/dev/null", program);
-    return system(command) == 0;
-}
-
-static pid_t run(const char *log, char *const *words)
-{
-    char path[300];
-    pid_t pid;
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/%s.log", host, log);
-    fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    pid = fork();
-    if (!pid) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(fd, 1);
-        dup2(fd, 2);
-        execvp(words[0], words);
-        _exit(127);
-    }
-    close(fd);
-    return pid;
-}
-
 static void start_server(bool qemu)
 {
     char sock_path[300], image[300];
@@ -51,7 +23,7 @@ static void start_server(bool qemu)
     snprintf(image, sizeof(image), "%s/%s", host,
              qemu ? "disk.qcow2" : "disk.img");
     unlink(sock_path);
-    server = run("server", qemu ? nbd : nbdkit);
+    server = run_words("server", qemu ? nbd : nbdkit);
 }
 
 static void start_device(bool fenced)
@@ -62,7 +34,7 @@ static void start_device(bool fenced)
     snprintf(program, sizeof(program), "%s/farside-nbd", build);
     snprintf(uri, sizeof(uri), "nbd+unix:///?socket=%s/nbd.sock", host);
     snprintf(at, sizeof(at), "--socket=%s/run/nbd0", host);
-    device = run("nbd", words);
+    device = run_words("nbd", words);
 }
 
 static void set_up(void)
