@@ -54,6 +54,7 @@ struct program {
     bool fua;
     struct far_block_props props;
     uint64_t again_us, order;
+    sigset_t waiting; /* what is blocked while it waits, and not else */
     struct request requests[REQUESTS];
 };
 
@@ -305,6 +306,7 @@ static void wait_a_while(struct program *p, int outside, int ms)
 {
     struct pollfd fds[2] = { { .fd = outside, .events = POLLIN },
                              { .fd = -1 } };
+    struct timespec limit = { ms / 1000, ms % 1000 * 1000000L };
 
     if (p->nbd) {
         unsigned way = nbd_aio_get_direction(p->nbd);
@@ -314,7 +316,9 @@ static void wait_a_while(struct program *p, int outside, int ms)
             (short)((way & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
                     (way & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0));
     }
-    if (poll(fds, 2, ms) > 0 && fds[1].revents)
+    /* a signal that came before it is seen, too */
+    if (ppoll(fds, 2, ms < 0 ? NULL : &limit, &p->waiting) > 0 &&
+        fds[1].revents)
         step(p, fds[1].revents);
 }
 
@@ -414,6 +418,7 @@ int main(int argc, char **argv)
     static struct program p;
     struct sigaction action = { .sa_handler = on_signal };
     const char *socket = NULL;
+    sigset_t signals;
     char why[200];
     int c;
 
@@ -430,6 +435,10 @@ int main(int argc, char **argv)
     if (optind != argc - 1)
         return usage(), 2;
     p.uri = argv[optind];
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGTERM);
+    sigaddset(&signals, SIGINT);
+    sigprocmask(SIG_BLOCK, &signals, &p.waiting);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
     signal(SIGPIPE, SIG_IGN);

@@ -9,6 +9,7 @@
 
 static pid_t device, other;
 static const char *cluster;
+static char image[80];
 
 __attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
 {
@@ -21,13 +22,11 @@ __attribute__((format(printf, 1, 2))) static void shell(const char *format, ...)
     ck_assert_msg(system(command) == 0, "%s", command);
 }
 
-/* What is it, and at which socket. */
-static pid_t start_device(const char *image, const char *name,
-                          const char *option)
+/* name: of its socket and log. */
+static pid_t start_device(const char *name, const char *option)
 {
     char program[600], at[300];
-    char *words[] = { program, at, (char *)(uintptr_t)option,
-                      (char *)(uintptr_t)image, NULL };
+    char *words[] = { program, at, (char *)(uintptr_t)option, image, NULL };
 
     snprintf(program, sizeof(program), "%s/farside-rbd", build);
     snprintf(at, sizeof(at), "--socket=%s/run/%s", host, name);
@@ -44,8 +43,10 @@ static void set_up(void)
     char path[300];
     FILE *f;
 
-    shell("rbd rm --no-progress rbd/disk 2>/dev/null; "
-          "rbd create --size 16M rbd/disk");
+    /* one of its own: whoever was killed holds it for half a minute */
+    snprintf(image, sizeof(image), "rbd/disk-%d-%llu", (int)getpid(),
+             (unsigned long long)far_now_us());
+    shell("rbd create --size 16M %s", image);
     fresh_host();
     snprintf(path, sizeof(path), "%s/farside.conf", host);
     f = fopen(path, "w");
@@ -83,7 +84,7 @@ START_TEST(an_image_is_read_written_discarded_and_grows)
 {
     struct guest g;
 
-    device = start_device("rbd/disk", "rbd0", "--take-over");
+    device = start_device("rbd0", "--take-over");
     g = connected_to("rbd0", _i ? "4 2 50 32 1 0" : PLAIN);
     ck_assert_str_eq(say(&g, "load 1 3000 16 1000 4096"), "going");
     ended_well(&g);
@@ -92,7 +93,7 @@ START_TEST(an_image_is_read_written_discarded_and_grows)
     ck_assert_str_eq(say(&g, "one 5 8192 4096 0"), "ok 0 00 00");
     ck_assert_str_eq(say(&g, "one 0 16777216 512 1"), "ok -1 01 01");
     ck_assert_int_eq(counter(&g, "kept_bytes"), 0);
-    shell("rbd resize --no-progress --size 32M rbd/disk");
+    shell("rbd resize --no-progress --size 32M %s", image);
     for (unsigned i = 0; !strstr(say(&g, "info"), "sectors 65536"); i++) {
         ck_assert_uint_lt(i, 100);
         OK(&g, "turn 100");
@@ -107,7 +108,7 @@ START_TEST(an_osd_or_device_that_is_killed_costs_no_answered_write)
 {
     struct guest g;
 
-    device = start_device("rbd/disk", "rbd0", "--take-over");
+    device = start_device("rbd0", "--take-over");
     g = connected_to("rbd0", PLAIN);
     ck_assert_str_eq(say(&g, "load 3 30000 16 1000 4096"), "going");
     for (unsigned i = 0; i < 6; i++) {
@@ -121,7 +122,7 @@ START_TEST(an_osd_or_device_that_is_killed_costs_no_answered_write)
         end_with(&device, SIGKILL);
         if (i % 3 == 1)
             kill_backend(SIGKILL);
-        device = start_device("rbd/disk", "rbd0", "--take-over");
+        device = start_device("rbd0", "--take-over");
         if (i % 3 == 1)
             start_backend();
     }
@@ -137,10 +138,10 @@ START_TEST(two_writers_of_an_image_are_kept_apart)
     struct guest g, h;
     char line[300];
 
-    device = start_device("rbd/disk", "rbd0", "--take-over");
+    device = start_device("rbd0", "--take-over");
     g = connected_to("rbd0", PLAIN);
     ck_assert_str_eq(say(&g, "one 1 8192 4096 165"), "ok 0 a5 a5");
-    other = start_device("rbd/disk", "rbd1", "--read-only");
+    other = start_device("rbd1", "--read-only");
     snprintf(line, sizeof(line), LINE("xvda", "rbd1"));
     h = guest("h", line);
     connect_disk(&h, PLAIN);
@@ -148,7 +149,7 @@ START_TEST(two_writers_of_an_image_are_kept_apart)
     ck_assert_str_eq(say(&h, "one 1 8192 4096 7"), "ok -1 07 07");
     destroy(&h);
     end_with(&other, SIGTERM);
-    other = start_device("rbd/disk", "rbd1", "--take-over");
+    other = start_device("rbd1", "--take-over");
     h = guest("h", line);
     connect_disk(&h, PLAIN);
     ck_assert_str_eq(say(&h, "one 0 8192 4096 1"), "ok 0 a5 a5");
