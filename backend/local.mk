@@ -63,7 +63,7 @@ if HAVE_VCHAN
 backend_tests += tests/backend/test-stream
 endif
 if HAVE_LIBNBD
-backend_tests += tests/backend/test-vbd-nbd
+backend_tests += tests/backend/test-vbd-nbd tests/backend/test-vbd-export
 endif
 if HAVE_LIBRBD
 # not among those of `make check`: it needs a cluster (tests/ceph/run)
@@ -128,6 +128,11 @@ tests_backend_test_vbd_nbd_SOURCES = tests/backend/test-vbd-nbd.c \
 	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_nbd_LDADD = core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS)
+tests_backend_test_vbd_export_SOURCES = tests/backend/test-vbd-export.c \
+	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vbd_export_CFLAGS = $(AM_CFLAGS) $(LIBNBD_CFLAGS)
+tests_backend_test_vbd_export_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS) $(LIBNBD_LIBS)
 tests_backend_test_vbd_rbd_SOURCES = tests/backend/test-vbd-rbd.c \
 	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_rbd_LDADD = core/libcore.a $(CHECK_LIBS) \

@@ -57,6 +57,7 @@ endif
 bin_PROGRAMS += frontend/farside-frontend
 frontend_farside_frontend_SOURCES = \
 	frontend/main.c \
+	frontend/nbd.c frontend/nbd.h \
 	frontend/uinput.c frontend/uinput.h
 frontend_farside_frontend_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(EVDEV_LIBS)

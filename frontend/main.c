@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
  * farside-frontend: drives the guest's input devices from userspace and hands
- * their events on: as lines, to a program, or to uinput. Options and output are
- * here; the frontend itself is the library's.
+ * their events on: as lines, to a program, or to uinput; or a disk, which
+ * nbd.c exports. Options and output are here; the frontends themselves are the
+ * library's.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -19,6 +20,7 @@
 #include "config.h"
 #include "core/clock.h"
 #include "frontend/farside-frontend.h"
+#include "frontend/nbd.h"
 #include "frontend/uinput.h"
 #ifdef HAVE_LIBEVDEV
 #include <libevdev/libevdev.h>
@@ -305,6 +307,7 @@ static void on_found(void *arg, unsigned devid)
 static void usage(FILE *to)
 {
     fputs("usage: " PROGRAM " [OPTION...] [DEVID...]\n"
+          "       " PROGRAM " --nbd=PATH DEVID\n"
           "Drives this guest's input devices (xenstore's device/vkbd/DEVID; "
           "all of them\nwithout a DEVID) and hands their events on.\n\n"
           "  -p, --print      write a line for each event (the default)\n"
@@ -317,6 +320,8 @@ static void usage(FILE *to)
           "      --raw        ask for raw positions where they are offered\n"
           "      --no-poll    always sleep until an event comes\n"
           "      --force      also take devices that another driver has\n"
+          "      --nbd=PATH   serve the disk device/vbd/DEVID by NBD at a Unix "
+          "socket\n"
           "  -c FILE, -r DIR  as all of Farside's programs take them; not "
           "used here\n"
           "  -h, --help       this\n"
@@ -385,7 +390,41 @@ static int parse_devid(struct program *program, const char *text)
     return 0;
 }
 
-enum { OPTION_RAW = 256, OPTION_NO_POLL, OPTION_FORCE };
+static void ready(void)
+{
+    tell_systemd("READY=1");
+}
+
+static void on_nbd_signal(int number)
+{
+    (void)number;
+    far_nbd_stop();
+}
+
+static int export_disk(const char *path, char **words, int count)
+{
+    struct far_nbd_options options = { .path = path,
+                                       .say = say,
+                                       .ready = ready };
+    struct sigaction action = { .sa_handler = on_nbd_signal };
+    char *end = NULL;
+    unsigned long devid = count == 1 && *words[0] >= '0' && *words[0] <= '9'
+                              ? strtoul(words[0], &end, 10)
+                              : 0;
+
+    if (!end || *end || devid >= 1ul << 29) {
+        say("--nbd wants one disk: the N of xenstore's device/vbd/N (51712 is "
+            "xvda)");
+        return 2;
+    }
+    options.devid = (unsigned)devid;
+    signal(SIGPIPE, SIG_IGN);
+    sigaction(SIGINT, &action, NULL);
+    sigaction(SIGTERM, &action, NULL);
+    return far_nbd_export(&options) ? 1 : 0;
+}
+
+enum { OPTION_RAW = 256, OPTION_NO_POLL, OPTION_FORCE, OPTION_NBD };
 
 int main(int argc, char **argv)
 {
@@ -397,6 +436,7 @@ int main(int argc, char **argv)
         { "raw", no_argument, NULL, OPTION_RAW },
         { "no-poll", no_argument, NULL, OPTION_NO_POLL },
         { "force", no_argument, NULL, OPTION_FORCE },
+        { "nbd", required_argument, NULL, OPTION_NBD },
         { "config", required_argument, NULL, 'c' },
         { "run-dir", required_argument, NULL, 'r' },
         { "help", no_argument, NULL, 'h' },
@@ -405,7 +445,7 @@ int main(int argc, char **argv)
     };
     static struct program program = { .output = { .fd = -1 } };
     struct sigaction action = { .sa_handler = on_signal };
-    const char *command = NULL;
+    const char *command = NULL, *nbd = NULL;
     bool print = false;
     pid_t child = 0;
     int c, r, wait_status;
@@ -433,6 +473,9 @@ int main(int argc, char **argv)
         case OPTION_FORCE:
             program.flags |= FAR_FRONTEND_FORCE;
             break;
+        case OPTION_NBD:
+            nbd = optarg;
+            break;
         case 'c':
         case 'r':
             break;
@@ -446,6 +489,8 @@ int main(int argc, char **argv)
             usage(stderr);
             return 2;
         }
+    if (nbd)
+        return export_disk(nbd, argv + optind, argc - optind);
     for (; optind < argc; optind++)
         if (parse_devid(&program, argv[optind]) < 0) {
             say("\"%s\" is no device number: the N of xenstore's "
