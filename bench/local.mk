@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # The programs of bench/run; built by `make bench` (and by make check), never
 # installed.
-bench_programs = bench/floor bench/timers bench/front bench/link bench/tls
+bench_programs = bench/floor bench/timers bench/front bench/link bench/tls \
+	bench/disk
 if HAVE_VCHAN
 bench_programs += bench/vchan
 endif
@@ -9,7 +10,7 @@ if HAVE_LIBNBD
 bench_programs += bench/nbd
 endif
 check_PROGRAMS += $(bench_programs)
-EXTRA_DIST += bench/run bench/fast.py
+EXTRA_DIST += bench/run bench/fast.py bench/disk.py
 
 bench_floor_SOURCES = bench/floor.c bench/samples.h
 bench_timers_SOURCES = bench/timers.c bench/samples.h
@@ -24,6 +25,8 @@ bench_tls_SOURCES = bench/tls.c bench/samples.h
 bench_tls_LDADD = $(GNUTLS_LIBS)
 bench_link_SOURCES = bench/link.c bench/samples.h
 bench_link_LDADD = $(NETPROXY_LIBS)
+bench_disk_SOURCES = bench/disk.c bench/samples.h
+bench_disk_LDADD = frontend/libfront.la $(XEN_LIBS)
 bench_front_SOURCES = bench/front.c bench/samples.h
 bench_front_LDADD = frontend/libfront.la $(XEN_LIBS)
 
