@@ -155,23 +155,6 @@ static void user_free(struct user *u)
     free(u);
 }
 
-/* The operation is over, with op.status. */
-static void finish(struct task *task)
-{
-    struct user *u = task->user;
-    struct far_op op = task->op;
-
-    task->op.opcode = 0;
-    u->busy--;
-    if (u->closed) {
-        if (!u->busy)
-            user_free(u);
-        return;
-    }
-    if (u->layer.above)
-        far_layer_complete(u->layer.above, &op);
-}
-
 static int plain_call(const struct disk *disk, const struct task *task)
 {
     struct far_block_args a = args_of(task);
@@ -254,6 +237,23 @@ static void prepare(struct task *task)
 }
 
 #ifdef HAVE_LIBURING
+/* The operation is over, with op.status. */
+static void finish(struct task *task)
+{
+    struct user *u = task->user;
+    struct far_op op = task->op;
+
+    task->op.opcode = 0;
+    u->busy--;
+    if (u->closed) {
+        if (!u->busy)
+            user_free(u);
+        return;
+    }
+    if (u->layer.above)
+        far_layer_complete(u->layer.above, &op);
+}
+
 /* false: the ring is full, also after what is in it was offered to the kernel,
  * which takes nothing while too much that is done waits to be reaped. */
 static bool give(struct task *task)
