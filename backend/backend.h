@@ -214,6 +214,7 @@ extern const struct far_port_type far_port_doorbell;
 extern const struct far_port_type far_port_intc;
 extern const struct far_port_type far_port_stream;
 extern const struct far_port_type far_port_vbd;
+extern const struct far_port_type far_port_vsnd;
 
 /* --- control.c --- */
 /* Answers a request of the control socket; arg is the struct far_backend. */

@@ -62,7 +62,7 @@ static const struct far_layer_ops absent_ops = {
     .close = absent_close,
 };
 
-static struct far_layer *absent_new(const char *reason)
+struct far_layer *far_chain_absent(const char *reason)
 {
     struct absent *absent = calloc(1, sizeof(*absent));
 
@@ -145,7 +145,7 @@ enum far_binding far_chain_bottom(struct far_backend *backend,
         binding = FAR_CHAIN_ABSENT;
     }
     if (binding == FAR_CHAIN_ABSENT)
-        *bottom = absent_new(absent);
+        *bottom = far_chain_absent(absent);
     return binding;
 }
 

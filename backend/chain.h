@@ -51,6 +51,8 @@ enum far_binding far_chain_bottom(struct far_backend *backend,
                                   const struct far_local_who *who,
                                   char absent[FAR_CHAIN_REASON_BYTES],
                                   struct far_layer **bottom);
+/* A bottom for a device that can't be had, which says so; NULL: -ENOMEM. */
+struct far_layer *far_chain_absent(const char *reason);
 /* Names the device in who. */
 void far_chain_fill_who(const struct far_backend *backend,
                         const struct far_address *address,

@@ -29,8 +29,13 @@ backend_libbackend_a_SOURCES = \
 	backend/port-vbd-checks.c backend/port-vbd-checks.h \
 	backend/port-vbd-journal.c backend/port-vbd-journal.h \
 	backend/port-vbd-nodes.c \
+	backend/port-vsnd.c backend/port-vsnd.h \
+	backend/port-vsnd-checks.c backend/port-vsnd-checks.h \
+	backend/port-vsnd-nodes.c \
 	backend/wish.c backend/wish.h
 backend/port-vbd-nodes.$(OBJEXT): xenstore-schema/schema.h
+backend/port-vsnd.$(OBJEXT): xenstore-schema/schema.h
+backend/port-vsnd-checks.$(OBJEXT) backend/port-vsnd-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-doorbell.$(OBJEXT) backend/port-intc.$(OBJEXT): xenstore-schema/schema.h
@@ -58,6 +63,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-vbd-checks \
 	tests/backend/test-vbd \
 	tests/backend/test-vbd-far \
+	tests/backend/test-vsnd \
 	tests/backend/test-wish
 if HAVE_VCHAN
 backend_tests += tests/backend/test-stream
@@ -69,7 +75,8 @@ if HAVE_LIBRBD
 # not among those of `make check`: it needs a cluster (tests/ceph/run)
 check_PROGRAMS += tests/backend/test-vbd-rbd
 endif
-check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest
+check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest \
+	tests/backend/sndguest
 TESTS += $(backend_tests)
 endif
 backend_test_libs = backend/libbackend.a devices/libdevices.a \
@@ -146,6 +153,11 @@ tests_backend_test_vbd_SOURCES = tests/backend/test-vbd.c \
 tests_backend_test_vbd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_wish_SOURCES = tests/backend/test-wish.c tests/core/suite.h
 tests_backend_test_wish_LDADD = $(backend_test_libs)
+tests_backend_test_vsnd_SOURCES = tests/backend/test-vsnd.c \
+	tests/backend/simhost.h tests/backend/sound.h tests/core/suite.h
+tests_backend_test_vsnd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_sndguest_SOURCES = tests/backend/sndguest.c tests/backend/sound.h
+tests_backend_sndguest_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_backend_blkguest_SOURCES = tests/backend/blkguest.c
 tests_backend_blkguest_LDADD = frontend/libfront.la $(XEN_LIBS)
 

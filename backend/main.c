@@ -17,13 +17,10 @@
 #include "core/daemon.h"
 #include "devices/starter.h"
 
-static const struct far_port_type *const ports[] = { &far_port_input,
-                                                     &far_port_vbd,
-                                                     &far_port_timer,
-                                                     &far_port_doorbell,
-                                                     &far_port_intc,
-                                                     &far_port_stream,
-                                                     NULL };
+static const struct far_port_type *const ports[] = {
+    &far_port_input,    &far_port_vbd,  &far_port_vsnd,   &far_port_timer,
+    &far_port_doorbell, &far_port_intc, &far_port_stream, NULL
+};
 
 struct program {
     struct far_daemon daemon;

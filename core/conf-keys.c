@@ -56,7 +56,7 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file memory ledger outside replay probe timer doorbell stream "
+      .choices = "evdev virtual file memory ledger outside replay probe silence tone wav timer doorbell stream "
                  "interrupts vectors delay error log rate cache verify volatile" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
@@ -79,6 +79,14 @@ const struct far_conf_key far_conf_keys[] = {
     { .section = "device", .types = "ledger", .key = "path",
       .kind = FAR_CONF_PATH, .required = true },
     { .section = "device", .types = "memory ledger cache", .key = "size",
+      .kind = FAR_CONF_NUMBER, .min = 1, .max = 1u << 20 },
+    { .section = "device", .types = "tone", .key = "frequency",
+      .kind = FAR_CONF_NUMBER, .min = 1, .max = 20000 },
+    { .section = "device", .types = "wav", .key = "path",
+      .kind = FAR_CONF_PATH, .required = true },
+    { .section = "device", .types = "wav", .key = "loop",
+      .kind = FAR_CONF_BOOL },
+    { .section = "device", .types = "wav", .key = "limit",
       .kind = FAR_CONF_NUMBER, .min = 1, .max = 1u << 20 },
     { .section = "device", .types = "replay", .key = "file",
       .kind = FAR_CONF_PATH, .required = true },

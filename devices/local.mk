@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Whoever links libdevices.a links $(DEVICES_LIBS) behind it, and libcore.a.
-DEVICES_LIBS = $(EVDEV_LIBS) $(URING_LIBS)
+DEVICES_LIBS = $(EVDEV_LIBS) $(URING_LIBS) $(SNDFILE_LIBS) -lm
 noinst_LIBRARIES += devices/libdevices.a
 
 devices_libdevices_a_SOURCES = \
@@ -10,6 +10,7 @@ devices_libdevices_a_SOURCES = \
 	devices/lines.c devices/lines.h \
 	devices/evdev-translate.c devices/evdev-translate.h \
 	devices/fast-input.c \
+	devices/fast-sound.c devices/fast-sound.h \
 	devices/fast-timer.c devices/fast-timer.h \
 	devices/file.c \
 	devices/feed-json.c devices/feed-json.h \
@@ -36,7 +37,9 @@ devices_libdevices_a_SOURCES = \
 	devices/ranges.c devices/ranges.h \
 	devices/replay.c \
 	devices/stream.c \
+	devices/sound-user.c devices/sound-user.h \
 	devices/timers.c devices/timers.h \
+	devices/tone.c \
 	devices/starter.c devices/starter.h \
 	devices/types.c devices/types.h \
 	devices/virtual.c \
@@ -113,6 +116,9 @@ dist_man_MANS += man/farside-rbd.8
 
 if HAVE_LIBEVDEV
 devices_libdevices_a_SOURCES += devices/evdev.c
+endif
+if HAVE_LIBSNDFILE
+devices_libdevices_a_SOURCES += devices/wav.c
 endif
 
 if HAVE_CHECK

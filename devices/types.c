@@ -23,6 +23,11 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_interrupts,
     &far_type_vectors,
     &far_type_stream,
+    &far_type_silence,
+    &far_type_tone,
+#ifdef HAVE_LIBSNDFILE
+    &far_type_wav,
+#endif
     &far_type_delay,
     &far_type_error,
     &far_type_log,

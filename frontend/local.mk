@@ -13,6 +13,7 @@ frontend_libfront_la_SOURCES = \
 	frontend/intc.c \
 	frontend/kbd.c frontend/kbd.h \
 	frontend/own.c frontend/own.h \
+	frontend/snd.c frontend/snd.h \
 	frontend/step.c frontend/step.h \
 	frontend/timer.c \
 	xenbus/evtchn.c xenbus/evtchn.h \

@@ -4,7 +4,7 @@
 # therefore never built with sanitizers.
 bin_PROGRAMS += sim/farside-sim
 sim_farside_sim_SOURCES = sim/main.c sim/keeper.c sim/domain.c sim/xenbus.c \
-	sim/xl.c sim/batch.c sim/batch.h sim/common.c sim/common.h sim/hv.h \
+	sim/xl.c sim/snd.c sim/snd.h sim/batch.c sim/batch.h sim/common.c sim/common.h sim/hv.h \
 	sim/keeper.h sim/sim.h
 sim_farside_sim_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DFARSIDE_PKGLIBDIR='"$(pkglibdir)"'

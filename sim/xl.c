@@ -21,6 +21,7 @@
 #include "sim/batch.h"
 #include "sim/common.h"
 #include "sim/sim.h"
+#include "sim/snd.h"
 
 #define DESTROY_TIMEOUT_MS 10000
 #define QEMU_TIMEOUT_MS    2000
@@ -29,6 +30,8 @@
 #define MAX_DISKS          16
 #define MAX_VDISPLS        4
 #define MAX_CONNECTORS     16
+#define MAX_SNDS           4
+#define MAX_SND_NODES      128
 
 struct vkb {
     int devid; /* -1: the next free one */
@@ -70,6 +73,8 @@ struct config {
     int disk_count;
     struct vdispl vdispls[MAX_VDISPLS];
     int vdispl_count;
+    char *snds[MAX_SNDS]; /* lines, as they were given */
+    int snd_count;
 };
 
 struct xl {
@@ -353,6 +358,8 @@ static void free_config(struct config *c)
         free(c->disks[i].text);
     for (int i = 0; i < c->vdispl_count; i++)
         free(c->vdispls[i].text);
+    for (int i = 0; i < c->snd_count; i++)
+        free(c->snds[i]);
     free(c);
 }
 
@@ -381,6 +388,8 @@ static int write_config(const struct config *c, const char *path)
         fprintf(f, "disk %s\n", c->disks[i].text);
     for (int i = 0; i < c->vdispl_count; i++)
         fprintf(f, "vdispl %d %s\n", c->vdispls[i].devid, c->vdispls[i].text);
+    for (int i = 0; i < c->snd_count; i++)
+        fprintf(f, "vsnd %s\n", c->snds[i]);
     if (fclose(f) || rename(tmp, path))
         return complain("can't write %s: %s", path, strerror(errno));
     return 0;
@@ -430,6 +439,8 @@ static struct config *read_config(const char *path)
                 d->devid = (int)devid;
                 c->vdispl_count++;
             }
+        } else if (!strcmp(line, "vsnd") && c->snd_count < MAX_SNDS) {
+            c->snds[c->snd_count++] = strdup(value);
         }
     }
     fclose(f);
@@ -465,6 +476,11 @@ static int write_json(struct xl *x, uint32_t domid, const struct config *c)
                     k ? "," : "", d->connectors[k].id, d->connectors[k].width,
                     d->connectors[k].height);
         fprintf(f, " ] }");
+    }
+    fprintf(f, " ],\n  \"vsnds\": [");
+    for (int i = 0; i < c->snd_count; i++) {
+        fprintf(f, "%s\n    ", i ? "," : "");
+        far_sim_snd_record(c->snds[i], f);
     }
     fprintf(f, " ] }\n");
     return fclose(f) ? complain("can't write %s: %s", path, strerror(errno))
@@ -666,6 +682,50 @@ static int add_vdispl(struct xl *x, uint32_t domid, struct vdispl *d)
     int r = add_device(x, domid, &fe, &ro_fe, &be,
                        path_of("/libxl/%u/device/vdispl/%d", domid, d->devid),
                        false);
+    return r ? r : await_init(x, be_path);
+}
+
+/* All that a card is like stands in the front's nodes, as the guest's own. */
+struct snd_nodes {
+    struct pairs pairs[MAX_SND_NODES];
+    char names[MAX_SND_NODES][64];
+    int count;
+};
+
+static void snd_node(void *arg, const char *name, const char *value)
+{
+    struct snd_nodes *n = arg;
+
+    if (n->count == MAX_SND_NODES)
+        return;
+    snprintf(n->names[n->count], sizeof(n->names[0]), "%s", name);
+    n->pairs[n->count].key = n->names[n->count];
+    snprintf(n->pairs[n->count].value, sizeof(n->pairs[0].value), "%s", value);
+    n->count++;
+}
+
+static int add_snd(struct xl *x, uint32_t domid, const char *line, int devid)
+{
+    static struct snd_nodes nodes;
+    struct pairs back[] = { { "frontend-id", "" },
+                            { "online", "1" },
+                            { "state", "1" } };
+    char be_path[128];
+
+    nodes.count = 0;
+    snd_node(&nodes, "backend-id", "0");
+    snd_node(&nodes, "state", "1");
+    (void)far_sim_snd_nodes(line, snd_node, &nodes);
+    snprintf(back[0].value, sizeof(back[0].value), "%u", domid);
+    snprintf(be_path, sizeof(be_path), "/local/domain/0/backend/vsnd/%u/%d",
+             domid, devid);
+    const struct dir fe = { path_of("/local/domain/%u/device/vsnd/%d", domid,
+                                    devid),
+                            nodes.pairs, nodes.count };
+    const struct dir be = { be_path, back, 3 };
+    int r =
+        add_device(x, domid, &fe, NULL, &be,
+                   path_of("/libxl/%u/device/vsnd/%d", domid, devid), false);
     return r ? r : await_init(x, be_path);
 }
 
@@ -1076,6 +1136,8 @@ static uint32_t build(struct xl *x, struct config *c, const char *name)
         r = add_disk(x, domid, &c->disks[i]);
     for (int i = 0; i < c->vdispl_count && !r; i++)
         r = add_vdispl(x, domid, &c->vdispls[i]);
+    for (int i = 0; i < c->snd_count && !r; i++)
+        r = add_snd(x, domid, c->snds[i], i);
     if (!r)
         r = write_config(c, record_path(x, c->uuid));
     if (!r)
@@ -1137,6 +1199,11 @@ static int find(struct xl *x, const char *guest, struct hv_info *info)
                     x->host);
 }
 
+static void no_node(void *arg, const char *name, const char *value)
+{
+    (void)arg, (void)name, (void)value;
+}
+
 static int cmd_create(struct xl *x, int argc, char **argv)
 {
     struct config *c = calloc(1, sizeof(*c));
@@ -1178,6 +1245,14 @@ static int cmd_create(struct xl *x, int argc, char **argv)
                 rc = complain("at most %d vdispl lines", MAX_VDISPLS);
             else
                 rc = parse_vdispl(&c->vdispls[c->vdispl_count++], v);
+        } else if (KEY("vsnd")) {
+            const char *wrong = far_sim_snd_nodes(v, no_node, NULL);
+            if (c->snd_count == MAX_SNDS)
+                rc = complain("at most %d vsnd lines", MAX_SNDS);
+            else if (wrong)
+                rc = complain("%s", wrong);
+            else
+                c->snds[c->snd_count++] = strdup(v);
         } else if (KEY("type")) {
             if (strcmp(v, "pv") && strcmp(v, "pvh"))
                 rc = complain("type is pv or pvh, not '%s'", v);
