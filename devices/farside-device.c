@@ -304,7 +304,7 @@ struct far_outside *far_outside_new(const char *socket_path, const char *class_,
 {
     struct far_outside *o = calloc(1, sizeof(*o));
     struct far_local_server_ops ops = { .open = open_any,
-                                        .any_peer = true,
+                                        .group_peers = true,
                                         .arg = o };
     struct far_error error = { .text = "out of memory" };
     const char *name = getenv("FARSIDE_DEVICE");

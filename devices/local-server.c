@@ -1003,7 +1003,7 @@ static void accept_ready(struct far_io *io, uint32_t events)
     if (fd < 0)
         return;
     if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) < 0 ||
-        (!s->ops.any_peer && peer.uid != 0 && peer.uid != geteuid())) {
+        (!s->ops.group_peers && peer.uid != 0 && peer.uid != geteuid())) {
         far_log_limited(s->log, &s->bucket, FAR_LOG_WARNING,
                         "%s: a process of user %u was refused: only root and "
                         "this program's own user may attach devices",
@@ -1030,6 +1030,28 @@ static void accept_ready(struct far_io *io, uint32_t events)
 
 /* ---- the server ---- */
 
+/* Who may connect to the socket, from before it listens. A program's own group
+ * may be many others' (`nogroup`): what counts is its folder's. */
+static int restrict_to(const struct far_local_server *s)
+{
+    char folder[sizeof(s->path)];
+    char *slash;
+    struct stat st;
+    mode_t mode = 0660;
+
+    if (s->ops.group_peers) {
+        snprintf(folder, sizeof(folder), "%s", s->path);
+        slash = strrchr(folder, '/');
+        if (!slash)
+            snprintf(folder, sizeof(folder), ".");
+        else
+            slash[slash == folder] = '\0';
+        if (stat(folder, &st) < 0 || chown(s->path, (uid_t)-1, st.st_gid) < 0)
+            mode = 0600;
+    }
+    return chmod(s->path, mode);
+}
+
 static int listen_on(struct far_local_server *s)
 {
     struct sockaddr_un address = { .sun_family = AF_UNIX };
@@ -1043,7 +1065,7 @@ static int listen_on(struct far_local_server *s)
         return -errno;
     memcpy(address.sun_path, s->path, sizeof(s->path));
     if (bind(s->fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
-        chmod(s->path, 0660) < 0 || listen(s->fd, 16) < 0) {
+        restrict_to(s) < 0 || listen(s->fd, 16) < 0) {
         r = -errno;
         close(s->fd);
         s->fd = -1;

@@ -30,9 +30,10 @@ struct far_local_server_ops {
     /* Called just before the layer of that user is closed: it detached in
      * words, or its connection is lost (a successor may come). May be NULL. */
     void (*leaving)(void *arg, const struct far_local_who *who, bool detached);
-    /* Whoever the socket's mode lets connect may attach, not only root and this
-     * program's own user. */
-    bool any_peer;
+    /* Also who is in the group of the socket's folder may attach, if this
+     * program can give the socket to that group; else, and without this, only
+     * root and this program's own user. */
+    bool group_peers;
     /* A client said that it has guests, or has room again: what is not answered
      * is to be sent again (far_local_server_notify). May be NULL. */
     void (*guests)(void *arg, bool anew);
@@ -41,7 +42,8 @@ struct far_local_server_ops {
     void *arg;
 };
 
-/* Listens on path (an older socket there is removed; mode 0660). platform: our
+/* Listens on path (an older socket there is removed; mode 0660, or 0600 if its
+ * folder's group was asked for and can't be had). platform: our
  * own name, for the hello. ops is copied. NULL with error. */
 struct far_local_server *
 far_local_server_new(struct far_loop *loop, struct far_log *log,

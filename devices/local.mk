@@ -126,7 +126,7 @@ DEVICES_TESTS = tests/devices/test-timers \
 	tests/devices/test-devices tests/devices/test-file \
 	tests/devices/test-fast-input tests/devices/test-filters \
 	tests/devices/test-local tests/devices/test-outside \
-	tests/devices/test-payload \
+	tests/devices/test-payload tests/devices/test-socket \
 	tests/devices/test-words
 check_PROGRAMS += $(DEVICES_TESTS)
 TESTS += $(DEVICES_TESTS)
@@ -156,6 +156,9 @@ tests_devices_test_payload_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_outside_SOURCES = tests/devices/test-outside.c \
 	tests/devices/harness.h
 tests_devices_test_outside_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_socket_SOURCES = tests/devices/test-socket.c \
+	tests/devices/harness.h
+tests_devices_test_socket_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_words_SOURCES = tests/devices/test-words.c \
 	tests/devices/harness.h
 tests_devices_test_words_LDADD = $(DEVICES_TEST_LIBS)
