@@ -55,6 +55,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-kept \
 	tests/backend/test-backend tests/backend/test-notify \
 	tests/backend/test-line tests/backend/test-name \
+	tests/backend/test-interrupt-relay \
 	tests/backend/test-intc-checks tests/backend/test-intc \
 	tests/backend/test-own-far \
 	tests/backend/test-own \
@@ -109,6 +110,11 @@ tests_backend_test_own_far_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_notify_SOURCES = tests/backend/test-notify.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_notify_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_interrupt_relay_SOURCES = \
+	tests/backend/test-interrupt-relay.c \
+	tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_interrupt_relay_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS)
 tests_backend_test_name_SOURCES = tests/backend/test-name.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_name_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
