@@ -112,7 +112,7 @@ uint64_t far_conn_rtt_ns(const struct far_conn *c)
 
 static void watch(struct far_conn *c)
 {
-    uint32_t events = c->paused_for ? 0 : EPOLLIN;
+    uint32_t events = EPOLLIN;
 
     if (c->state == FAR_CONN_CONNECTING)
         events = EPOLLOUT;
@@ -200,51 +200,8 @@ static void transmit(struct far_conn *c)
         go_on(c);
 }
 
-static void arm(struct far_conn *c);
-static void run_resume(struct far_defer *defer);
-
-/* All that are paused for it are read again, at the end of this turn. */
-static void feed_again(struct far_conn *c)
-{
-    struct far_conn *f;
-
-    while ((f = c->feeders)) {
-        c->feeders = f->next_feeder;
-        f->paused_for = f->next_feeder = NULL;
-        far_defer(f->loop, &f->resume, run_resume);
-    }
-}
-
-void far_conn_pause(struct far_conn *c, struct far_conn *until)
-{
-    if (c->paused_for || c->state != FAR_CONN_UP || until->state != FAR_CONN_UP)
-        return;
-    c->paused_for = until;
-    c->next_feeder = until->feeders;
-    until->feeders = c;
-    watch(c);
-    arm(c);
-}
-
-static void forget_pause(struct far_conn *c)
-{
-    struct far_conn **at;
-
-    feed_again(c);
-    far_defer_cancel(c->loop, &c->resume);
-    if (!c->paused_for)
-        return;
-    at = &c->paused_for->feeders;
-    while (*at != c)
-        at = &(*at)->next_feeder;
-    *at = c->next_feeder;
-    c->paused_for = c->next_feeder = NULL;
-}
-
 static void give_room(struct far_conn *c)
 {
-    if (!c->out_blocked && c->feeders && !far_conn_full(c))
-        feed_again(c);
     if (c->wants_room && !c->out_blocked && c->state == FAR_CONN_UP) {
         c->wants_room = false;
         if (c->ops->room)
@@ -494,7 +451,6 @@ static void release(struct far_conn *c)
 {
     far_io_del(&c->io);
     far_look_stop(&c->look);
-    forget_pause(c);
     if (c->fd >= 0)
         close(c->fd);
     c->fd = -1;
@@ -574,7 +530,6 @@ void far_conn_fail(struct far_conn *c, int code, const char *reason)
     if (c->state != FAR_CONN_CONNECTING)
         tell_peer(c, code, reason);
     c->state = FAR_CONN_ENDED;
-    forget_pause(c);
     c->traffic->failures++;
     c->traffic->distrusted += c->tls.distrust != FAR_DISTRUST_NONE;
     far_io_del(&c->io);
@@ -743,8 +698,7 @@ static int take_frame(struct far_conn *c, const struct far_wire_frame *f,
 /* All whole frames of what was decrypted. */
 static int take_frames(struct far_conn *c, struct far_error *error)
 {
-    while ((c->state == FAR_CONN_GREETING || c->state == FAR_CONN_UP) &&
-           !c->paused_for) {
+    while (c->state == FAR_CONN_GREETING || c->state == FAR_CONN_UP) {
         struct far_wire_frame frame;
         int n = far_wire_next(far_buf_at(&c->in), far_buf_used(&c->in),
                               c->state == FAR_CONN_UP ? FAR_CONN_FRAME_MAX
@@ -806,7 +760,7 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
                                                "it hung up in the handshake")
                                    : 0;
     }
-    while (!c->freed && c->state != FAR_CONN_ENDED && !c->paused_for) {
+    while (!c->freed && c->state != FAR_CONN_ENDED) {
         uint8_t *room;
 
         if (taken >= PIECE_BULK && !c->shared) {
@@ -833,25 +787,6 @@ static int take_bytes(struct far_conn *c, struct far_error *error)
             return rc;
     }
     return 0;
-}
-
-/* What was left when it was paused; then the socket. */
-static void run_resume(struct far_defer *defer)
-{
-    struct far_conn *c =
-        (struct far_conn *)((char *)defer - offsetof(struct far_conn, resume));
-    struct far_error error = { 0 };
-    int rc;
-
-    c->busy++;
-    rc = take_frames(c, &error);
-    if (!rc)
-        rc = take_bytes(c, &error);
-    if (rc && !c->freed)
-        far_conn_fail(c, rc, error.text);
-    if (!c->freed && c->state == FAR_CONN_UP)
-        watch(c);
-    unwind(c);
 }
 
 static void take(struct far_conn *c)
@@ -947,9 +882,7 @@ static void serve(struct far_conn *c, uint32_t events)
     if (c->state == FAR_CONN_CONNECTING) {
         connected(c);
     } else {
-        if (c->paused_for && (events & (EPOLLHUP | EPOLLERR)))
-            far_conn_fail(c, -ECONNRESET, "it hung up");
-        else if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+        if (events & (EPOLLIN | EPOLLHUP | EPOLLERR))
             receive(c);
         if ((events & EPOLLOUT) && c->state != FAR_CONN_ENDED) {
             c->out_blocked = false;
@@ -984,7 +917,7 @@ static bool look(struct far_poller *poller)
                             offsetof(struct far_conn, look.poller));
     bool any;
 
-    if (c->paused_for || c->late.queued || !far_look_worth(&c->look))
+    if (c->late.queued || !far_look_worth(&c->look))
         return false;
     c->busy++;
     any = receive(c);
@@ -1083,15 +1016,6 @@ static void beat(struct far_conn *c, uint64_t now_us)
         far_timer_set(&c->timer, next_us);
 }
 
-/* We don't listen; it may know that we live. */
-static void keep_alive(struct far_conn *c, uint64_t now_us)
-{
-    send_heartbeat(c, 0, 0);
-    c->heard_us = now_us;
-    if (c->state == FAR_CONN_UP)
-        far_timer_set(&c->timer, now_us + FAR_CONN_HEARTBEAT_US);
-}
-
 /* The timer: connecting, the handshake, and then the heartbeat. Silence is
  * counted in beats, not by the clock: after a stop of this process (or of the
  * whole machine) what has come meanwhile is read first. */
@@ -1109,8 +1033,6 @@ static void tick(struct far_timer *timer)
     else if (c->stalled_since_us &&
              now_us - c->stalled_since_us > FAR_CONN_STALLED_US)
         far_conn_fail(c, -ETIMEDOUT, "it has stopped reading");
-    else if (c->paused_for)
-        keep_alive(c, now_us);
     else if (now_us - c->heard_us >= FAR_CONN_HEARTBEAT_US && c->missed >= 2 &&
              has_need(c))
         far_conn_fail(c, -ETIMEDOUT, "it has been silent for three heartbeats");

@@ -101,10 +101,6 @@ struct far_conn {
     bool wants_room, out_blocked;
     uint16_t option_type, option_bytes; /* with the next frame; bytes 0: none */
     uint8_t option[24];
-    struct far_conn *paused_for; /* NULL: it is read */
-    struct far_conn *feeders;    /* those that are paused for this one */
-    struct far_conn *next_feeder;
-    struct far_defer resume;
     uint64_t stalled_since_us;
     int code; /* why it ended */
     struct far_error why;
@@ -197,12 +193,8 @@ void far_conn_with_option(struct far_conn *conn, uint16_t type,
 int far_conn_forward(struct far_conn *conn, struct far_wire_header *header,
                      const void *fixed, size_t fixed_bytes, const void *rest,
                      size_t rest_bytes);
-/* Is there so much in front of it that whoever feeds it must stop? */
+/* Is there so much in front of it that no more is to be passed on over it? */
 bool far_conn_full(struct far_conn *conn);
-/* No frame is taken from it, and nothing read, until the one that it feeds has
- * room again, or ends. The frame that is being taken is taken. The other side
- * hears heartbeats meanwhile. Idempotent. */
-void far_conn_pause(struct far_conn *conn, struct far_conn *until);
 
 /* The other's clock: its nanoseconds plus this are ours (an estimate, good to
  * half the difference of the two ways' least delays). */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * What a relay keeps for a slow client (netproxy/flow.h).
+ * What a relay keeps for a slow client or owner (netproxy/flow.h).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@ void far_flow_init(struct far_flow *flow, struct far_flow_total *total)
     flow->total = total;
     far_buf_init(&flow->down, FAR_FLOW_QUEUE_BYTES);
     far_buf_init(&flow->up, FAR_FLOW_HELD_BYTES);
+    far_buf_init(&flow->late, FAR_FLOW_LATE_BYTES);
 }
 
 unsigned far_flow_clear(struct far_flow *flow)
@@ -28,12 +29,15 @@ unsigned far_flow_clear(struct far_flow *flow)
     }
     while (far_buf_used(&flow->up))
         far_flow_next(flow, &flow->up);
+    while (far_buf_used(&flow->late))
+        far_flow_next(flow, &flow->late);
     flow->total->asked_bytes -= flow->asked_bytes;
     flow->asked_bytes = 0;
     free(flow->slots);
     flow->slots = NULL;
     far_buf_free(&flow->down);
     far_buf_free(&flow->up);
+    far_buf_free(&flow->late);
     return activated;
 }
 
@@ -81,21 +85,30 @@ void far_flow_answered(struct far_flow *flow, const struct far_op *op)
     slot->bytes = 0;
 }
 
+/* What that queue's bytes count in, of all routes of the client; NULL: ops that
+ * wait are counted as routes. */
+static uint64_t *sum_of(struct far_flow *flow, const struct far_buf *queue)
+{
+    return queue == &flow->down   ? &flow->total->queued_bytes
+           : queue == &flow->late ? &flow->total->late_bytes
+                                  : NULL;
+}
+
 int far_flow_keep(struct far_flow *flow, struct far_buf *queue,
                   struct far_wire_header *header, const void *fixed,
                   size_t fixed_bytes, const void *rest, size_t rest_bytes)
 {
     size_t bytes = FAR_WIRE_HEADER_BYTES + fixed_bytes + rest_bytes;
+    uint64_t *sum = sum_of(flow, queue);
     uint8_t *room;
 
-    if (queue == &flow->down &&
-        flow->total->queued_bytes + bytes > FAR_FLOW_PEER_QUEUE_BYTES)
+    if (sum && *sum + bytes > FAR_FLOW_PEER_QUEUE_BYTES)
         return -ENOBUFS;
     room = far_buf_reserve(queue, bytes);
     if (!room)
         return -ENOBUFS;
-    if (queue == &flow->down)
-        flow->total->queued_bytes += bytes;
+    if (sum)
+        *sum += bytes;
     else if (!far_buf_used(queue))
         flow->total->holding++;
     header->bytes = (uint32_t)bytes;
@@ -110,12 +123,13 @@ int far_flow_keep(struct far_flow *flow, struct far_buf *queue,
 
 void far_flow_next(struct far_flow *flow, struct far_buf *queue)
 {
+    uint64_t *sum = sum_of(flow, queue);
     struct far_wire_header header;
 
     memcpy(&header, far_buf_at(queue), sizeof(header));
     far_buf_consume(queue, header.bytes);
-    if (queue == &flow->down)
-        flow->total->queued_bytes -= header.bytes;
+    if (sum)
+        *sum -= header.bytes;
     else if (!far_buf_used(queue))
         flow->total->holding--;
     far_buf_relax(queue);

@@ -212,7 +212,10 @@ static int on_frame(struct far_conn *conn, const struct far_wire_frame *frame,
 
 static void on_room(struct far_conn *conn)
 {
-    pump(conn->owner);
+    struct far_lane *lane = conn->owner;
+
+    pump(lane);
+    far_routes_owner_room(lane->link);
 }
 
 static bool on_waits(const struct far_conn *conn)

@@ -24,7 +24,8 @@ netproxy_libnetproxy_a_SOURCES = \
 	netproxy/notify.c netproxy/notify.h \
 	netproxy/permission.c netproxy/permission.h \
 	netproxy/remote.c netproxy/remote.h \
-	netproxy/route.c netproxy/route.h \
+	netproxy/pass.c netproxy/way.c netproxy/way.h \
+	netproxy/route.c netproxy/route.h netproxy/route-inner.h \
 	netproxy/resolver.c netproxy/resolver.h \
 	netproxy/review.c \
 	netproxy/sandbox.c netproxy/sandbox.h \
@@ -92,7 +93,7 @@ NETPROXY_TESTS = tests/netproxy/test-wire tests/netproxy/test-link \
 	tests/netproxy/test-versions tests/netproxy/test-notify \
 	tests/netproxy/test-relay tests/netproxy/test-standby \
 	tests/netproxy/test-vouch tests/netproxy/test-notify-relay \
-	tests/netproxy/test-slow \
+	tests/netproxy/test-slow tests/netproxy/test-slow-owner \
 	tests/netproxy/test-times tests/netproxy/test-spin \
 	tests/netproxy/test-credential tests/netproxy/test-permission \
 	tests/netproxy/test-trust
@@ -139,6 +140,10 @@ tests_netproxy_test_notify_relay_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 tests_netproxy_test_slow_SOURCES = tests/netproxy/test-slow.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h
 tests_netproxy_test_slow_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
+
+tests_netproxy_test_slow_owner_SOURCES = tests/netproxy/test-slow-owner.c \
+	tests/netproxy/rig.c tests/netproxy/rig.h
+tests_netproxy_test_slow_owner_LDADD = $(NETPROXY_LIBS) $(CHECK_LIBS)
 
 tests_netproxy_test_vouch_SOURCES = tests/netproxy/test-vouch.c \
 	tests/netproxy/rig.c tests/netproxy/rig.h

@@ -4,8 +4,7 @@
  * of a client's connection to one of our link to the next platform; frames pass
  * with the handle rewritten. Numbers, acks, credit and slots are between the
  * guest's platform and the owner: a route holds nothing whose loss would
- * matter. Also what an owner asks of a request that a relay carries: whose it
- * is, and which way it came.
+ * matter. route.c is a route's life, pass.c what passes on it.
  */
 #ifndef FARSIDE_NETPROXY_ROUTE_H
 #define FARSIDE_NETPROXY_ROUTE_H
@@ -14,6 +13,7 @@
 #include "netproxy/context.h"
 #include "netproxy/controller.h"
 #include "netproxy/link.h"
+#include "netproxy/way.h"
 
 /* Handles of a link: attachments of this platform's own guests are below. */
 #define FAR_ROUTE_HANDLE_FIRST 2048u
@@ -27,14 +27,21 @@
 struct far_peer;
 struct far_route;
 
+/* What a route can wait for: room of a connection to its client, its owner. */
+enum { FAR_ROUTE_CLIENT, FAR_ROUTE_OWNER, FAR_ROUTE_WAITS };
+
+struct far_route_queue {
+    struct far_route *first, **end;
+};
+
 struct far_router {
     struct far_context *context;
     struct far_controller *controller;
     struct far_link *(*link)(void *arg, const char *platform); /* NULL: none */
     void *arg;
     struct far_route *routes;
-    struct far_route *waiting, **waiting_end; /* for room of their clients */
-    uint64_t refused, passed;                 /* frames that were passed on */
+    struct far_route_queue waiting[FAR_ROUTE_WAITS];
+    uint64_t refused, passed; /* frames that were passed on */
 };
 
 void far_router_init(struct far_router *router, struct far_context *context,
@@ -46,26 +53,6 @@ void far_router_free(struct far_router *router);
  * again. */
 void far_router_review(struct far_router *router);
 
-/* Where an export is forwarded to; false: nowhere, or the entry is wrong. */
-bool far_forwarded(const struct far_conf *conf, const char *device,
-                   struct far_address *to);
-
-/* Whose request is it, and which way did it come? peer is who has proved to be
- * at the other end. origin: whose guest it is. 0, or why it is refused, with
- * the way in words: -EACCES (peer may not speak for that platform), -ELOOP (it
- * was here already, or has no more hops), -EPROTO. */
-struct far_way {
-    char origin[FAR_NAME_BYTES];
-    unsigned count; /* of netproxies that passed it on */
-    char visited[FAR_WIRE_HOPS][FAR_NAME_BYTES];
-};
-int far_way_read(struct far_way *way, const struct far_conf *conf,
-                 const char *me, const char *peer,
-                 const struct far_wire_frame *prepare, struct far_error *error);
-/* May that relay carry that platform's requests? 0 or -EACCES. */
-int far_way_allowed(const struct far_conf *conf, const char *relay,
-                    const char *origin, struct far_error *error);
-
 /* The server's: a PREPARE for a forwarded export, of FAR_ROUTE_PREPARE_BYTES at
  * most. The answer, whatever it is, goes out by the route itself. NULL: out of
  * memory. */
@@ -74,7 +61,7 @@ struct far_route *far_route_new(struct far_router *router,
                                 const struct far_wire_frame *prepare);
 /* Is it a frame that a route passes on to the owner? */
 bool far_route_takes(const struct far_wire_frame *frame);
-/* Such a frame of its client. 0, or -ELOOP, -EMSGSIZE with error: it ends the
+/* Such a frame of its client. 0, or -ELOOP, -EPROTO with error: it ends the
  * connection. */
 int far_route_from_client(struct far_route *route, struct far_conn *conn,
                           const struct far_wire_frame *frame,
@@ -82,8 +69,10 @@ int far_route_from_client(struct far_route *route, struct far_conn *conn,
 /* Its client has detached it, or is lost (for now). */
 void far_route_end(struct far_route *route, bool detached);
 
-/* A connection of that client has room: what waits for it goes on. */
+/* A connection of that client, or of that link, has room: what waits for it
+ * goes on. */
 void far_routes_room(struct far_router *router, struct far_peer *peer);
+void far_routes_owner_room(struct far_link *link);
 /* A connection of its client has ended, others are there. */
 void far_route_lane_down(struct far_route *route, const struct far_conn *conn);
 
