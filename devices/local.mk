@@ -127,6 +127,7 @@ DEVICES_TESTS = tests/devices/test-timers \
 	tests/devices/test-fast-input tests/devices/test-filters \
 	tests/devices/test-local tests/devices/test-outside \
 	tests/devices/test-payload tests/devices/test-socket \
+	tests/devices/test-outside-golden \
 	tests/devices/test-words
 check_PROGRAMS += $(DEVICES_TESTS)
 TESTS += $(DEVICES_TESTS)
@@ -156,6 +157,12 @@ tests_devices_test_payload_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_outside_SOURCES = tests/devices/test-outside.c \
 	tests/devices/harness.h
 tests_devices_test_outside_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_outside_golden_SOURCES = \
+	tests/devices/test-outside-golden.c tests/devices/harness.h
+tests_devices_test_outside_golden_CPPFLAGS = $(AM_CPPFLAGS) \
+	-DFARSIDE_SOURCE_DIR='"$(abs_top_srcdir)"'
+tests_devices_test_outside_golden_LDADD = $(DEVICES_TEST_LIBS)
+EXTRA_DIST += tests/devices/golden/outside-keyboard-1.talk
 tests_devices_test_socket_SOURCES = tests/devices/test-socket.c \
 	tests/devices/harness.h
 tests_devices_test_socket_LDADD = $(DEVICES_TEST_LIBS)
