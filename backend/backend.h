@@ -36,6 +36,12 @@ struct far_notify_marks {
     struct far_notify_mark of[FAR_NOTIFY_SOURCES];
 };
 
+/* An interrupt from a device that is not behind any port of its guest. */
+struct far_notice {
+    char platform[FAR_NAME_BYTES], device[FAR_NAME_BYTES]; /* whose it is */
+    struct far_op op;
+};
+
 /* A port. Members are called in the loop, in this order over an attachment's
  * life: mine, (publish, activate, connect or adopt, disconnect)*, detach. None
  * may be NULL but where it says so. */
@@ -82,8 +88,8 @@ struct far_port_type {
      * into the ring, with guest->marks into the journal, at once. 0; 1: there
      * is nothing to be told; -EAGAIN: no room (far_notify_room() is called when
      * there is); -ENXIO: this one can't take it, another may. May be NULL. */
-    int (*notify)(struct far_attachment *attachment, const struct far_op *op,
-                  struct far_error *error);
+    int (*notify)(struct far_attachment *attachment,
+                  const struct far_notice *notice, struct far_error *error);
     /* Adds address, reason, counters, latency to a device's status. */
     void (*status)(const struct far_attachment *attachment, json_t *to);
 };

@@ -77,7 +77,8 @@ if HAVE_LIBRBD
 check_PROGRAMS += tests/backend/test-vbd-rbd
 endif
 check_PROGRAMS += $(backend_tests) tests/backend/front tests/backend/blkguest \
-	tests/backend/sndguest
+	tests/backend/sndguest \
+	tests/backend/wild-lines
 TESTS += $(backend_tests)
 endif
 backend_test_libs = backend/libbackend.a devices/libdevices.a \
@@ -130,6 +131,9 @@ tests_backend_test_stream_checks_LDADD = $(backend_test_libs)
 tests_backend_test_timer_checks_SOURCES = \
 	tests/backend/test-timer-checks.c tests/core/suite.h
 tests_backend_test_timer_checks_LDADD = $(backend_test_libs)
+tests_backend_wild_lines_SOURCES = tests/backend/wild-lines.c
+tests_backend_wild_lines_CPPFLAGS = -I$(srcdir)/devices
+tests_backend_wild_lines_LDADD = devices/libfarside-device.la
 tests_backend_front_SOURCES = tests/backend/front.c
 tests_backend_front_LDADD = $(XEN_LIBS)
 tests_backend_test_vbd_checks_SOURCES = tests/backend/test-vbd-checks.c \

@@ -15,6 +15,7 @@
 #include <string.h>
 #include "backend/notify.h"
 #include "core/clock.h"
+#include "core/intc.h"
 #include "core/uuid.h"
 
 /* How long one waits for room if nothing is ever stale. */
@@ -27,7 +28,7 @@ struct question {
 struct waiting {
     uint64_t id, source, sequence;
     uint64_t since_us;
-    struct far_op op;
+    struct far_notice notice;
     unsigned also; /* earlier ones that were merged into it */
     struct question others[FAR_NOTIFY_WAITING_MAX];
 };
@@ -133,7 +134,7 @@ static int inject(struct far_notices *n, const struct waiting *w,
     struct far_guest *guest = n->guest;
     struct far_notify_marks before = guest->marks;
     struct search s = { .guest = guest,
-                        .class = FAR_OPCODE_CLASS(w->op.opcode) };
+                        .class = FAR_OPCODE_CLASS(w->notice.op.opcode) };
     int result = far_error(error, -ENXIO,
                            "%s has no device of class %s that could take it "
                            "now",
@@ -146,7 +147,7 @@ static int inject(struct far_notices *n, const struct waiting *w,
         far_hotplug_each(guest->backend, look_at, &s);
         if (!s.found)
             break;
-        result = s.found->type->notify(s.found, &w->op, error);
+        result = s.found->type->notify(s.found, &w->notice, error);
         s.before = s.found;
     }
     if (result < 0)
@@ -202,6 +203,12 @@ static void run(struct far_notices *n)
         wait_us = turn_us(n, now_us);
         if (wait_us)
             break;
+        if (w->sequence <= mark_of(n->guest, w->source)) {
+            /* so it is written down, as has been found out while it waited */
+            n->repeated++;
+            done(n, 0, NULL);
+            continue;
+        }
         r = inject(n, w, &error);
         if (r == -EAGAIN && now_us - w->since_us < patience) {
             wait_us = patience - (now_us - w->since_us);
@@ -275,13 +282,13 @@ static bool merge(struct far_notices *n, const struct far_local_notify *m,
     if (!n->count || m->op.opcode != FAR_INPUT_EVENT)
         return false;
     last = &n->waiting[(n->first + n->count - 1) % FAR_NOTIFY_WAITING_MAX];
-    memcpy(&into, last->op.args, sizeof(into));
+    memcpy(&into, last->notice.op.args, sizeof(into));
     memcpy(&more, m->op.args, sizeof(more));
-    if (last->source != source || last->op.opcode != FAR_INPUT_EVENT ||
+    if (last->source != source || last->notice.op.opcode != FAR_INPUT_EVENT ||
         last->also == FAR_NOTIFY_WAITING_MAX ||
         !far_input_event_merge(&into, &more))
         return false;
-    memcpy(last->op.args, &into, sizeof(into));
+    memcpy(last->notice.op.args, &into, sizeof(into));
     last->others[last->also++] = (struct question){ last->id, last->sequence };
     last->id = m->id;
     last->sequence = m->sequence;
@@ -371,19 +378,13 @@ static bool allowed(const struct far_guest *guest,
     return false;
 }
 
-/* Is it of a class that is there, one that a device may send, and not from
- * yesterday? */
-static int judge(const struct far_backend *backend, struct far_op *op,
-                 struct far_error *error)
+/* One that a device may send, and not from yesterday? */
+static int judge_input(const struct far_backend *backend, struct far_op *op,
+                       struct far_error *error)
 {
     struct far_input_event e;
     uint64_t stale_us, now_us = far_now_us();
 
-    if (op->opcode != FAR_INPUT_EVENT)
-        return far_error(error, -EOPNOTSUPP,
-                         "no interrupt of class %s can be sent to a guest that "
-                         "did not attach its device",
-                         far_class_name(FAR_OPCODE_CLASS(op->opcode)));
     memcpy(&e, op->args, sizeof(e));
     if (!far_input_event_valid(&e) || e.flags)
         return far_error(error, -EINVAL, "that is no input event");
@@ -402,6 +403,33 @@ static int judge(const struct far_backend *backend, struct far_op *op,
         e.time_us = now_us;
     memcpy(op->args, &e, sizeof(e));
     return 0;
+}
+
+static int judge_line(const struct far_op *op, struct far_error *error)
+{
+    struct far_intc_args args;
+
+    memcpy(&args, op->args, sizeof(args));
+    return args.line < FAR_INTC_LINES_MAX
+               ? 0
+               : far_error(error, -EINVAL, "there is no line %u", args.line);
+}
+
+/* Is it of a class that is there? */
+static int judge(const struct far_backend *backend, struct far_op *op,
+                 struct far_error *error)
+{
+    switch (op->opcode) {
+    case FAR_INPUT_EVENT:
+        return judge_input(backend, op, error);
+    case FAR_INTC_RAISE:
+        return judge_line(op, error);
+    default:
+        return far_error(error, -EOPNOTSUPP,
+                         "no interrupt of class %s can be sent to a guest that "
+                         "did not attach its device",
+                         far_class_name(FAR_OPCODE_CLASS(op->opcode)));
+    }
 }
 
 static int take(struct far_backend *backend, struct far_local_notify *m,
@@ -451,7 +479,9 @@ static int take(struct far_backend *backend, struct far_local_notify *m,
                                .source = source,
                                .sequence = m->sequence,
                                .since_us = far_loop_now_us(backend->loop),
-                               .op = m->op };
+                               .notice = { .op = m->op } };
+        memcpy(w->notice.platform, m->platform, FAR_NAME_BYTES);
+        memcpy(w->notice.device, m->device, FAR_NAME_BYTES);
         n->questions++;
     }
     run(n);

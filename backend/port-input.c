@@ -813,7 +813,8 @@ static int input_adopt(struct far_attachment *a, struct far_error *error)
     return 0;
 }
 
-static int input_notify(struct far_attachment *a, const struct far_op *op,
+static int input_notify(struct far_attachment *a,
+                        const struct far_notice *notice,
                         struct far_error *error)
 {
     struct port *port = port_of(a);
@@ -824,7 +825,7 @@ static int input_notify(struct far_attachment *a, const struct far_op *op,
 
     if (!port || !port->served || !port->fast || !a->record)
         return -ENXIO;
-    memcpy(&event, op->args, sizeof(event));
+    memcpy(&event, notice->op.args, sizeof(event));
     track = port->track;
     switch (far_kbd_translate(&port->mode, &track, &event, &entry)) {
     case FAR_KBD_SEND:

@@ -48,6 +48,19 @@ int far_intc_request(const struct farintc_request *request, uint32_t vectors,
     }
 }
 
+/* FNV-1a: two that are taken for one would only count on from each other. */
+uint32_t far_intc_source_id(const struct far_intc_source *source, uint32_t line)
+{
+    uint32_t id =
+        0x811c9dc5u ^ (uint32_t)source->class ^ (uint32_t)source->notices << 8;
+
+    for (const char *c = source->address; *c; c++)
+        id = (id ^ (uint8_t)*c) * 0x01000193u;
+    for (unsigned i = 0; i < 2; i++)
+        id = (id ^ (line >> 8 * i & 0xff)) * 0x01000193u;
+    return id ? id : 1;
+}
+
 static uint32_t lower(uint32_t a, uint32_t b) /* 0: no limit */
 {
     return !a || (b && b < a) ? b : a;

@@ -27,6 +27,10 @@ uint64_t far_intc_account(struct far_intc_count *c, uint64_t epoch,
 int far_intc_request(const struct farintc_request *request, uint32_t vectors,
                      uint32_t channels);
 
+/* Which source a line is, for the slot: 0 is none. */
+uint32_t far_intc_source_id(const struct far_intc_source *source,
+                            uint32_t line);
+
 /* The stricter of both in each. */
 struct far_line_limits far_intc_stricter(const struct far_line_limits *a,
                                          const struct far_line_limits *b);

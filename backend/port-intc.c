@@ -2,22 +2,27 @@
  *
  * The interrupt controller's port: farintc's pages towards a guest
  * (docs/INTC.md), and the sources behind it, each a chain of its own: devices
- * here, in other processes, on other machines, doorbells. What a source's word
- * means for a count is decided in port-intc-checks.c; how fast a vector may be
- * raised in line.c, as for any event channel.
+ * here, in other processes, on other machines, doorbells, and notices of
+ * devices that the guest never attached. What a source's word means for a count
+ * is decided in port-intc-checks.c; how fast a vector may be raised in line.c,
+ * as for any event channel.
  *
  *   port ─┬─ leg ── device of this process | local client | absent
  *         ├─ leg ── …
+ *         └─ leg    (of notices: they come by intc_notify())
  *
  * Counts stand in the guest's pages, and sources say how their lines stand: so
- * nothing need be kept for a successor but the legs' names (the annex).
+ * nothing need be kept for a successor but the legs' names, and how many
+ * notices there were (the annex).
  */
 #include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include "backend/chain.h"
+#include "backend/notify.h"
 #include "backend/own.h"
 #include "backend/port-intc-checks.h"
 #include "core/clock.h"
@@ -49,21 +54,38 @@ static_assert(VECTORS == FAR_INTC_LINES_MAX &&
                   FARINTC_PRIORITIES == FAR_INTC_PRIORITIES,
               "a vector for each line, a priority for each");
 
-/* Names of the legs' attachments, which a successor goes on with. */
+/* What a successor goes on with: the names of the legs' attachments, and how
+ * far they had got; and, as a source does, how many notices there were for each
+ * vector since it was made. */
 struct annex {
-    struct {
-        uint64_t attachment; /* 0: free */
+    struct annex_leg {
+        uint64_t attachment;            /* 0: free */
+        uint64_t incarnation, received; /* of which the counts know */
         uint32_t class;
         char address[FAR_CHAIN_ADDRESS_BYTES];
     } legs[LEGS];
+    uint64_t epoch;
+    uint64_t served; /* the guest's driver is, or was when we were killed */
+    uint64_t noticed[VECTORS];
 };
+
+/* The journal's state->own: a notice is counted, and its sender's mark is set,
+ * by one note. `noticed` follows, and is mended by a successor. */
+struct own {
+    struct far_notify_marks marks;
+    uint64_t epoch; /* the annex's; 0: no notice yet */
+    uint64_t noticed;
+    uint32_t vector;
+};
+static_assert(sizeof(struct own) <= FAR_JOURNAL_OWN_BYTES, "fits the journal");
 
 struct leg {
     struct far_layer layer; /* top of its chain */
     struct port *port;
-    struct far_layer *bottom;
+    struct far_layer *bottom; /* NULL: notices */
     enum far_binding binding;
     struct far_address address;
+    struct annex_leg *kept; /* NULL: notices */
     struct far_local_who who;
     char absent[FAR_CHAIN_REASON_BYTES];
     char reason[FAR_CHAIN_REASON_BYTES]; /* why it is gone */
@@ -81,12 +103,13 @@ struct vector {
     bool level, resample;
     bool high;       /* the source says so, and no end of interrupt since */
     bool in_service; /* pending was set, and there was no end of interrupt */
-    bool eoi_waits;  /* its end is to be told to the source, and can't be */
     uint32_t line;   /* of the source */
+    uint32_t source; /* as in the slot: which one it is */
     uint64_t epoch;  /* what the source said last; 0: nothing yet */
     uint64_t total;
-    struct far_intc_count count; /* as in the slot */
-    struct far_line_limits conf, limits;
+    struct far_intc_count count;         /* as in the slot */
+    struct far_line_limits conf, limits; /* conf: without the guest's */
+    uint8_t conf_priority;
     struct far_line_state state;
 };
 
@@ -116,13 +139,15 @@ struct port {
     struct far_defer settle;
     struct far_timer later; /* those that wait for their time */
     uint64_t waiting[WORDS];
+    uint64_t ends[WORDS]; /* those whose end is to be told to the source */
     uint32_t vectors_used, channels; /* of this connection */
     uint32_t tell;                   /* channels, a bit each */
     bool served, polls, broken;
     struct vector vectors[VECTORS];
+    struct farintc_request sets[VECTORS]; /* of this connection; NOP: none */
 
-    uint64_t raised, injected, merged, withdrawn, delayed, masked, eois,
-        wrong_eois, requests, wrong_requests, notifies, wakes, spurious,
+    uint64_t raised, injected, merged, withdrawn, delayed, masked, notices,
+        eois, wrong_eois, requests, wrong_requests, notifies, wakes, spurious,
         foreign;
 };
 
@@ -259,6 +284,7 @@ static void show_slot(struct port *port, uint32_t vector)
     unsigned flags =
         (v->leg < LEGS ? FARINTC_ROUTED : 0u) | (v->level ? FARINTC_LEVEL : 0u);
 
+    __atomic_store_n(&slot->source, v->source, __ATOMIC_RELEASE);
     __atomic_store_n(&slot->priority, v->priority, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->channel, v->channel, __ATOMIC_RELAXED);
     __atomic_store_n(&slot->flags, (uint8_t)flags, __ATOMIC_RELEASE);
@@ -311,7 +337,7 @@ static void line_said(struct port *port, uint32_t vector,
                       const struct far_intc_args *args)
 {
     struct vector *v = &port->vectors[vector];
-    bool level = args->flags & FAR_INTC_LEVEL, was_high = v->high;
+    bool level = args->flags & FAR_INTC_LEVEL, was_high;
     uint64_t news;
 
     v->epoch = args->epoch;
@@ -319,7 +345,8 @@ static void line_said(struct port *port, uint32_t vector,
     v->resample = args->flags & FAR_INTC_RESAMPLE;
     if (v->level != level) {
         v->level = level;
-        v->in_service = false;
+        v->in_service = v->high = false;
+        show_high(port, vector);
         show_slot(port, vector);
     }
     news = count(port, vector, args->flags & FAR_INTC_STATED);
@@ -328,6 +355,7 @@ static void line_said(struct port *port, uint32_t vector,
             raise_vector(port, vector);
         return;
     }
+    was_high = v->high;
     v->high = args->flags & FAR_INTC_HIGH;
     if (v->high != was_high)
         show_high(port, vector);
@@ -370,7 +398,7 @@ static bool goes_to(const struct port *port, unsigned leg,
 
     far_chain_address_text(&chain, text, sizeof(text));
     return l->who.class == (uint32_t)route->class &&
-           !strcmp(text, route->address);
+           !l->bottom == route->notices && !strcmp(text, route->address);
 }
 
 static bool leg_interrupt(struct far_layer *layer, const struct far_op *op)
@@ -381,9 +409,10 @@ static bool leg_interrupt(struct far_layer *layer, const struct far_op *op)
 
     if (!port->served || port->broken)
         return false; /* it says it again when there is a guest to hear it */
-    if (op->opcode == FAR_INTC_LINE) {
+    if (op->opcode == FAR_INTC_LINE && leg->who.class == FAR_CLASS_INTC) {
         memcpy(&args, op->args, sizeof(args));
-    } else if (op->opcode == FAR_DOORBELL_RUNG) {
+    } else if (op->opcode == FAR_DOORBELL_RUNG &&
+               leg->who.class == FAR_CLASS_DOORBELL) {
         /* Its number says how often it was rung since its end was made. */
         args = (struct far_intc_args){ .total = op->sequence,
                                        .epoch = leg->incarnation };
@@ -414,50 +443,52 @@ static bool leg_interrupt(struct far_layer *layer, const struct far_op *op)
     return true;
 }
 
-/* Tells the source that the guest has served it; it may have to wait. */
-static void tell_source(struct port *port, uint32_t vector)
+/* Tells the source that the guest has served it; false: it has to wait. */
+static bool tell_source(struct port *port, uint32_t vector)
 {
-    struct vector *v = &port->vectors[vector];
+    const struct vector *v = &port->vectors[vector];
     struct leg *leg = port->legs[v->leg];
     struct far_intc_args args = { .line = v->line };
     struct far_op op = { .opcode = FAR_INTC_EOI,
                          .attachment = leg->who.attachment };
     unsigned slot;
 
-    v->eoi_waits = leg->full || leg->busy == UINT64_MAX;
-    if (v->eoi_waits)
-        return;
+    if (leg->full || leg->busy == UINT64_MAX)
+        return false;
     slot = (unsigned)__builtin_ctzll(~leg->busy);
     op.slot = slot;
     op.sequence = ++leg->sequence;
     memcpy(op.args, &args, sizeof(args));
     switch (far_layer_submit(leg->bottom, &op, NULL)) {
     case FAR_DONE:
-        break;
+        return true;
     case FAR_LATER:
         leg->busy |= (uint64_t)1 << slot;
         leg->sequences[slot] = op.sequence;
-        break;
+        return true;
     default:
-        leg->full = v->eoi_waits = true;
-        break;
+        leg->full = true;
+        return false;
     }
 }
 
-static void tell_waiting(struct leg *leg)
+/* At the end of a turn, as a source may answer from within: what it says then
+ * may be heard while another one speaks. */
+static void tell_sources(struct port *port)
 {
-    struct port *port = leg->port;
+    for (uint32_t w = 0; w < WORDS; w++) {
+        uint64_t left = port->ends[w];
 
-    for (uint32_t i = 0; i < VECTORS; i++)
-        if (port->vectors[i].eoi_waits && port->vectors[i].leg < LEGS &&
-            port->legs[port->vectors[i].leg] == leg)
-            tell_source(port, i);
+        port->ends[w] = 0;
+        for (; left; left &= left - 1)
+            if (!tell_source(port, w * 64 + (uint32_t)__builtin_ctzll(left)))
+                port->ends[w] |= left & -left;
+    }
 }
 
 static void leg_complete(struct far_layer *layer, const struct far_op *op)
 {
     struct leg *leg = (struct leg *)(void *)layer;
-    bool all = leg->busy == UINT64_MAX;
     uint64_t bit;
 
     if (op->slot >= FAR_OP_SLOTS_MAX)
@@ -467,9 +498,9 @@ static void leg_complete(struct far_layer *layer, const struct far_op *op)
         leg->port->foreign++;
         return;
     }
+    if (leg->busy == UINT64_MAX)
+        settle_soon(leg->port);
     leg->busy &= ~bit;
-    if (all)
-        tell_waiting(leg);
 }
 
 static void leg_room(struct far_layer *layer)
@@ -477,7 +508,7 @@ static void leg_room(struct far_layer *layer)
     struct leg *leg = (struct leg *)(void *)layer;
 
     leg->full = false;
-    tell_waiting(leg);
+    settle_soon(leg->port);
 }
 
 static bool all_ready(const struct port *port)
@@ -488,6 +519,18 @@ static bool all_ready(const struct port *port)
     return port->legs_count > 0;
 }
 
+/* Never from the guest's memory, though it could be found there: sources trust
+ * us. Killed in between, the sequence is 0, and nothing is presumed. */
+static void keep_received(struct leg *leg)
+{
+    if (leg->kept->incarnation != leg->incarnation) {
+        __atomic_store_n(&leg->kept->received, 0, __ATOMIC_RELEASE);
+        __atomic_store_n(&leg->kept->incarnation, leg->incarnation,
+                         __ATOMIC_RELEASE);
+    }
+    __atomic_store_n(&leg->kept->received, leg->received, __ATOMIC_RELEASE);
+}
+
 static void leg_state(struct far_layer *layer, enum far_device_state state,
                       const struct far_layer_news *news)
 {
@@ -495,6 +538,8 @@ static void leg_state(struct far_layer *layer, enum far_device_state state,
     struct port *port = leg->port;
 
     layer->device_state = state;
+    if (news && news->ops_lost)
+        leg->busy = 0; /* who comes instead states what is high */
     snprintf(leg->reason, sizeof(leg->reason), "%s",
              state != FAR_DEVICE_READY && news && news->reason ? news->reason
                                                                : "");
@@ -503,6 +548,7 @@ static void leg_state(struct far_layer *layer, enum far_device_state state,
         /* Another one: it states what is high. */
         leg->incarnation = news->incarnation;
         leg->received = 0;
+        keep_received(leg);
         for (uint32_t i = 0; i < VECTORS; i++) {
             struct vector *v = &port->vectors[i];
 
@@ -544,7 +590,8 @@ static void end_of_interrupt(struct port *port, uint32_t vector)
     if (v->resample) {
         v->high = false;
         show_high(port, vector);
-        tell_source(port, vector);
+        port->ends[vector / 64] |= bit_of(vector);
+        settle_soon(port);
     } else {
         raise_vector(port, vector);
     }
@@ -612,6 +659,7 @@ static void serve_request(struct port *port,
     if (response.status) {
         port->wrong_requests++;
     } else if (request->operation == FARINTC_OP_SET) {
+        port->sets[request->vector] = *request;
         set(port, request);
     } else if (request->operation == FARINTC_OP_ASK) {
         v = &port->vectors[request->vector];
@@ -665,6 +713,7 @@ static void settle(struct far_defer *defer)
     more = take_requests(port);
     if (take_ends(port))
         more = true; /* in the next turn: others want to be served, too */
+    tell_sources(port);
     if (!more && !port->polls && !far_ring_back_arm(&port->ring))
         more = true;
     tell = guest_looks(port) ? 0 : port->tell;
@@ -678,6 +727,7 @@ static void settle(struct far_defer *defer)
     for (unsigned i = 0; i < port->legs_count; i++)
         if (port->legs[i]->news) {
             port->legs[i]->news = 0;
+            keep_received(port->legs[i]);
             far_layer_ack(port->legs[i]->bottom, port->legs[i]->received);
         }
     if (more)
@@ -827,40 +877,60 @@ static int read_routes(const struct port *port,
     return 0;
 }
 
+static bool is_kept(const struct annex_leg *kept,
+                    const struct far_intc_source *route)
+{
+    return kept->attachment && !route->notices &&
+           kept->class == (uint32_t)route->class &&
+           !strncmp(kept->address, route->address, FAR_CHAIN_ADDRESS_BYTES);
+}
+
+/* As a predecessor left it, or a new one: there is room for all routes. */
+static struct annex_leg *kept_of(struct port *port,
+                                 const struct far_intc_source *route)
+{
+    struct annex_leg *legs = port->annex->legs;
+    unsigned at = 0;
+
+    while (at < LEGS && !is_kept(&legs[at], route))
+        at++;
+    if (at < LEGS)
+        return &legs[at];
+    for (at = 0; legs[at].attachment; at++)
+        ;
+    legs[at] = (struct annex_leg){ .class = (uint32_t)route->class };
+    snprintf(legs[at].address, sizeof(legs[at].address), "%s", route->address);
+    __atomic_store_n(&legs[at].attachment,
+                     far_journal_attachment(port->a->backend->journal),
+                     __ATOMIC_RELEASE);
+    return &legs[at];
+}
+
 static struct leg *leg_new(struct port *port,
                            const struct far_intc_source *route)
 {
     struct far_attachment *a = port->a;
     struct leg *leg = calloc(1, sizeof(*leg));
-    unsigned at = 0;
 
     if (!leg)
         return NULL;
     leg->layer.ops = &leg_ops;
     leg->port = port;
     (void)far_address_parse(&leg->address, route->address, NULL);
+    if (route->notices) {
+        leg->layer.device_state = FAR_DEVICE_READY; /* nobody knows better */
+        return leg;
+    }
     leg->who = a->record->who;
     leg->who.class = (uint32_t)route->class;
     /* not taken for a device of that class which the guest has itself */
     if (route->class != FAR_CLASS_INTC)
         leg->who.guest_devid += FAR_GUEST_DEVICES_MAX;
     far_chain_fill_who(a->backend, &leg->address, &leg->who);
-    while (at < LEGS && (!port->annex->legs[at].attachment ||
-                         port->annex->legs[at].class != leg->who.class ||
-                         strncmp(port->annex->legs[at].address, route->address,
-                                 FAR_CHAIN_ADDRESS_BYTES)))
-        at++;
-    if (at == LEGS) {
-        for (at = 0; port->annex->legs[at].attachment; at++)
-            ;
-        snprintf(port->annex->legs[at].address, FAR_CHAIN_ADDRESS_BYTES, "%s",
-                 route->address);
-        port->annex->legs[at].class = leg->who.class;
-        __atomic_store_n(&port->annex->legs[at].attachment,
-                         far_journal_attachment(a->backend->journal),
-                         __ATOMIC_RELEASE);
-    }
-    leg->who.attachment = port->annex->legs[at].attachment;
+    leg->kept = kept_of(port, route);
+    leg->who.attachment = leg->kept->attachment;
+    leg->incarnation = leg->kept->incarnation;
+    leg->received = leg->kept->received;
     /* never back, also over restarts: sequences are a slot's for good */
     leg->sequence = far_now_ns();
     leg->binding = far_chain_bottom(a->backend, &leg->address, &leg->who,
@@ -880,11 +950,8 @@ static void forget_others(struct port *port,
     for (unsigned at = 0; at < LEGS; at++) {
         unsigned i;
 
-        for (i = 0; i < n; i++)
-            if (port->annex->legs[at].class == (uint32_t)routes[i].class &&
-                !strncmp(port->annex->legs[at].address, routes[i].address,
-                         FAR_CHAIN_ADDRESS_BYTES))
-                break;
+        for (i = 0; i < n && !is_kept(&port->annex->legs[at], &routes[i]); i++)
+            ;
         if (i == n)
             __atomic_store_n(&port->annex->legs[at].attachment, 0,
                              __ATOMIC_RELEASE);
@@ -899,9 +966,12 @@ static void close_legs(struct port *port)
         port->legs[i] = NULL;
     }
     port->legs_count = port->routes_count = 0;
+    memset(port->ends, 0, sizeof(port->ends));
     for (uint32_t i = 0; i < VECTORS; i++)
         port->vectors[i] =
-            (struct vector){ .leg = LEGS, .priority = FARINTC_PRIORITIES / 2 };
+            (struct vector){ .leg = LEGS,
+                             .priority = FARINTC_PRIORITIES / 2,
+                             .conf_priority = FARINTC_PRIORITIES / 2 };
     far_journal_annex_close(port->annex, sizeof(*port->annex));
     port->annex = NULL;
 }
@@ -914,7 +984,8 @@ static void route_vectors(struct port *port,
 
         v->leg = (uint8_t)leg;
         v->line = route->line + i;
-        v->priority = (uint8_t)route->priority;
+        v->source = far_intc_source_id(route, v->line);
+        v->priority = v->conf_priority = (uint8_t)route->priority;
         v->conf =
             (struct far_line_limits){ .per_second = route->max_per_s,
                                       .coalesce_events = route->together,
@@ -923,24 +994,55 @@ static void route_vectors(struct port *port,
     }
 }
 
-static int open_legs(struct port *port, struct far_error *error)
+/* A notice may have been noted and no more. */
+static void mend_annex(struct port *port)
+{
+    struct annex *annex = port->annex;
+    struct far_journal_state state;
+    struct own own;
+
+    if (far_journal_last(port->a->record, &state))
+        return;
+    memcpy(&own, state.own, sizeof(own));
+    far_notify_adopt(port->a->guest, &own.marks);
+    if (own.epoch && own.epoch == annex->epoch && own.vector < VECTORS &&
+        annex->noticed[own.vector] < own.noticed)
+        annex->noticed[own.vector] = own.noticed;
+}
+
+static int open_annex(struct port *port, struct far_error *error)
 {
     struct far_attachment *a = port->a;
+    bool make = false;
+
+    do {
+        port->annex =
+            far_journal_annex(a->backend->journal, a->record, ANNEX_VERSION,
+                              sizeof(*port->annex), make);
+    } while (!port->annex && (make = !make));
+    if (!port->annex)
+        return far_error(error, -errno, "the journal can't grow: %s",
+                         strerror(errno));
+    /* killed before it had one: there was no notice yet */
+    while (!port->annex->epoch)
+        if (getrandom(&port->annex->epoch, sizeof(port->annex->epoch), 0) < 0 &&
+            errno != EINTR)
+            port->annex->epoch = far_now_ns();
+    mend_annex(port);
+    return 0;
+}
+
+static int open_legs(struct port *port, struct far_error *error)
+{
     struct far_intc_source routes[LEGS];
     unsigned n, leg;
     int r = read_routes(port, routes, &n, error);
 
     if (r || port->legs_count)
         return r;
-    port->annex = far_journal_annex(a->backend->journal, a->record,
-                                    ANNEX_VERSION, sizeof(*port->annex), false);
-    if (!port->annex)
-        port->annex =
-            far_journal_annex(a->backend->journal, a->record, ANNEX_VERSION,
-                              sizeof(*port->annex), true);
-    if (!port->annex)
-        return far_error(error, -errno, "the journal can't grow: %s",
-                         strerror(errno));
+    r = open_annex(port, error);
+    if (r)
+        return r;
     forget_others(port, routes, n);
     memcpy(port->routes, routes, sizeof(routes));
     for (unsigned i = 0; i < n; i++) {
@@ -961,24 +1063,91 @@ static int open_legs(struct port *port, struct far_error *error)
     return 0;
 }
 
-/* How far a doorbell's end had got, by what stands in the guest's memory. */
 static void activate(struct port *port)
 {
     for (unsigned i = 0; i < port->legs_count; i++) {
         struct leg *leg = port->legs[i];
-        uint64_t epoch = 0, total = 0;
 
-        for (uint32_t k = 0;
-             leg->who.class == FAR_CLASS_DOORBELL && k < port->vectors_used;
-             k++)
-            if (port->vectors[k].leg == i) {
-                epoch = port->vectors[k].count.epoch;
-                total =
-                    port->vectors[k].count.count - port->vectors[k].count.base;
-            }
-        far_layer_activate(leg->bottom, total ? epoch : 0, total);
+        if (!leg->bottom)
+            continue;
+        far_layer_activate(leg->bottom, leg->received ? leg->incarnation : 0,
+                           leg->received);
         far_layer_resume(leg->bottom);
     }
+}
+
+/* --- notices ----------------------------------------------------------------
+ */
+
+static bool is_sender(const struct port *port, const struct leg *leg,
+                      const struct far_notice *notice)
+{
+    const char *platform = leg->address.platform;
+
+    if (!platform[0])
+        platform = port->a->backend->platform;
+    return !leg->bottom && !strcmp(platform, notice->platform) &&
+           !strcmp(leg->address.device, notice->device);
+}
+
+/* The vector that a notice is for; VECTORS: none. */
+static uint32_t noticed_vector(const struct port *port,
+                               const struct far_notice *notice)
+{
+    struct far_intc_args args;
+
+    memcpy(&args, notice->op.args, sizeof(args));
+    for (unsigned i = 0; i < port->routes_count; i++) {
+        const struct far_intc_source *route = &port->routes[i];
+
+        if (args.line - route->line < route->count &&
+            is_sender(port, port->legs[port->vectors[route->first].leg],
+                      notice))
+            return route->first + (args.line - route->line);
+    }
+    return VECTORS;
+}
+
+/* The order: the sender's mark and the new number by one note; then where the
+ * number is looked for; then the guest. */
+static int intc_notify(struct far_attachment *a,
+                       const struct far_notice *notice, struct far_error *error)
+{
+    struct port *port = port_of(a);
+    struct far_intc_args args = { 0 };
+    struct far_journal_state state = { 0 };
+    struct own own = { .marks = a->guest->marks };
+    uint32_t vector;
+
+    if (!port || !port->annex)
+        return -EAGAIN; /* soon: we have just begun */
+    vector = noticed_vector(port, notice);
+    if (vector == VECTORS)
+        return far_error(error, -ENXIO,
+                         "no vector of %s is for notices of %s/%s and that "
+                         "line (source = VECTOR notices %s/%s)",
+                         a->guest->name, notice->platform, notice->device,
+                         notice->platform, notice->device);
+    if (!port->served || port->broken)
+        return port->annex->served
+                   ? -EAGAIN
+                   : far_error(error, -ENXIO,
+                               "%s has no driver at its interrupt controller",
+                               a->guest->name);
+    if (vector >= port->vectors_used)
+        return far_error(error, -ENXIO, "%s does not use its vector %u",
+                         a->guest->name, vector);
+    own.vector = vector;
+    own.epoch = args.epoch = port->annex->epoch;
+    own.noticed = args.total = port->annex->noticed[vector] + 1;
+    memcpy(state.own, &own, sizeof(own));
+    far_journal_note(a->record, &state);
+    __atomic_store_n(&port->annex->noticed[vector], args.total,
+                     __ATOMIC_RELEASE);
+    port->notices++;
+    line_said(port, vector, &args);
+    settle_soon(port);
+    return 0;
 }
 
 /* --- the port's table --------------------------------------------------------
@@ -1043,6 +1212,7 @@ static void unserve(struct port *port)
     far_defer_cancel(port->a->backend->loop, &port->settle);
     far_timer_cancel(&port->later);
     memset(port->waiting, 0, sizeof(port->waiting));
+    memset(port->ends, 0, sizeof(port->ends));
     far_poller_del(&port->poller);
     for (unsigned i = 0; i < FARINTC_CHANNELS_MAX - 1; i++) {
         far_line_disconnect(&port->extra[i].line);
@@ -1108,16 +1278,26 @@ static void begin(struct port *port)
         __atomic_store_n(&port->page->high[w], 0, __ATOMIC_SEQ_CST);
     for (uint32_t i = 0; i < port->vectors_used; i++) {
         struct vector *v = &port->vectors[i];
-        const struct farintc_slot *slot = &port->slots[i];
+        struct farintc_slot *slot = &port->slots[i];
 
         v->count.count = __atomic_load_n(&slot->count, __ATOMIC_RELAXED);
         v->count.base = __atomic_load_n(&slot->base, __ATOMIC_RELAXED);
         v->count.epoch = __atomic_load_n(&slot->epoch, __ATOMIC_RELAXED);
+        if (__atomic_load_n(&slot->source, __ATOMIC_RELAXED) != v->source) {
+            /* what another one had counted says nothing */
+            v->count.epoch = 0;
+            __atomic_store_n(&slot->epoch, 0, __ATOMIC_RELEASE);
+        }
         v->limits = v->conf;
+        v->priority = v->conf_priority;
         v->state = (struct far_line_state){ 0 };
         v->channel = 0;
         v->in_service = false;
         show_slot(port, i);
+        if (v->leg < LEGS && !port->legs[v->leg]->bottom) {
+            v->epoch = port->annex->epoch;
+            v->total = port->annex->noticed[i];
+        }
         if (!v->epoch)
             continue; /* the source has not said anything */
         if (count(port, i, true) && !v->level)
@@ -1127,6 +1307,9 @@ static void begin(struct port *port)
             raise_vector(port, i);
         }
     }
+    for (uint32_t i = 0; i < port->vectors_used; i++)
+        if (port->sets[i].operation == FARINTC_OP_SET)
+            set(port, &port->sets[i]);
 }
 
 static int intc_connect(struct far_attachment *a, struct far_error *error)
@@ -1155,9 +1338,11 @@ static int intc_connect(struct far_attachment *a, struct far_error *error)
     port->polls = own->front.request_poll;
     port->broken = false;
     port->tell = 0;
+    memset(port->sets, 0, sizeof(port->sets));
     far_ring_attach(&port->ring, own->ring.memory, FAR_PAGE_BYTES,
                     sizeof(struct farintc_request));
     port->served = true;
+    port->annex->served = 1;
     begin(port);
     if (port->polls) {
         port->poller = (struct far_poller){ .poll = poll_pages,
@@ -1169,6 +1354,7 @@ static int intc_connect(struct far_attachment *a, struct far_error *error)
     }
     settle_soon(port);
     activate(port);
+    far_notify_room(a->guest);
     return 0;
 }
 
@@ -1181,8 +1367,13 @@ static int intc_adopt(struct far_attachment *a, struct far_error *error)
 
 static void intc_disconnect(struct far_attachment *a)
 {
-    if (port_of(a))
-        unserve(port_of(a));
+    struct port *port = port_of(a);
+
+    if (!port)
+        return;
+    if (port->served && port->annex && a->record)
+        port->annex->served = 0; /* it has no driver any more */
+    unserve(port);
 }
 
 static void intc_detach(struct far_attachment *a)
@@ -1209,7 +1400,9 @@ static bool sources_changed(struct port *port)
     for (unsigned i = 0; i < port->legs_count; i++) {
         const struct leg *leg = port->legs[i];
 
-        if (leg->binding == FAR_CHAIN_ABSENT ||
+        if (leg->bottom && leg->binding == FAR_CHAIN_ABSENT)
+            return true;
+        if (leg->bottom &&
             far_chain_wanted(port->a->backend, &leg->address,
                              (enum far_class)leg->who.class) != leg->binding)
             return true;
@@ -1233,9 +1426,11 @@ static void intc_reload(struct far_attachment *a)
     a->record->who.attachment = far_journal_attachment(a->backend->journal);
     far_journal_seal(a->record);
     if (open_legs(port, &error)) {
+        port->broken = true; /* nothing is looked at any more */
         far_attachment_fail(a, "%s", error.text);
         return;
     }
+    port->annex->served = port->served;
     if (port->served) {
         begin(port);
         activate(port);
@@ -1269,8 +1464,9 @@ static json_t *sources_json(const struct port *port, json_t *to)
             sources,
             json_pack("{s:i s:i s:s s:s s:b s:s}", "vector", (int)route->first,
                       "vectors", (int)route->count, "class",
-                      far_class_name(route->class), "address", route->address,
-                      "there", ready, "reason", ready ? "" : reason));
+                      route->notices ? "notices" : far_class_name(route->class),
+                      "address", route->address, "there", ready, "reason",
+                      ready ? "" : reason));
         if (!ready && *reason && !said) {
             json_object_set_new(to, "reason", json_string(reason));
             said = true;
@@ -1300,6 +1496,7 @@ static void intc_status(const struct far_attachment *a, json_t *to)
     add(counters, "withdrawn", port->withdrawn);
     add(counters, "delayed", port->delayed);
     add(counters, "masked", port->masked);
+    add(counters, "notices", port->notices);
     add(counters, "eois", port->eois);
     add(counters, "wrong_eois", port->wrong_eois);
     add(counters, "requests", port->requests);
@@ -1324,5 +1521,6 @@ const struct far_port_type far_port_intc = {
     .detach = intc_detach,
     .reload = intc_reload,
     .device_ready = intc_device_ready,
+    .notify = intc_notify,
     .status = intc_status,
 };

@@ -92,14 +92,19 @@ int far_intc_source_parse(struct far_intc_source *s, const char *text,
                          "vectors are numbers from 0 to %u, or N-M",
                          FAR_INTC_LINES_MAX - 1);
     s->count = last - s->first + 1;
-    s->class = far_class_from_name(class);
+    s->notices = !strcmp(class, "notices");
+    s->class = s->notices ? FAR_CLASS_INTC : far_class_from_name(class);
     if (s->class != FAR_CLASS_INTC && s->class != FAR_CLASS_DOORBELL)
         return far_error(error, -EINVAL,
-                         "\"%.40s\" can't be a source; intc and doorbell can",
+                         "\"%.40s\" can't be a source; intc, doorbell and "
+                         "notices can",
                          class);
     r = far_address_parse(&parsed, address, error);
     if (r)
         return r;
+    if (s->notices && parsed.standby[0])
+        return far_error(error, -EINVAL,
+                         "notices come from one platform: a source for each");
     if (strlen(address) >= sizeof(s->address))
         return far_error(error, -EINVAL, "the address is too long");
     strcpy(s->address, address);

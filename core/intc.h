@@ -19,6 +19,9 @@
 #define FAR_INTC_EOI FAR_OPCODE(FAR_CLASS_INTC, 1)
 /* Interrupt: args hold a struct far_intc_args. */
 #define FAR_INTC_LINE FAR_OPCODE(FAR_CLASS_INTC, 0x80)
+/* Interrupt, to a guest that did not attach the device (FAR_LOCAL_NOTIFY): args
+ * hold a struct far_intc_args, only `line`, which was raised once. */
+#define FAR_INTC_RAISE FAR_OPCODE(FAR_CLASS_INTC, 0x81)
 
 enum far_intc_flag {
     FAR_INTC_LEVEL = 1, /* a level line; without: edges */
@@ -55,11 +58,12 @@ struct far_intc_props {
 enum far_repeat far_intc_repeat(uint16_t opcode);
 
 /* `source =` of a [device] with `type = vectors`:
- * VECTOR[-VECTOR] CLASS ADDRESS [line=N] [priority=N] [max=N] [wait=TIME]
- * [together=N] */
+ * VECTOR[-VECTOR] CLASS|notices ADDRESS [line=N] [priority=N] [max=N]
+ * [wait=TIME] [together=N] */
 struct far_intc_source {
     uint32_t first, count; /* vectors */
     enum far_class class;
+    bool notices; /* FAR_INTC_RAISE of that device, which is not attached */
     char address[3 * FAR_NAME_BYTES + 2];
     uint32_t line; /* of the first vector */
     uint32_t priority;

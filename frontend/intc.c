@@ -245,6 +245,28 @@ static bool below_threshold(struct far_frontend_intc *d, uint32_t vector)
            d->threshold;
 }
 
+/* Found when the threshold rises, as if it were raised then: its bits may be
+ * gone, taken while it was masked, or with a backend that was killed. */
+static void hold(struct far_frontend_intc *d, uint32_t vector)
+{
+    struct farintc_page *page = page_of(d);
+    const struct farintc_slot *slot = slot_of(d, vector);
+    unsigned own = __atomic_load_n(&slot->priority, __ATOMIC_RELAXED);
+    uint32_t word = vector / 64;
+
+    if (!(__atomic_load_n(&slot->flags, __ATOMIC_RELAXED) & FARINTC_LEVEL) &&
+        own < FARINTC_PRIORITIES &&
+        __atomic_load_n(&slot->count, __ATOMIC_ACQUIRE) !=
+            d->records[vector].handled)
+        __atomic_fetch_or(&page->pending[own][word], bit_of(vector),
+                          __ATOMIC_SEQ_CST);
+    for (unsigned p = 0; p < FARINTC_PRIORITIES; p++)
+        if (__atomic_load_n(&page->pending[p][word], __ATOMIC_SEQ_CST) &
+            bit_of(vector))
+            __atomic_fetch_or(&page->ready[p], (uint64_t)1 << word,
+                              __ATOMIC_SEQ_CST);
+}
+
 static int intc_drain(struct far_front_own *own)
 {
     struct far_frontend_intc *d = intc_of(own);
@@ -332,8 +354,12 @@ static void intc_connected(struct far_front_own *own)
     /* What was raised while nobody could be told. */
     far_front_own_enter(own);
     for (uint32_t i = 0; i < d->vectors && !own->closed; i++)
-        if (!(d->masked[i / 64] & bit_of(i)) && below_threshold(d, i))
+        if (d->masked[i / 64] & bit_of(i))
+            continue;
+        else if (below_threshold(d, i))
             (void)take(d, i, false);
+        else
+            hold(d, i);
     if (!own->closed)
         (void)take_all(d);
     (void)far_front_own_leave(own);
@@ -472,8 +498,12 @@ int far_frontend_intc_unmask(struct far_frontend_intc *d, unsigned vector)
     /* First the mask, then pending: the backend does it the other way round. */
     __atomic_fetch_and(&page_of(d)->masked[vector / 64], ~bit_of(vector),
                        __ATOMIC_SEQ_CST);
-    if (!d->own.connected || !below_threshold(d, vector))
+    if (!d->own.connected)
         return 0;
+    if (!below_threshold(d, vector)) {
+        hold(d, vector);
+        return 0;
+    }
     far_front_own_enter(&d->own);
     (void)take(d, vector, pending_bit(d, vector, true));
     (void)far_front_own_leave(&d->own);
@@ -533,13 +563,21 @@ int far_frontend_intc_eoi(struct far_frontend_intc *d, unsigned vector)
 int far_frontend_intc_set(struct far_frontend_intc *d, unsigned vector,
                           const struct far_frontend_intc_set *set, unsigned tag)
 {
+    struct record before, *r;
+    int result;
+
     if (vector >= d->vectors || set->priority >= FARINTC_PRIORITIES ||
         set->channel >= d->channels || set->wait_ns > 1000000000u ||
         (set->together && !set->wait_ns))
         return -EINVAL;
-    d->records[vector].set = *set;
-    d->records[vector].is_set = true;
-    return request_set(d, vector, tag);
+    r = &d->records[vector];
+    before = *r;
+    r->set = *set;
+    r->is_set = true;
+    result = request_set(d, vector, tag);
+    if (result == -EAGAIN)
+        *r = before; /* it is asked for again */
+    return result;
 }
 
 int far_frontend_intc_ask(struct far_frontend_intc *d, unsigned vector,

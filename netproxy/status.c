@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "core/clock.h"
+#include "core/intc.h"
 #include "core/status.h"
 #include "core/uuid.h"
 #include "devices/feed-json.h"
@@ -314,6 +315,25 @@ static json_t *status(const struct far_netproxy *n)
                   (json_int_t)n->context.spin.begun));
 }
 
+/* The interrupt that an event of a device is; false: it is none. */
+static bool notice_of(const struct far_device *d,
+                      const struct far_input_event *event, struct far_op *op)
+{
+    struct far_input_event e = *event;
+    struct far_intc_args line = { .line = e.code };
+
+    *op = (struct far_op){ .opcode = FAR_INPUT_EVENT };
+    if (d && d->class == FAR_CLASS_INTC) {
+        op->opcode = FAR_INTC_RAISE;
+        memcpy(op->args, &line, sizeof(line));
+        return e.type == FAR_INPUT_KEY && e.value;
+    }
+    if (!e.time_us)
+        e.time_us = far_now_us();
+    memcpy(op->args, &e, sizeof(e));
+    return true;
+}
+
 static int notify_events(struct far_netproxy *n, const char *device,
                          const char *to, const struct far_input_event *events,
                          unsigned count, uint64_t *last,
@@ -335,12 +355,10 @@ static int notify_events(struct far_netproxy *n, const char *device,
                          "events",
                          device, d->type->name);
     for (unsigned i = 0; i < count; i++) {
-        struct far_op op = { .opcode = FAR_INPUT_EVENT };
-        struct far_input_event e = events[i];
+        struct far_op op;
 
-        if (!e.time_us)
-            e.time_us = far_now_us();
-        memcpy(op.args, &e, sizeof(e));
+        if (!notice_of(d, &events[i], &op))
+            continue;
         rc = far_controller_notify(&n->notifier, device, address.platform,
                                    address.device, &op, last, error);
         if (rc)

@@ -82,7 +82,7 @@ static int flush(struct sender *s)
     json_decref(request);
     json_decref(answer);
     json_array_clear(s->events);
-    return r || !s->to ? r : wait_taken(s, sequence);
+    return r || !s->to || !sequence ? r : wait_taken(s, sequence);
 }
 
 static int take_event(void *arg, const struct far_input_event *event)

@@ -7,14 +7,13 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 #include <xen/io/kbdif.h>
 #include <xenevtchn.h>
 #include <xengnttab.h>
@@ -134,24 +133,53 @@ static void hammer(unsigned at, int ms)
     printf("ok\n");
 }
 
-/* Marks all of a timer page's first 64 timers, as fast as can be, while the
- * next commands are done. */
-static void mark(unsigned at, int ms)
-{
-    volatile uint32_t *words = (volatile uint32_t *)d[at].page;
-    uint64_t until = now_ms() + (uint64_t)ms;
-    pid_t pid = fork();
+/* What another processor of the guest does to a page, as fast as it can, while
+ * the next commands are done. A thread: shared pages do not go to a child. */
+struct attack {
+    volatile uint32_t *words;
+    uint64_t until_ms;
+};
 
-    if (pid) {
-        ok(pid > 0);
-        return;
-    }
-    while (now_ms() < until)
+/* Marks all of a timer page's first 64 timers. */
+static void *mark(void *arg)
+{
+    struct attack attack = *(struct attack *)arg;
+
+    free(arg);
+    while (now_ms() < attack.until_ms)
         for (int i = 0; i < 100000; i++) {
-            words[512 / 4] = words[512 / 4 + 1] = ~0u;
-            words[192 / 4] = 1;
+            attack.words[512 / 4] = attack.words[512 / 4 + 1] = ~0u;
+            attack.words[192 / 4] = 1;
         }
-    _exit(0);
+    return NULL;
+}
+
+/* The whole page, with anything. */
+static void *wild(void *arg)
+{
+    struct attack attack = *(struct attack *)arg;
+    uint32_t seed = 1;
+
+    free(arg);
+    while (now_ms() < attack.until_ms)
+        for (int i = 0; i < 4096; i++) {
+            seed = seed * 1664525 + 1013904223;
+            attack.words[i % 1024] = i & 1024 ? seed : ~0u;
+        }
+    return NULL;
+}
+
+static void begin(void *(*attack)(void *), unsigned at, int ms)
+{
+    struct attack *a = malloc(sizeof(*a));
+    pthread_t thread;
+
+    if (a) {
+        a->words = (volatile uint32_t *)d[at].page;
+        a->until_ms = now_ms() + (uint64_t)ms;
+    }
+    ok(a && !pthread_create(&thread, NULL, attack, a) &&
+       !pthread_detach(thread));
 }
 
 static bool state_is(const char *path, const char *states, int ms)
@@ -291,7 +319,10 @@ static void run(char *line)
         hammer(at, ms);
     } else if (!strcmp(word, "mark")) {
         sscanf(line, "%*s %u %d", &at, &ms);
-        mark(at, ms);
+        begin(mark, at, ms);
+    } else if (!strcmp(word, "wild")) {
+        sscanf(line, "%*s %u %d", &at, &ms);
+        begin(wild, at, ms);
     } else if (!strcmp(word, "notify")) {
         sscanf(line, "%*s %u %u", &at, &n);
         for (unsigned i = 0; i < n; i++)
@@ -309,7 +340,6 @@ int main(void)
     xs = xs_open(0);
     shares = xengntshr_open(NULL, 0);
     events = xenevtchn_open(NULL, 0);
-    signal(SIGCHLD, SIG_IGN); /* nobody waits for mark()'s */
     if (!xs || !shares || !events) {
         perror("front");
         return 1;

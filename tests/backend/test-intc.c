@@ -73,14 +73,13 @@ static uint64_t number(const char *answer, unsigned nth)
 
 static pid_t board;
 
-static void start_board(void)
+static void start_source(const char *name)
 {
     char program[600], path[200];
 
     snprintf(fifo, sizeof(fifo), "%s/board.lines", host);
     snprintf(path, sizeof(path), "%s/board.sock", host);
-    snprintf(program, sizeof(program), "%s/docs/examples/outside-interrupts",
-             build);
+    snprintf(program, sizeof(program), "%s/%s", build, name);
     board = fork();
     if (!board) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -92,6 +91,11 @@ static void start_board(void)
     for (unsigned i = 0; i < 500 && access(path, F_OK); i++)
         nap_ms(10);
     ck_assert_int_eq(access(path, F_OK), 0);
+}
+
+static void start_board(void)
+{
+    start_source("docs/examples/outside-interrupts");
 }
 
 static void stop_board(void)
@@ -248,6 +252,39 @@ START_TEST(the_highest_priority_comes_first_and_a_threshold_holds_the_others)
     ck_assert_str_eq(say(&g, "set 3 8 0 0 0 0"), "ok -22 1 0");
     ck_assert_str_eq(say(&g, "ask 3"), "ok 0 0 3");
     ck_assert_str_eq(say(&g, "ask 63"), "ok 0 0 0");
+    destroy(&g);
+}
+END_TEST
+
+/* Unmasked under a threshold that holds it: its bit has been looked at by then.
+ */
+START_TEST(what_was_unmasked_under_a_threshold_comes_when_it_rises)
+{
+    struct guest g = vectors_guest();
+
+    OK(&g, "mask 2");
+    OK(&g, "mask 20");
+    line("edges", 2, 1);
+    line("levels", 5, 1); /* vector 20 */
+    line("edges", 3, 1);
+    ck_assert_uint_eq(number(say(&g, "wait 1 5000"), 1), 1);
+    OK(&g, "threshold 0");
+    OK(&g, "unmask 2");
+    OK(&g, "unmask 20");
+    ck_assert_uint_eq(number(say(&g, "wait 2 50"), 1), 1);
+    OK(&g, "order");
+    OK(&g, "threshold 8");
+    ck_assert_str_eq(say(&g, "order"), "ok 20 2");
+    /* nor is one lost whose bit went with a backend */
+    OK(&g, "threshold 0");
+    line("edges", 2, 1);
+    ck_assert_uint_eq(number(say(&g, "wait 4 50"), 1), 3);
+    kill_backend(SIGKILL);
+    start_backend();
+    OK(&g, "connected 15000");
+    OK(&g, "threshold 8");
+    ck_assert_uint_ge(number(say(&g, "wait 4 5000"), 1), 4);
+    ck_assert_uint_eq(number(say(&g, "count 2"), 1), 2);
     destroy(&g);
 }
 END_TEST
@@ -485,6 +522,90 @@ START_TEST(sources_come_and_go_by_the_configuration)
 }
 END_TEST
 
+/* What another source had counted before the guest had it is not the guest's.
+ */
+START_TEST(a_vector_that_gets_another_source_counts_on)
+{
+    struct guest g = vectors_guest();
+
+    for (unsigned i = 0; i < 50; i++)
+        line("edges", 3, 1);
+    for (unsigned i = 0; i < 5; i++)
+        line("edges", 2, 1);
+    ck_assert_uint_eq(number(say(&g, "wait 55 5000"), 1), 55);
+    ck_assert_str_eq(say(&g, "set 2 1 0 0 0 0"), "ok 0 0 0");
+    write_conf("[device vectors]\ntype = vectors\n"
+               "source = 2 intc edges line=3\n"
+               "source = 3 intc irqw line=9\n"
+               "[guest g]\nattach = intc vectors\n");
+    json_decref(ask("{\"request\":\"reload\"}"));
+    line("edges", 3, 1);
+    ck_assert_uint_eq(number(say(&g, "wait 56 5000"), 1), 56);
+    ck_assert_uint_eq(number(say(&g, "wait 57 50"), 1), 56);
+    ck_assert_uint_eq(number(say(&g, "count 2"), 1), 6);
+    /* what the guest had set holds as long as its connection */
+    OK(&g, "threshold 2");
+    line("edges", 3, 1);
+    ck_assert_uint_eq(number(say(&g, "wait 57 5000"), 1), 57);
+    OK(&g, "close");
+    connect_vectors(&g, 1, 2);
+    OK(&g, "threshold 2");
+    line("edges", 3, 1);
+    ck_assert_uint_eq(number(say(&g, "wait 58 100"), 1), 57);
+    OK(&g, "threshold 8");
+    ck_assert_uint_ge(number(say(&g, "wait 58 5000"), 1), 58);
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(a_line_that_is_edge_now_is_not_high_any_more)
+{
+    struct guest g;
+
+    start_board();
+    g = vectors_guest();
+    board_does("5+\n");
+    ck_assert_uint_eq(number(say(&g, "wait 1 10000"), 1), 1);
+    board_does("5\n");
+    ck_assert_uint_eq(number(say(&g, "wait 2 5000"), 1), 2);
+    board_does("5\n5\n");
+    ck_assert_uint_eq(number(say(&g, "wait 4 5000"), 1), 4);
+    OK(&g, "close");
+    connect_vectors(&g, 1, 2);
+    nap_ms(50);
+    ck_assert_uint_eq(number(say(&g, "wait 5 100"), 1), 4);
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(a_source_that_says_nonsense_harms_its_own_vectors_alone)
+{
+    struct guest g;
+
+    start_source("tests/backend/wild-lines");
+    g = vectors_guest();
+    OK(&g, "ends 1");
+    for (unsigned i = 0; i < 2000 && !counter(&g, "counters", "foreign"); i++)
+        OK(&g, "pending 0"); /* it looks */
+    for (unsigned i = 0; i < 20; i++) {
+        line("edges", 2, 1);
+        for (unsigned k = 0; k < 20; k++)
+            OK(&g, "pending 0");
+        witness_works();
+    }
+    ck_assert_int_gt(counter(&g, "counters", "raised"), 20);
+    ck_assert_int_gt(counter(&g, "counters", "foreign"), 0);
+    stop_board();
+    for (unsigned i = 0; i < 2000 && number(say(&g, "count 2"), 1) < 20; i++)
+        OK(&g, "pending 0");
+    ck_assert_uint_eq(number(say(&g, "count 2"), 1), 20);
+    for (unsigned i = 0; i < 64; i++)
+        if (i != 2 && (i < 40 || i > 47))
+            ck_assert_uint_eq(number(say(&g, "count %u", i), 1), 0);
+    destroy(&g);
+}
+END_TEST
+
 /* --- attacks ---------------------------------------------------------------
  */
 
@@ -606,31 +727,158 @@ START_TEST(attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device)
 }
 END_TEST
 
-/* The maps and the slots overwritten as fast as can be, while interrupts come
- * and the backend reads masks, ends and threshold. */
+/* All of the pages overwritten as fast as can be, by another of the guest's
+ * processors, while interrupts come and the backend reads masks, ends and
+ * threshold. */
 START_TEST(attack_4_maps_that_change_all_the_time_harm_only_their_guest)
 {
     struct guest g = guest_at_front("g", "");
 
     offer(&g);
     join(&g);
-    OK(&g, "mark 0 3000"); /* front_cpu and others: in another process */
-    for (unsigned i = 0; i < 50; i++) {
+    OK(&g, "wild 0 2000");
+    OK(&g, "wild 2 2000"); /* counts, bases, epochs and sources */
+    for (unsigned i = 0; i < 100; i++) {
         line("edges", 1 + i % 15, 1);
         line("levels", 1 + i % 16, (int)(i / 16 + 1) % 2);
+        OK(&g, "notify 0 10");
     }
-    OK(&g, "hammer 0 200");
-    line("edges", 2, 1);
-    OK(&g, "hammer 2 200"); /* counts, bases and epochs */
-    line("edges", 2, 1);
     witness_works();
+    ck_assert_int_gt(counter(&g, "counters", "wrong_eois"), 0);
+    OK(&g, "wait %s/state 4 100", back_of(&g));
     for (unsigned w = 0; w < 1024; w += 4)
         OK(&g, "poke 2 %u 4294967295", w);
     line("edges", 2, 1);
-    OK(&g, "hammer 1 200");
+    OK(&g, "wild 1 500"); /* requests, whatever they are */
+    OK(&g, "notify 0 100");
     witness_works();
     destroy(&g);
     witness_works();
+}
+END_TEST
+
+/* As 4, from the start: what slots say when a driver comes is anything. */
+START_TEST(slots_that_say_nonsense_at_the_connection_are_its_own_business)
+{
+    struct guest g = guest_at_front("g", ""), a = guest_with(BELL, "a", "");
+    bool rang = false;
+
+    offer(&g);
+    for (unsigned w = 0; w < 4096; w += 4)
+        OK(&g, "poke 2 %u 4294967295", w);
+    join(&g);
+    line("edges", 2, 1);
+    line("levels", 5, 1);
+    for (unsigned i = 0; i < 300 && count_low(&g, 2) != 0; i++)
+        nap_ms(10);
+    ck_assert_uint_eq(count_low(&g, 2), 0); /* one more than 2^64 - 1 */
+    OK(&a, "open 0");
+    OK(&a, "connected 10000");
+    for (unsigned i = 0; i < 200 && !rang; i++)
+        rang = !strcmp(say(&a, "ring 7"), "ok 0 0");
+    ck_assert(rang);
+    OK(&g, "wait %s/state 4 100", back_of(&g));
+    witness_works();
+    destroy(&a);
+    destroy(&g);
+}
+END_TEST
+
+/* How far a doorbell's end has got is not asked of the guest. */
+START_TEST(a_count_of_rings_that_never_were_stops_no_ring)
+{
+    struct guest g = guest_at_front("g", ""), a = guest_with(BELL, "a", "");
+
+    offer(&g);
+    join(&g);
+    OK(&a, "open 0");
+    OK(&a, "connected 10000");
+    for (unsigned i = 0; i < 200 && count_low(&g, 32) < 3; i++)
+        say(&a, "ring 7");
+    ck_assert_uint_eq(count_low(&g, 32), 3);
+    for (unsigned w = 0; w < 16; w += 4) /* count and base, not the epoch */
+        OK(&g, "poke 2 %u %u", 32 * 32 + w, w < 8 ? 4294967294u : 0);
+    OK(&g, "write device/farintc/0/state 6");
+    OK(&g, "wait %s/state 6 5000", back_of(&g));
+    OK(&g, "write device/farintc/0/state 1");
+    OK(&g, "wait %s/state 2 5000", back_of(&g));
+    join(&g);
+    ck_assert_str_eq(say(&a, "ring 7"), "ok 0 0");
+    ck_assert_str_eq(say(&a, "rings 0 100"), "ok 100");
+    witness_works();
+    destroy(&a);
+    destroy(&g);
+}
+END_TEST
+
+START_TEST(one_page_offered_as_all_of_them_harms_only_its_guest)
+{
+    struct guest g = guest_at_front("g", "");
+
+    offer(&g);
+    OK(&g, "write device/farintc/0/ring-ref %u", g.gref[0]);
+    OK(&g, "write device/farintc/0/vectors-ref0 %u", g.gref[0]);
+    OK(&g, "write device/farintc/0/state 3");
+    OK(&g, "wait %s/state 4 5000", back_of(&g));
+    OK(&g, "write device/farintc/0/state 4");
+    for (unsigned i = 1; i < 16; i++)
+        line("edges", i, 1);
+    line("levels", 5, 1);
+    OK(&g, "wild 0 500");
+    OK(&g, "notify 0 100");
+    for (unsigned i = 1; i < 16; i++)
+        line("edges", i, 1);
+    witness_works();
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
+START_TEST(nodes_that_say_what_can_not_be_are_refused_with_the_reason)
+{
+    static const struct {
+        const char *node, *value, *words;
+    } bad[] = {
+        { "vectors", "0", "vectors" },
+        { "vectors", "1025", "vectors" },
+        { "vectors", "-1", "vectors" },
+        { "channels", "0", "channels" },
+        { "channels", "33", "channels" },
+        { "channels", "many", "channels" },
+        { "channels", "2", "event-channel-1" },
+        { "version", "2", "version" },
+        { "request-poll", "7", "request-poll" },
+        { "control-ref", "4294967296", "control-ref" },
+        { "vectors-ref0", "", "vectors-ref0" },
+        { "ring-ref", "0x10", "ring-ref" },
+    };
+
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct guest g = guest_at_front("g", "");
+
+        offer(&g);
+        if (bad[i].value[0])
+            OK(&g, "write device/farintc/0/%s %s", bad[i].node, bad[i].value);
+        else
+            OK(&g, "empty device/farintc/0/%s", bad[i].node);
+        OK(&g, "write device/farintc/0/state 3");
+        refused(&g, bad[i].words);
+        destroy(&g);
+    }
+}
+END_TEST
+
+/* A port of another channel of the guest's own, twice. */
+START_TEST(one_port_offered_as_two_channels_is_refused)
+{
+    struct guest g = guest_at_front("g", "");
+
+    offer(&g);
+    OK(&g, "write device/farintc/0/channels 2");
+    OK(&g, "write device/farintc/0/event-channel-1 %u", g.port[0]);
+    OK(&g, "write device/farintc/0/state 3");
+    refused(&g, "event-channel-1");
+    destroy(&g);
 }
 END_TEST
 
@@ -740,6 +988,7 @@ int main(int argc, char **argv)
         { a_level_is_raised_until_it_is_low_and_once_for_each_end, 1 },
         { the_highest_priority_comes_first_and_a_threshold_holds_the_others,
           1 },
+        { what_was_unmasked_under_a_threshold_comes_when_it_rises, 1 },
         { another_guests_doorbell_is_a_vector, 1 },
         { many_vectors_are_behind_one_channel_or_each_has_its_own, 1 },
         { a_storm_comes_at_its_limit_and_all_of_it_is_counted, 1 },
@@ -750,10 +999,18 @@ int main(int argc, char **argv)
         { masks_and_what_is_pending_survive_a_save, 1 },
         { a_driver_that_begins_anew_counts_from_then_on, 1 },
         { sources_come_and_go_by_the_configuration, 1 },
+        { a_vector_that_gets_another_source_counts_on, 1 },
+        { a_line_that_is_edge_now_is_not_high_any_more, 1 },
+        { a_source_that_says_nonsense_harms_its_own_vectors_alone, 1 },
         { ends_of_what_is_not_in_service_are_passed_over_and_counted, 1 },
         { attack_1_to_3_a_ring_index_that_is_impossible_loses_the_device, 1 },
         { attack_4_maps_that_change_all_the_time_harm_only_their_guest, 1 },
         { a_count_that_the_guest_has_overwritten_is_its_own_business, 1 },
+        { slots_that_say_nonsense_at_the_connection_are_its_own_business, 1 },
+        { a_count_of_rings_that_never_were_stops_no_ring, 1 },
+        { one_page_offered_as_all_of_them_harms_only_its_guest, 1 },
+        { nodes_that_say_what_can_not_be_are_refused_with_the_reason, 1 },
+        { one_port_offered_as_two_channels_is_refused, 1 },
         { attack_46_grefs_that_are_none_and_fewer_pages_than_vectors, 1 },
         { attack_47_pages_revoked_and_a_guest_killed_with_pending_vectors, 1 },
         { attack_49_ports_that_are_none, 1 },

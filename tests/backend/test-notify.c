@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include "core/intc.h"
 #include "core/local.h"
 #include "tests/backend/simhost.h"
 
@@ -71,7 +72,11 @@ static void set_up(void)
                "[device kbd0]\ntype = virtual\n"
                "[device kbd1]\ntype = virtual\n"
                "[server borealis]\naddress = 127.0.0.1:1\n"
-               "psk-file = /none\nmay-interrupt = g\n"
+               "psk-file = /none\nmay-interrupt = g v\n"
+               "[device irqs]\ntype = vectors\n"
+               "source = 0-7 notices borealis/kbd9 line=16\n"
+               "source = 8 notices borealis/kbd8\n"
+               "[guest v]\nattach = intc irqs\n"
                "[relay borealis]\nmay-carry = delphi\n");
     fclose(f);
     start_backend();
@@ -497,6 +502,126 @@ START_TEST(an_interrupt_that_waits_and_is_sent_again_happens_once)
 }
 END_TEST
 
+/* --- lines of a guest's interrupt controller ------------------------------
+ */
+
+static struct guest vectors_guest(void)
+{
+    struct guest g = guest_with("tests/frontend/vectors", "v", "");
+
+    OK(&g, "open 0 4 1 2");
+    OK(&g, "connected 15000");
+    return g;
+}
+
+static struct far_local_notify line_notice(uint64_t sequence, const char *name,
+                                           uint32_t line)
+{
+    struct far_local_notify m = key_notice(sequence, name, 0, 0);
+    struct far_intc_args args = { .line = line };
+
+    m.op.opcode = FAR_INTC_RAISE;
+    memcpy(m.op.args, &args, sizeof(args));
+    return m;
+}
+
+static int sent_line(uint64_t sequence, const char *name, uint32_t line)
+{
+    struct far_local_notify m = line_notice(sequence, name, line);
+
+    return sent(&m);
+}
+
+/* How often its vector 2 was raised by now. */
+static unsigned raised(struct guest *g, unsigned ms)
+{
+    OK(g, "wait 1000000 %u", ms);
+    return (unsigned)strtoul(say(g, "count 2") + 3, NULL, 10);
+}
+
+START_TEST(a_notice_raises_the_vector_that_is_for_its_sender_and_line)
+{
+    struct guest g = vectors_guest(), k = guest_at_front("g", LINE("kbd0"));
+    struct far_local_notify m;
+
+    connect_front(&k, 0);
+    stranger_begins();
+    stranger_is_met();
+    ck_assert_int_eq(sent_line(1, "v", 18), 0);
+    ck_assert_int_eq(sent_line(2, "v", 18), 0);
+    ck_assert_int_eq(sent_line(2, "v", 18), 0);
+    ck_assert_int_eq(sent_line(1, "v", 18), 0);
+    ck_assert_uint_eq(raised(&g, 100), 2);
+    ck_assert_int_eq(sent_line(3, "v", 3), -ENXIO);
+    ck_assert_int_eq(sent_line(4, "v", 15), -ENXIO);
+    ck_assert_int_eq(sent_line(5, "v", 24), -ENXIO);
+    ck_assert_int_eq(sent_line(6, "v", 20), -ENXIO); /* unused vectors */
+    ck_assert_int_eq(sent_line(7, "v", 1024), -EINVAL);
+    ck_assert_int_eq(sent_line(8, "v", UINT32_MAX), -EINVAL);
+    ck_assert_int_eq(sent_line(9, "g", 18), -ENXIO);
+    ck_assert_int_eq(sent_line(10, "witness", 18), -EACCES);
+    ck_assert_int_eq(sent_key(11, "v", 30, 1), -ENXIO);
+    m = line_notice(12, "v", 18);
+    m.op.opcode = FAR_INTC_LINE;
+    ck_assert_int_eq(sent(&m), -EOPNOTSUPP);
+    m = line_notice(13, "v", 18);
+    snprintf(m.device, sizeof(m.device), "kbd8"); /* its line is 0 */
+    ck_assert_int_eq(sent(&m), -ENXIO);
+    m = line_notice(14, "v", 18);
+    snprintf(m.platform, sizeof(m.platform), "delphi");
+    snprintf(m.relay, sizeof(m.relay), "borealis");
+    ck_assert_int_eq(sent(&m), -ENXIO);
+    ck_assert_uint_eq(raised(&g, 100), 2);
+    /* what else is in the args is nobody's business */
+    m = line_notice(15, "v", 18);
+    memset(m.op.args + 4, 0xff, sizeof(m.op.args) - 4);
+    ck_assert_int_eq(sent(&m), 0);
+    ck_assert_uint_eq(raised(&g, 100), 3);
+    ck_assert_str_eq(say(&g, "eoi 2"), "ok -22");
+    OK(&g, "close"); /* its driver has gone */
+    OK(&g, "wait 1000000 50");
+    ck_assert_int_eq(sent_line(16, "v", 18), -ENXIO);
+    destroy(&g);
+    destroy(&k);
+    witness_works();
+    stranger_goes();
+}
+END_TEST
+
+/* The guest's driver has to come back before anything reaches it. */
+START_TEST(killed_at_random_no_notice_is_lost_or_raises_its_vector_twice)
+{
+    struct guest g = vectors_guest();
+    unsigned rounds = full(100, 12);
+    struct far_local_notified answer;
+
+    stranger_begins();
+    stranger_is_met();
+    srandom(1);
+    for (unsigned i = 1; i <= rounds; i++) {
+        struct far_local_notify m = line_notice(i, "v", 18);
+        struct timespec pause = { 0, random() % 1500000 };
+        int r = 1;
+
+        stranger_says(&m);
+        nanosleep(&pause, NULL);
+        kill_backend(SIGKILL);
+        start_backend();
+        stranger_is_met();
+        stranger_says(&m);
+        for (unsigned k = 0; k < 500 && r == 1; k++) {
+            raised(&g, 10);
+            r = stranger_is_told(&answer, 5);
+        }
+        ck_assert_int_eq(r, 0);
+        ck_assert_uint_eq(raised(&g, 50), i);
+    }
+    destroy(&g);
+    witness_works();
+    stranger_goes();
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const struct host_test tests[] = {
@@ -507,6 +632,8 @@ int main(int argc, char **argv)
         { a_key_that_another_pressed_and_forgot_is_released, 1 },
         { a_guest_that_takes_nothing_makes_its_sender_wait_and_nobody_else, 1 },
         { an_interrupt_that_waits_and_is_sent_again_happens_once, 1 },
+        { a_notice_raises_the_vector_that_is_for_its_sender_and_line, 1 },
+        { killed_at_random_no_notice_is_lost_or_raises_its_vector_twice, 1 },
     };
 
     return host_main("notify", tests, sizeof(tests) / sizeof(tests[0]), set_up,

@@ -58,6 +58,8 @@ static void write_confs(void)
             "socket = %s/board.sock\n"
             "[device tick]\ntype = outside\nclass = timer\n"
             "socket = %s/tick.sock\n"
+            "[device alarm]\ntype = interrupts\n"
+            "[export alarm]\nmay-interrupt = atlas/g\n"
             "[export board]\nallow = atlas\n"
             "[export tick]\nallow = atlas\n",
             tcp_port, far_host, far_host, far_host);
@@ -66,9 +68,10 @@ static void write_confs(void)
     fprintf(f,
             "[platform]\nname = atlas\n"
             "[server borealis]\naddress = 127.0.0.1:%u\n"
-            "psk-file = %s/psk.keys\n"
+            "psk-file = %s/psk.keys\nmay-interrupt = g\n"
             "[device irqs]\ntype = vectors\n"
-            "source = 0-15 intc borealis/board\n"
+            "source = 0-7 intc borealis/board\n"
+            "source = 8-15 notices borealis/alarm\n"
             "[guest g]\nattach = intc irqs\n"
             "[guest t]\nattach = timer borealis/tick\n",
             tcp_port, host);
@@ -233,6 +236,51 @@ START_TEST(each_is_counted_once_whichever_daemon_is_killed_on_the_way)
 }
 END_TEST
 
+/* farside send, on the other machine; it ends when the guest has it. */
+static int alarm_rings(unsigned line, const char *word)
+{
+    return host_do(NULL, 0,
+                   "run borealis -- %s/farside send alarm --to atlas/g key "
+                   "%#x%s",
+                   build, line, word);
+}
+
+START_TEST(a_device_that_was_never_attached_raises_vectors_by_notices)
+{
+    struct guest g = vectors_guest();
+    uint64_t total = 0;
+    pid_t pid;
+
+    ck_assert_int_eq(alarm_rings(3, ""), 0);
+    ck_assert_uint_eq(number(say(&g, "wait %u 10000", (unsigned)++total), 1),
+                      total);
+    ck_assert_uint_eq(number(say(&g, "count 11"), 1), 1);
+    ck_assert_int_ne(alarm_rings(9, ""), 0); /* no vector is for that */
+    for (unsigned round = 0; round < 4; round++) {
+        if (round % 2)
+            end_with(&proxies[0], SIGKILL);
+        else
+            kill_backend(SIGKILL);
+        pid = fork(); /* it waits until it was taken */
+        if (!pid)
+            _exit(alarm_rings(3, ""));
+        nap_ms(50);
+        if (round % 2)
+            start_proxy(0);
+        else
+            start_backend();
+        total++;
+        ck_assert_uint_eq(number(say(&g, "wait %u 20000", (unsigned)total), 1),
+                          total);
+        ck_assert_uint_eq(
+            number(say(&g, "wait %u 200", (unsigned)total + 1), 1), total);
+        end_with(&pid, SIGTERM);
+    }
+    ck_assert_uint_eq(number(say(&g, "count 11"), 1), total);
+    destroy(&g);
+}
+END_TEST
+
 START_TEST(a_timer_in_a_process_on_another_machine_expires_in_a_guest)
 {
     struct guest g;
@@ -275,6 +323,7 @@ int main(int argc, char **argv)
 {
     const struct host_test tests[] = {
         { a_source_in_a_process_on_another_machine_raises_a_guests_vectors, 1 },
+        { a_device_that_was_never_attached_raises_vectors_by_notices, 1 },
         { each_is_counted_once_whichever_daemon_is_killed_on_the_way, 1 },
         { a_timer_in_a_process_on_another_machine_expires_in_a_guest, 1 },
     };

@@ -81,6 +81,7 @@ static void run(char *line)
     sscanf(line, "%31s %u", word, &vector);
     if (!strcmp(word, "open")) { /* DEVID VECTORS CHANNELS FLAGS */
         sscanf(line, "%*s %*u %u %u %u", &n, &channels, &flags);
+        state = (enum far_frontend_state)0; /* not the last one's */
         intc = far_frontend_intc_open(frontend, vector, n, channels, flags,
                                       &hooks, NULL);
         printf(intc ? "ok\n" : "err %s\n", strerrorname_np(errno));

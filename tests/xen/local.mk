@@ -6,6 +6,12 @@ EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/dom0/init tests/xen/dom0/start tests/xen/dom0/words \
 	tests/xen/guest/init tests/xen/guest/evread.c \
 	tests/xen/guest/mkinput.c \
+	tests/xen/scenarios/boot-server-away.sh \
+	tests/xen/scenarios/doorbell.sh \
+	tests/xen/scenarios/intc.sh \
+	tests/xen/scenarios/interrupt-other-guest.sh \
+	tests/xen/scenarios/own-kinds-reboot.sh \
+	tests/xen/scenarios/remote-three-hosts.sh \
 	tests/xen/scenarios/timer.sh \
 	tests/xen/scenarios/disk-link-loss.sh \
 	tests/xen/scenarios/disk-local.sh \

@@ -21,16 +21,17 @@
 #define FARINTC_CHANNELS_MAX 32
 
 /* --- one vector, in the pages of vectors; FARINTC_SLOTS_A_PAGE a page ---
- * All of it is the back's. base and epoch are of no meaning to the front, which
- * gives them back as they were when it connects again. */
+ * All of it is the back's. base, epoch and source are of no meaning to the
+ * front, which gives them back as they were when it connects again. */
 struct farintc_slot {
     uint64_t count; /* how often it was raised: never goes back */
     uint64_t base;
     uint64_t epoch;
+    uint32_t source;
     uint8_t priority;
     uint8_t channel;
     uint8_t flags; /* FARINTC_* */
-    uint8_t reserved[5];
+    uint8_t reserved;
 };
 #define FARINTC_SLOTS_A_PAGE 128
 #define FARINTC_ROUTED       1 /* a source was configured for it */

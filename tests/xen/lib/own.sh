@@ -12,7 +12,8 @@ own_ramdisk() {
         tail -n 1)
     mkdir -p "$d/own"
     for path in "$LAB_BUILD"/tests/frontend/timers \
-        "$LAB_BUILD"/tests/frontend/bell; do
+        "$LAB_BUILD"/tests/frontend/bell \
+        "$LAB_BUILD"/tests/frontend/vectors; do
         cp "$path" "$d/own/" || fail "no $path: build it (make check TESTS=)"
         ldd "$path" | sed -n 's/.*[[:space:]]\(\/[^ ]*\) (.*/\1/p'
     done | sort -u | while read -r path; do
