@@ -228,6 +228,20 @@ bool far_chain_renew(struct far_chain *chain)
     return true;
 }
 
+json_t *far_chain_status(const struct far_chain *chain, json_t *to)
+{
+    json_t *counters = json_object();
+    char text[FAR_CHAIN_ADDRESS_BYTES];
+
+    json_object_set_new(to, "counters", counters);
+    json_object_set_new(to, "latency", json_object());
+    if (chain && chain->has_address) {
+        far_chain_address_text(chain, text, sizeof(text));
+        json_object_set_new(to, "address", json_string(text));
+    }
+    return counters;
+}
+
 void far_chain_address_text(const struct far_chain *chain, char *text,
                             size_t bytes)
 {

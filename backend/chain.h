@@ -61,6 +61,9 @@ void far_chain_fill_who(const struct far_backend *backend,
  * gets another attachment, and the caller opens the chain anew. */
 bool far_chain_renew(struct far_chain *chain);
 /* PLATFORM+STANDBY/DEVICE */
+/* What the status of any port begins with: the address, and no counters and
+ * latencies yet. Gives the counters. chain NULL: there is no port yet. */
+json_t *far_chain_status(const struct far_chain *chain, json_t *to);
 void far_chain_address_text(const struct far_chain *chain, char *text,
                             size_t bytes);
 #define FAR_CHAIN_ADDRESS_BYTES (3 * FAR_NAME_BYTES + 2)

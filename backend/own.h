@@ -13,29 +13,56 @@
 
 /* --- own-port.c: what a connection consists of --- */
 struct far_own {
-    struct far_grant_map control, ring;
+    struct far_grant_map control, ring, slots;
     struct far_evtchn evtchn;
     bool ringless; /* there is no page for a ring, and nobody polls */
     struct far_schema_own_back back;
     struct far_schema_own_front front;
+    struct far_poller poller;
+    uint32_t *front_cpu, *back_cpu; /* NULL: not looked at */
 };
 
-/* Reads the backend's nodes and writes the version and what we can; with
- * timers also how many. 0, -EAGAIN, or a negative errno with error. */
-int far_own_publish(struct far_attachment *a, struct far_own *own, bool timers,
+/* Of port types: nobody else serves these kinds; and, for most, nothing is
+ * taken over from a dead process, as all that matters stands in the guest's
+ * pages. */
+bool far_own_mine(struct far_attachment *a);
+int far_own_adopt(struct far_attachment *a, struct far_error *error);
+/* Reads the backend's nodes, and writes the version and what all can; and what
+ * else the class can, by more (NULL: nothing), which writes nodes by
+ * far_own_write(). 0, -EAGAIN, or a negative errno with error. */
+int far_own_publish(struct far_attachment *a, struct far_own *own,
+                    int (*more)(struct far_attachment *a, far_xs_t t,
+                                const struct far_own *own),
                     struct far_error *error);
+int far_own_write(struct far_attachment *a, far_xs_t t, const char *node,
+                  uint32_t value);
 /* Reads the front's nodes. */
 int far_own_read_front(struct far_attachment *a, struct far_own *own,
                        struct far_error *error);
-/* Reads a grant reference of the front's nodes by name. */
-int far_own_read_ref(struct far_attachment *a, const char *node, uint32_t *ref,
-                     struct far_error *error);
-/* Maps and binds what far_own_read_front() read; all or nothing. */
+/* Maps so many pages of slots, by the front's nodes NODE0, NODE1 …, before
+ * far_own_map(). */
+int far_own_map_slots(struct far_attachment *a, struct far_own *own,
+                      const char *node, uint32_t pages,
+                      struct far_error *error);
+/* Maps and binds what far_own_read_front() read; all or nothing, with the
+ * slots. */
 int far_own_map(struct far_attachment *a, struct far_own *own,
                 enum far_evtchn_verdict (*fired)(struct far_evtchn *),
                 struct far_error *error);
 void far_own_unmap(struct far_attachment *a, struct far_own *own);
 /* idempotent */
+/* From now on, if the front wants it: own->poller looks while the loop spins.
+ * The words are those of the control page by which each side says so. arm is as
+ * in struct far_poller, and begins with far_own_looks(own, false). disarm NULL:
+ * far_own_looks(own, true) is all. Ends by far_own_unmap(). */
+void far_own_look(struct far_attachment *a, struct far_own *own,
+                  uint32_t *front_cpu, uint32_t *back_cpu,
+                  bool (*poll)(struct far_poller *),
+                  bool (*arm)(struct far_poller *),
+                  void (*disarm)(struct far_poller *));
+void far_own_looks(struct far_own *own, bool looks);
+/* The guest looks, and need not be told of anything in its pages. */
+bool far_own_guest_looks(const struct far_own *own);
 
 /* --- own-nodes.c --- */
 bool far_own_kind(const char *kind);

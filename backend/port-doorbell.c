@@ -5,7 +5,6 @@
  * successor but how far the guest had got.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,12 +40,11 @@ struct port {
     struct far_own own;
     struct fardoorbell_page *page; /* the guest's, as long as served */
     struct far_ring ring;
-    struct far_poller poller;
     struct far_defer settle;
     uint32_t produced, consumed; /* of the page: ours, and the guest's as last
                                     found sound */
     uint32_t number;
-    bool served, polls, notify, full, blocked, broken;
+    bool served, notify, full, blocked, broken;
 
     uint64_t incarnation, received, sequence;
     struct ring_out out[FAR_OP_SLOTS_MAX];
@@ -266,12 +264,29 @@ static void port_room(struct far_layer *layer)
         settle_soon(port);
 }
 
+/* Nobody answers them any more: whether they rang is not known. */
+static void lose_rings(struct port *port)
+{
+    for (unsigned i = 0; i < FAR_OP_SLOTS_MAX; i++) {
+        struct ring_out *o = &port->out[i];
+
+        if (o->busy && !o->stale && port->served)
+            answer(port, o->id, o->operation, -EIO);
+        *o = (struct ring_out){ 0 };
+    }
+    port->out_busy = 0;
+    if (port->served)
+        settle_soon(port);
+}
+
 static void port_state(struct far_layer *layer, enum far_device_state state,
                        const struct far_layer_news *news)
 {
     struct port *port = (struct port *)(void *)layer;
 
     layer->device_state = state;
+    if (news && news->ops_lost)
+        lose_rings(port);
     if (state == FAR_DEVICE_READY && news &&
         news->incarnation != port->incarnation) {
         port->incarnation = news->incarnation;
@@ -316,12 +331,11 @@ static void settle(struct far_defer *defer)
     if (!port->served || port->broken)
         return;
     more = take_requests(port);
-    if (!more && !port->polls && !far_ring_back_arm(&port->ring) &&
+    if (!more && !port->own.front_cpu && !far_ring_back_arm(&port->ring) &&
         !waits(port))
         more = true;
     push = far_ring_back_push(&port->ring);
-    if (port->notify && !(port->polls && __atomic_load_n(&port->page->front_cpu,
-                                                         __ATOMIC_ACQUIRE)))
+    if (port->notify && !far_own_guest_looks(&port->own))
         push = true;
     port->notify = false;
     if (push) {
@@ -356,7 +370,7 @@ static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
 
 static bool poll_pages(struct far_poller *poller)
 {
-    struct port *port = CONTAINER(struct port, poller, poller);
+    struct port *port = CONTAINER(struct port, own.poller, poller);
     uint32_t requests = port->ring.req;
     bool moved;
 
@@ -370,45 +384,14 @@ static bool poll_pages(struct far_poller *poller)
     return true;
 }
 
-static int peer_cpu(const struct port *port)
-{
-    uint32_t cpu = __atomic_load_n(&port->page->front_cpu, __ATOMIC_RELAXED);
-
-    return cpu && cpu < 65536 ? (int)cpu - 1 : -1;
-}
-
-static bool poll_elsewhere(struct far_poller *poller)
-{
-    int cpu = peer_cpu(CONTAINER(struct port, poller, poller));
-
-    return cpu >= 0 && cpu != sched_getcpu();
-}
-
-static bool poll_here(struct far_poller *poller)
-{
-    int cpu = peer_cpu(CONTAINER(struct port, poller, poller));
-
-    return cpu >= 0 && cpu == sched_getcpu();
-}
-
 static bool poll_arm(struct far_poller *poller)
 {
-    struct port *port = CONTAINER(struct port, poller, poller);
+    struct port *port = CONTAINER(struct port, own.poller, poller);
 
     if (!port->served || port->broken)
         return true;
-    __atomic_store_n(&port->page->back_cpu, 0, __ATOMIC_RELAXED);
+    far_own_looks(&port->own, false);
     return far_ring_back_arm(&port->ring) || waits(port);
-}
-
-static void poll_disarm(struct far_poller *poller)
-{
-    struct port *port = CONTAINER(struct port, poller, poller);
-    int cpu = sched_getcpu();
-
-    if (port->served && !port->broken)
-        __atomic_store_n(&port->page->back_cpu,
-                         cpu < 0 ? 1u : (uint32_t)cpu + 1, __ATOMIC_RELAXED);
 }
 
 /* --- the chain --------------------------------------------------------------
@@ -446,12 +429,6 @@ static void activate(struct port *port)
 /* --- the port's table --------------------------------------------------------
  */
 
-static bool doorbell_mine(struct far_attachment *a)
-{
-    (void)a;
-    return true; /* nobody else's kind */
-}
-
 static int doorbell_publish(struct far_attachment *a, struct far_error *error)
 {
     struct port *port = port_of(a);
@@ -468,7 +445,7 @@ static int doorbell_publish(struct far_attachment *a, struct far_error *error)
         port->sequence = far_now_ns();
         a->port = port;
     }
-    r = far_own_publish(a, &port->own, false, error);
+    r = far_own_publish(a, &port->own, NULL, error);
     if (!r)
         r = far_chain_order(&port->chain, "address", port->own.back.address,
                             error);
@@ -487,7 +464,6 @@ static void unserve(struct port *port)
     for (unsigned i = 0; i < FAR_OP_SLOTS_MAX; i++)
         port->out[i].stale = true;
     far_defer_cancel(port->a->backend->loop, &port->settle);
-    far_poller_del(&port->poller);
     far_own_unmap(port->a, &port->own);
     port->page = NULL;
 }
@@ -504,30 +480,17 @@ static int doorbell_connect(struct far_attachment *a, struct far_error *error)
     if (r)
         return r;
     port->page = port->own.control.memory;
-    port->polls = port->own.front.request_poll;
     port->broken = port->full = port->notify = port->blocked = false;
     port->produced = port->consumed = port->number = 0;
     __atomic_store_n(&port->page->produced, 0, __ATOMIC_RELAXED);
     far_ring_attach(&port->ring, port->own.ring.memory, FAR_PAGE_BYTES,
                     sizeof(struct fardoorbell_request));
     port->served = true;
-    if (port->polls) {
-        port->poller = (struct far_poller){ .poll = poll_pages,
-                                            .peer_elsewhere = poll_elsewhere,
-                                            .peer_here = poll_here,
-                                            .arm = poll_arm,
-                                            .disarm = poll_disarm };
-        far_poller_add(a->backend->loop, &port->poller);
-    }
+    far_own_look(a, &port->own, &port->page->front_cpu, &port->page->back_cpu,
+                 poll_pages, poll_arm, NULL);
     settle_soon(port);
     activate(port);
     return 0;
-}
-
-static int doorbell_adopt(struct far_attachment *a, struct far_error *error)
-{
-    (void)a;
-    return far_error(error, -EOPNOTSUPP, "doorbells are connected anew");
 }
 
 static void doorbell_disconnect(struct far_attachment *a)
@@ -569,35 +532,23 @@ static bool doorbell_device_ready(const struct far_attachment *a)
     return port_of(a) && port_of(a)->layer.device_state == FAR_DEVICE_READY;
 }
 
-static void add(json_t *to, const char *name, uint64_t value)
-{
-    json_object_set_new(to, name, json_integer((json_int_t)value));
-}
-
 static void doorbell_status(const struct far_attachment *a, json_t *to)
 {
     const struct port *port = port_of(a);
-    json_t *counters = json_object();
-    char text[FAR_CHAIN_ADDRESS_BYTES];
+    json_t *counters = far_chain_status(port ? &port->chain : NULL, to);
 
-    json_object_set_new(to, "counters", counters);
-    json_object_set_new(to, "latency", json_object());
     if (!port)
         return;
-    if (port->chain.has_address) {
-        far_chain_address_text(&port->chain, text, sizeof(text));
-        json_object_set_new(to, "address", json_string(text));
-    }
     if (port->chain.binding == FAR_CHAIN_ABSENT)
         json_object_set_new(to, "reason", json_string(port->chain.absent));
-    add(counters, "rings", port->rings);
-    add(counters, "rung", port->rung);
-    add(counters, "refused", port->refused);
-    add(counters, "wrong_requests", port->wrong_requests);
-    add(counters, "notifies", port->notifies);
-    add(counters, "wakes", port->wakes);
-    add(counters, "spurious", port->spurious);
-    add(counters, "foreign", port->foreign);
+    far_count_json(counters, "rings", port->rings);
+    far_count_json(counters, "rung", port->rung);
+    far_count_json(counters, "refused", port->refused);
+    far_count_json(counters, "wrong_requests", port->wrong_requests);
+    far_count_json(counters, "notifies", port->notifies);
+    far_count_json(counters, "wakes", port->wakes);
+    far_count_json(counters, "spurious", port->spurious);
+    far_count_json(counters, "foreign", port->foreign);
     if (port->bottom)
         json_object_set_new(
             to, "ops", far_layer_ops_json(port->bottom, FAR_CLASS_DOORBELL));
@@ -609,10 +560,10 @@ const struct far_port_type far_port_doorbell = {
     .kinds = doorbell_kinds,
     .class = FAR_CLASS_DOORBELL,
     .handshake = FAR_HS_CONNECT_AT_4,
-    .mine = doorbell_mine,
+    .mine = far_own_mine,
     .publish = doorbell_publish,
     .connect = doorbell_connect,
-    .adopt = doorbell_adopt,
+    .adopt = far_own_adopt,
     .disconnect = doorbell_disconnect,
     .detach = doorbell_detach,
     .reload = doorbell_reload,

@@ -907,27 +907,16 @@ static bool input_device_ready(const struct far_attachment *a)
     return port_of(a) && port_of(a)->layer.device_state == FAR_DEVICE_READY;
 }
 
-static void add(json_t *to, const char *name, uint64_t value)
-{
-    json_object_set_new(to, name, json_integer((json_int_t)value));
-}
-
 static void input_status(const struct far_attachment *a, json_t *to)
 {
     const struct port *port = port_of(a);
     struct far_fast_input_counters fast = { 0 };
-    json_t *counters = json_object(), *latency = json_object();
-    char text[FAR_CHAIN_ADDRESS_BYTES];
+    json_t *counters = far_chain_status(port ? &port->chain : NULL, to),
+           *latency = json_object_get(to, "latency");
     const char *reason;
 
-    json_object_set_new(to, "counters", counters);
-    json_object_set_new(to, "latency", latency);
     if (!port)
         return;
-    if (port->chain.has_address) {
-        far_chain_address_text(&port->chain, text, sizeof(text));
-        json_object_set_new(to, "address", json_string(text));
-    }
     if (port->fast) {
         json_object_set_new(to, "ops",
                             far_layer_ops_json(port->fast, FAR_CLASS_INPUT));
@@ -942,26 +931,26 @@ static void input_status(const struct far_attachment *a, json_t *to)
                 json_object_set_new(to, "state", json_string("waiting"));
         }
     }
-    add(counters, "events", port->events);
-    add(counters, "notifies", port->notifies);
-    add(counters, "wakes", port->wakes);
-    add(counters, "spurious", port->spurious);
-    add(counters, "full", port->full);
-    add(counters, "not_taken", port->not_taken);
-    add(counters, "not_wanted", port->not_wanted);
-    add(counters, "not_valid", port->not_valid);
-    add(counters, "received", port->received);
-    add(counters, "delivered", fast.delivered);
-    add(counters, "repeats", fast.repeats);
-    add(counters, "coalesced", fast.coalesced);
-    add(counters, "stale", fast.stale);
-    add(counters, "late_releases", fast.late_releases);
-    add(counters, "made_releases", fast.made_releases);
-    add(counters, "made_presses", fast.made_presses);
-    add(counters, "dropped_presses", fast.dropped_presses);
-    add(counters, "foreign", fast.foreign);
-    add(counters, "lost", far_layer_lost(port->layer.below));
-    add(counters, "queue_high_water", fast.queue_high_water);
+    far_count_json(counters, "events", port->events);
+    far_count_json(counters, "notifies", port->notifies);
+    far_count_json(counters, "wakes", port->wakes);
+    far_count_json(counters, "spurious", port->spurious);
+    far_count_json(counters, "full", port->full);
+    far_count_json(counters, "not_taken", port->not_taken);
+    far_count_json(counters, "not_wanted", port->not_wanted);
+    far_count_json(counters, "not_valid", port->not_valid);
+    far_count_json(counters, "received", port->received);
+    far_count_json(counters, "delivered", fast.delivered);
+    far_count_json(counters, "repeats", fast.repeats);
+    far_count_json(counters, "coalesced", fast.coalesced);
+    far_count_json(counters, "stale", fast.stale);
+    far_count_json(counters, "late_releases", fast.late_releases);
+    far_count_json(counters, "made_releases", fast.made_releases);
+    far_count_json(counters, "made_presses", fast.made_presses);
+    far_count_json(counters, "dropped_presses", fast.dropped_presses);
+    far_count_json(counters, "foreign", fast.foreign);
+    far_count_json(counters, "lost", far_layer_lost(port->layer.below));
+    far_count_json(counters, "queue_high_water", fast.queue_high_water);
     json_object_set_new(latency, "age", far_hist_json(&port->age));
     json_object_set_new(latency, "inject", far_hist_json(&port->inject));
     json_object_set_new(latency, "guest", far_hist_json(&port->guest));

@@ -16,7 +16,6 @@
  * notices there were (the annex).
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,19 +129,17 @@ struct port {
     struct annex *annex;
 
     struct far_own own;
-    struct far_grant_map slots_map;
     struct farintc_page *page;  /* the guest's, as long as served */
     struct farintc_slot *slots; /* the guest's */
     struct far_ring ring;
     struct channel extra[FARINTC_CHANNELS_MAX - 1];
-    struct far_poller poller;
     struct far_defer settle;
     struct far_timer later; /* those that wait for their time */
     uint64_t waiting[WORDS];
     uint64_t ends[WORDS]; /* those whose end is to be told to the source */
     uint32_t vectors_used, channels; /* of this connection */
     uint32_t tell;                   /* channels, a bit each */
-    bool served, polls, broken;
+    bool served, broken;
     struct vector vectors[VECTORS];
     struct farintc_request sets[VECTORS]; /* of this connection; NOP: none */
 
@@ -695,12 +692,6 @@ static struct far_line *line_of(struct port *port, unsigned channel)
     return channel ? &port->extra[channel - 1].line : &port->a->line;
 }
 
-static bool guest_looks(const struct port *port)
-{
-    return port->polls &&
-           __atomic_load_n(&port->page->front_cpu, __ATOMIC_ACQUIRE);
-}
-
 /* The end of a turn in which something was done. */
 static void settle(struct far_defer *defer)
 {
@@ -714,9 +705,9 @@ static void settle(struct far_defer *defer)
     if (take_ends(port))
         more = true; /* in the next turn: others want to be served, too */
     tell_sources(port);
-    if (!more && !port->polls && !far_ring_back_arm(&port->ring))
+    if (!more && !port->own.front_cpu && !far_ring_back_arm(&port->ring))
         more = true;
-    tell = guest_looks(port) ? 0 : port->tell;
+    tell = far_own_guest_looks(&port->own) ? 0 : port->tell;
     port->tell = 0;
     if (far_ring_back_push(&port->ring))
         tell |= 1;
@@ -773,7 +764,7 @@ static enum far_evtchn_verdict extra_fired(struct far_evtchn *evtchn)
 
 static bool poll_pages(struct far_poller *poller)
 {
-    struct port *port = CONTAINER(struct port, poller, poller);
+    struct port *port = CONTAINER(struct port, own.poller, poller);
     uint64_t requests = port->requests;
 
     if (!port->served || port->broken)
@@ -785,47 +776,15 @@ static bool poll_pages(struct far_poller *poller)
     return true;
 }
 
-static int peer_cpu(const struct port *port)
-{
-    uint32_t cpu = __atomic_load_n(&port->page->front_cpu, __ATOMIC_RELAXED);
-
-    return cpu && cpu < 65536 ? (int)cpu - 1 : -1;
-}
-
-static bool poll_elsewhere(struct far_poller *poller)
-{
-    int cpu = peer_cpu(CONTAINER(struct port, poller, poller));
-
-    return cpu >= 0 && cpu != sched_getcpu();
-}
-
-static bool poll_here(struct far_poller *poller)
-{
-    int cpu = peer_cpu(CONTAINER(struct port, poller, poller));
-
-    return cpu >= 0 && cpu == sched_getcpu();
-}
-
 static bool poll_arm(struct far_poller *poller)
 {
-    struct port *port = CONTAINER(struct port, poller, poller);
+    struct port *port = CONTAINER(struct port, own.poller, poller);
 
     if (!port->served || port->broken)
         return true;
-    __atomic_store_n(&port->page->back_cpu, 0, __ATOMIC_SEQ_CST);
-    __atomic_thread_fence(__ATOMIC_SEQ_CST);
+    far_own_looks(&port->own, false);
     return !__atomic_load_n(&port->page->eoi_words, __ATOMIC_ACQUIRE) &&
            far_ring_back_arm(&port->ring);
-}
-
-static void poll_disarm(struct far_poller *poller)
-{
-    struct port *port = CONTAINER(struct port, poller, poller);
-    int cpu = sched_getcpu();
-
-    if (port->served && !port->broken)
-        __atomic_store_n(&port->page->back_cpu,
-                         cpu < 0 ? 1u : (uint32_t)cpu + 1, __ATOMIC_RELAXED);
 }
 
 /* --- sources -----------------------------------------------------------------
@@ -1153,24 +1112,15 @@ static int intc_notify(struct far_attachment *a,
 /* --- the port's table --------------------------------------------------------
  */
 
-static bool intc_mine(struct far_attachment *a)
+static int write_nodes(struct far_attachment *a, far_xs_t t,
+                       const struct far_own *own)
 {
-    (void)a;
-    return true; /* nobody else's kind */
-}
+    int r = far_own_write(a, t, FAR_NODE_OWN_BACK_MAX_VECTORS, VECTORS);
 
-static int write_nodes(struct far_xs *xs, far_xs_t t, void *arg)
-{
-    struct far_attachment *a = arg;
-    char path[FAR_XS_PATH_BYTES + 32];
-    int r;
-
-    snprintf(path, sizeof(path), "%s/%s", a->back,
-             FAR_NODE_OWN_BACK_MAX_VECTORS);
-    r = far_xs_write(xs, t, path, "%u", VECTORS);
-    snprintf(path, sizeof(path), "%s/%s", a->back,
-             FAR_NODE_OWN_BACK_MAX_CHANNELS);
-    return r ? r : far_xs_write(xs, t, path, "%u", FARINTC_CHANNELS_MAX);
+    (void)own;
+    return r ? r
+             : far_own_write(a, t, FAR_NODE_OWN_BACK_MAX_CHANNELS,
+                             FARINTC_CHANNELS_MAX);
 }
 
 static int intc_publish(struct far_attachment *a, struct far_error *error)
@@ -1190,13 +1140,10 @@ static int intc_publish(struct far_attachment *a, struct far_error *error)
         a->port = port;
         close_legs(port);
     }
-    r = far_own_publish(a, &port->own, false, error);
-    if (r)
-        return r;
-    r = far_xs_transact(a->backend->xs, write_nodes, a);
-    if (r)
-        return far_error(error, r, "xenstore: %s", strerror(-r));
-    r = far_chain_order(&port->chain, "address", port->own.back.address, error);
+    r = far_own_publish(a, &port->own, write_nodes, error);
+    if (!r)
+        r = far_chain_order(&port->chain, "address", port->own.back.address,
+                            error);
     if (!r)
         r = far_chain_record(&port->chain, &changed, error);
     if (r)
@@ -1213,38 +1160,13 @@ static void unserve(struct port *port)
     far_timer_cancel(&port->later);
     memset(port->waiting, 0, sizeof(port->waiting));
     memset(port->ends, 0, sizeof(port->ends));
-    far_poller_del(&port->poller);
     for (unsigned i = 0; i < FARINTC_CHANNELS_MAX - 1; i++) {
         far_line_disconnect(&port->extra[i].line);
         far_evtchn_unbind(&port->extra[i].evtchn);
     }
     far_own_unmap(port->a, &port->own);
-    far_grant_unmap(&port->slots_map);
     port->page = NULL;
     port->slots = NULL;
-}
-
-static int map_slots(struct port *port, struct far_error *error)
-{
-    struct far_attachment *a = port->a;
-    uint32_t refs[VECTORS / FARINTC_SLOTS_A_PAGE];
-    uint32_t pages =
-        (port->vectors_used + FARINTC_SLOTS_A_PAGE - 1) / FARINTC_SLOTS_A_PAGE;
-    char node[32];
-    int r;
-
-    for (uint32_t i = 0; i < pages; i++) {
-        snprintf(node, sizeof(node), "vectors-ref%u", i);
-        r = far_own_read_ref(a, node, &refs[i], error);
-        if (r)
-            return r;
-    }
-    r = far_grant_map(a->backend->grants, &port->slots_map, a->guest->domid,
-                      refs, pages, true, &a->guest->quota);
-    return r ? far_error(error, r,
-                         "the guest's vectors-ref can't be mapped: %s",
-                         strerror(-r))
-             : 0;
 }
 
 static int bind_extra(struct port *port, struct far_error *error)
@@ -1324,7 +1246,10 @@ static int intc_connect(struct far_attachment *a, struct far_error *error)
         return r;
     port->vectors_used = own->front.vectors;
     port->channels = own->front.channels;
-    r = map_slots(port, error);
+    r = far_own_map_slots(a, own, "vectors-ref",
+                          (port->vectors_used + FARINTC_SLOTS_A_PAGE - 1) /
+                              FARINTC_SLOTS_A_PAGE,
+                          error);
     if (!r)
         r = far_own_map(a, own, fired, error);
     if (!r)
@@ -1334,8 +1259,7 @@ static int intc_connect(struct far_attachment *a, struct far_error *error)
         return r;
     }
     port->page = own->control.memory;
-    port->slots = port->slots_map.memory;
-    port->polls = own->front.request_poll;
+    port->slots = own->slots.memory;
     port->broken = false;
     port->tell = 0;
     memset(port->sets, 0, sizeof(port->sets));
@@ -1344,25 +1268,12 @@ static int intc_connect(struct far_attachment *a, struct far_error *error)
     port->served = true;
     port->annex->served = 1;
     begin(port);
-    if (port->polls) {
-        port->poller = (struct far_poller){ .poll = poll_pages,
-                                            .peer_elsewhere = poll_elsewhere,
-                                            .peer_here = poll_here,
-                                            .arm = poll_arm,
-                                            .disarm = poll_disarm };
-        far_poller_add(a->backend->loop, &port->poller);
-    }
+    far_own_look(a, &port->own, &port->page->front_cpu, &port->page->back_cpu,
+                 poll_pages, poll_arm, NULL);
     settle_soon(port);
     activate(port);
     far_notify_room(a->guest);
     return 0;
-}
-
-/* Nothing is lost by beginning anew: counts stand in the slots. */
-static int intc_adopt(struct far_attachment *a, struct far_error *error)
-{
-    (void)a;
-    return far_error(error, -EOPNOTSUPP, "vectors are taken from their slots");
 }
 
 static void intc_disconnect(struct far_attachment *a)
@@ -1443,11 +1354,6 @@ static bool intc_device_ready(const struct far_attachment *a)
     return port_of(a) && all_ready(port_of(a));
 }
 
-static void add(json_t *to, const char *name, uint64_t value)
-{
-    json_object_set_new(to, name, json_integer((json_int_t)value));
-}
-
 static json_t *sources_json(const struct port *port, json_t *to)
 {
     json_t *sources = json_array();
@@ -1478,33 +1384,26 @@ static json_t *sources_json(const struct port *port, json_t *to)
 static void intc_status(const struct far_attachment *a, json_t *to)
 {
     const struct port *port = port_of(a);
-    json_t *counters = json_object();
-    char text[FAR_CHAIN_ADDRESS_BYTES];
+    json_t *counters = far_chain_status(port ? &port->chain : NULL, to);
 
-    json_object_set_new(to, "counters", counters);
-    json_object_set_new(to, "latency", json_object());
     if (!port)
         return;
-    if (port->chain.has_address) {
-        far_chain_address_text(&port->chain, text, sizeof(text));
-        json_object_set_new(to, "address", json_string(text));
-    }
     json_object_set_new(to, "sources", sources_json(port, to));
-    add(counters, "raised", port->raised);
-    add(counters, "injected", port->injected);
-    add(counters, "merged", port->merged);
-    add(counters, "withdrawn", port->withdrawn);
-    add(counters, "delayed", port->delayed);
-    add(counters, "masked", port->masked);
-    add(counters, "notices", port->notices);
-    add(counters, "eois", port->eois);
-    add(counters, "wrong_eois", port->wrong_eois);
-    add(counters, "requests", port->requests);
-    add(counters, "wrong_requests", port->wrong_requests);
-    add(counters, "notifies", port->notifies);
-    add(counters, "wakes", port->wakes);
-    add(counters, "spurious", port->spurious);
-    add(counters, "foreign", port->foreign);
+    far_count_json(counters, "raised", port->raised);
+    far_count_json(counters, "injected", port->injected);
+    far_count_json(counters, "merged", port->merged);
+    far_count_json(counters, "withdrawn", port->withdrawn);
+    far_count_json(counters, "delayed", port->delayed);
+    far_count_json(counters, "masked", port->masked);
+    far_count_json(counters, "notices", port->notices);
+    far_count_json(counters, "eois", port->eois);
+    far_count_json(counters, "wrong_eois", port->wrong_eois);
+    far_count_json(counters, "requests", port->requests);
+    far_count_json(counters, "wrong_requests", port->wrong_requests);
+    far_count_json(counters, "notifies", port->notifies);
+    far_count_json(counters, "wakes", port->wakes);
+    far_count_json(counters, "spurious", port->spurious);
+    far_count_json(counters, "foreign", port->foreign);
 }
 
 static const char *const intc_kinds[] = { "farintc", NULL };
@@ -1513,10 +1412,10 @@ const struct far_port_type far_port_intc = {
     .kinds = intc_kinds,
     .class = FAR_CLASS_INTC,
     .handshake = FAR_HS_CONNECT_AT_4,
-    .mine = intc_mine,
+    .mine = far_own_mine,
     .publish = intc_publish,
     .connect = intc_connect,
-    .adopt = intc_adopt,
+    .adopt = far_own_adopt,
     .disconnect = intc_disconnect,
     .detach = intc_detach,
     .reload = intc_reload,

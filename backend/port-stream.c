@@ -691,12 +691,6 @@ static void activate(struct port *port)
 /* --- the port's table --------------------------------------------------------
  */
 
-static bool stream_mine(struct far_attachment *a)
-{
-    (void)a;
-    return true; /* nobody else's kind */
-}
-
 static struct port *port_get(struct far_attachment *a, struct far_error *error)
 {
     struct port *port = port_of(a);
@@ -732,7 +726,7 @@ static int stream_publish(struct far_attachment *a, struct far_error *error)
 
     if (!port)
         return -ENOMEM;
-    r = far_own_publish(a, &port->own, false, error);
+    r = far_own_publish(a, &port->own, NULL, error);
     if (!r)
         r = far_chain_order(&port->chain, "address", port->own.back.address,
                             error);
@@ -898,7 +892,7 @@ static int stream_adopt(struct far_attachment *a, struct far_error *error)
 
     if (!port)
         return -ENOMEM;
-    r = far_own_publish(a, &port->own, false, error);
+    r = far_own_publish(a, &port->own, NULL, error);
     if (!r)
         r = far_chain_order(&port->chain, "address", port->own.back.address,
                             error);
@@ -974,38 +968,26 @@ static bool stream_device_ready(const struct far_attachment *a)
     return port_of(a) && port_of(a)->layer.device_state == FAR_DEVICE_READY;
 }
 
-static void add(json_t *to, const char *name, uint64_t value)
-{
-    json_object_set_new(to, name, json_integer((json_int_t)value));
-}
-
 static void stream_status(const struct far_attachment *a, json_t *to)
 {
     static const char *const phases[] = { "closed", "waiting for its peer",
                                           "open", "its peer has closed" };
     const struct port *port = port_of(a);
-    json_t *counters = json_object();
-    char text[FAR_CHAIN_ADDRESS_BYTES];
+    json_t *counters = far_chain_status(port ? &port->chain : NULL, to);
 
-    json_object_set_new(to, "counters", counters);
-    json_object_set_new(to, "latency", json_object());
     if (!port)
         return;
-    if (port->chain.has_address) {
-        far_chain_address_text(&port->chain, text, sizeof(text));
-        json_object_set_new(to, "address", json_string(text));
-    }
     if (port->chain.binding == FAR_CHAIN_ABSENT)
         json_object_set_new(to, "reason", json_string(port->chain.absent));
     json_object_set_new(to, "stream", json_string(phases[port->phase]));
-    add(counters, "connections", port->connections);
-    add(counters, "bytes_in", port->bytes_in);
-    add(counters, "bytes_out", port->bytes_out);
-    add(counters, "repeats", port->repeats);
-    add(counters, "notifies", port->notifies);
-    add(counters, "wakes", port->wakes);
-    add(counters, "spurious", port->spurious);
-    add(counters, "foreign", port->foreign);
+    far_count_json(counters, "connections", port->connections);
+    far_count_json(counters, "bytes_in", port->bytes_in);
+    far_count_json(counters, "bytes_out", port->bytes_out);
+    far_count_json(counters, "repeats", port->repeats);
+    far_count_json(counters, "notifies", port->notifies);
+    far_count_json(counters, "wakes", port->wakes);
+    far_count_json(counters, "spurious", port->spurious);
+    far_count_json(counters, "foreign", port->foreign);
     if (port->bottom)
         json_object_set_new(to, "ops",
                             far_layer_ops_json(port->bottom, FAR_CLASS_STREAM));
@@ -1017,7 +999,7 @@ const struct far_port_type far_port_stream = {
     .kinds = stream_kinds,
     .class = FAR_CLASS_STREAM,
     .handshake = FAR_HS_CONNECT_AT_4 | FAR_HS_ADOPTS,
-    .mine = stream_mine,
+    .mine = far_own_mine,
     .publish = stream_publish,
     .connect = stream_connect,
     .adopt = stream_adopt,

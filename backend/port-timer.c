@@ -12,7 +12,6 @@
  * was written.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,19 +46,17 @@ struct port {
     struct far_chain chain;
 
     struct far_own own;
-    struct far_grant_map slots_map;
     struct fartimer_page *page;  /* the guest's, as long as served */
     struct fartimer_slot *slots; /* the guest's */
     struct far_ring ring;
     struct far_clock_guest clock;
-    struct far_poller poller;
     struct far_defer settle;
     uint32_t timers, timers_made; /* of this connection; of the chain */
     uint64_t *before; /* of each of the chain's timers: expiries that the chain
                          doesn't count */
     uint64_t dirty[WORDS]; /* taken from the page, not looked at yet */
     unsigned dirty_left;   /* bits in it */
-    bool served, polls, notify, full, broken;
+    bool served, notify, full, broken;
 
     uint64_t incarnation, received;
     struct outside outside[FAR_OP_SLOTS_MAX];
@@ -427,12 +424,29 @@ static void port_room(struct far_layer *layer)
         settle_soon(port);
 }
 
+/* Nobody answers them any more. */
+static void lose_outside(struct port *port)
+{
+    for (unsigned i = 0; i < FAR_OP_SLOTS_MAX; i++) {
+        struct outside *o = &port->outside[i];
+
+        if (o->busy && !o->stale && !o->quiet && port->served)
+            answer(port, o->id, o->operation, -EIO, 0);
+        *o = (struct outside){ 0 };
+    }
+    port->outside_busy = 0;
+    if (port->served)
+        settle_soon(port);
+}
+
 static void port_state(struct far_layer *layer, enum far_device_state state,
                        const struct far_layer_news *news)
 {
     struct port *port = (struct port *)(void *)layer;
 
     layer->device_state = state;
+    if (news && news->ops_lost)
+        lose_outside(port);
     if (state == FAR_DEVICE_READY && news &&
         news->incarnation != port->incarnation) {
         port->incarnation = news->incarnation;
@@ -475,7 +489,7 @@ static void settle(struct far_defer *defer)
     more = take_requests(port);
     if (take_marks(port) && !take_slots(port))
         more = true;
-    if (!more && !port->polls) {
+    if (!more && !port->own.front_cpu) {
         looks_at(port, far_fast_timer_next(port->fast));
         /* Looked at in the next turn: a guest that marks as fast as we look
          * must not keep this one from ending. */
@@ -484,8 +498,7 @@ static void settle(struct far_defer *defer)
             more = true;
     }
     push = far_ring_back_push(&port->ring);
-    if (port->notify && !(port->polls && __atomic_load_n(&port->page->front_cpu,
-                                                         __ATOMIC_ACQUIRE)))
+    if (port->notify && !far_own_guest_looks(&port->own))
         push = true;
     port->notify = false;
     if (push) {
@@ -531,7 +544,7 @@ static void before_look(struct far_layer *above)
 
 static bool poll_pages(struct far_poller *poller)
 {
-    struct port *port = CONTAINER(struct port, poller, poller);
+    struct port *port = CONTAINER(struct port, own.poller, poller);
     uint64_t stores = port->stores, requests = port->requests;
 
     if (!port->served || port->broken)
@@ -545,34 +558,13 @@ static bool poll_pages(struct far_poller *poller)
     return true;
 }
 
-static int peer_cpu(const struct port *port)
-{
-    uint32_t cpu = __atomic_load_n(&port->page->front_cpu, __ATOMIC_RELAXED);
-
-    return cpu && cpu < 65536 ? (int)cpu - 1 : -1;
-}
-
-static bool poll_elsewhere(struct far_poller *poller)
-{
-    int cpu = peer_cpu(CONTAINER(struct port, poller, poller));
-
-    return cpu >= 0 && cpu != sched_getcpu();
-}
-
-static bool poll_here(struct far_poller *poller)
-{
-    int cpu = peer_cpu(CONTAINER(struct port, poller, poller));
-
-    return cpu >= 0 && cpu == sched_getcpu();
-}
-
 static bool poll_arm(struct far_poller *poller)
 {
-    struct port *port = CONTAINER(struct port, poller, poller);
+    struct port *port = CONTAINER(struct port, own.poller, poller);
 
     if (!port->served || port->broken)
         return true;
-    __atomic_store_n(&port->page->back_cpu, 0, __ATOMIC_RELAXED);
+    far_own_looks(&port->own, false);
     looks_at(port, far_fast_timer_next(port->fast));
     if (__atomic_load_n(&port->page->dirty_words[0], __ATOMIC_RELAXED) ||
         __atomic_load_n(&port->page->dirty_words[1], __ATOMIC_RELAXED))
@@ -582,14 +574,12 @@ static bool poll_arm(struct far_poller *poller)
 
 static void poll_disarm(struct far_poller *poller)
 {
-    struct port *port = CONTAINER(struct port, poller, poller);
-    int cpu = sched_getcpu();
+    struct port *port = CONTAINER(struct port, own.poller, poller);
 
     if (!port->served || port->broken)
         return;
     __atomic_store_n(&port->page->looks_ns, 0, __ATOMIC_RELAXED);
-    __atomic_store_n(&port->page->back_cpu, cpu < 0 ? 1u : (uint32_t)cpu + 1,
-                     __ATOMIC_RELAXED);
+    far_own_looks(&port->own, true);
 }
 
 /* --- the chain ------------------------------------------------------------ */
@@ -643,10 +633,11 @@ static void activate(struct port *port)
 /* --- the port's table --------------------------------------------------------
  */
 
-static bool timer_mine(struct far_attachment *a)
+static int write_nodes(struct far_attachment *a, far_xs_t t,
+                       const struct far_own *own)
 {
-    (void)a;
-    return true; /* nobody else's kind */
+    return far_own_write(a, t, FAR_NODE_OWN_BACK_MAX_TIMERS,
+                         own->back.max_timers);
 }
 
 static int timer_publish(struct far_attachment *a, struct far_error *error)
@@ -665,7 +656,7 @@ static int timer_publish(struct far_attachment *a, struct far_error *error)
         port->sequence = far_now_ns();
         a->port = port;
     }
-    r = far_own_publish(a, &port->own, true, error);
+    r = far_own_publish(a, &port->own, write_nodes, error);
     if (!r)
         r = far_chain_order(&port->chain, "address", port->own.back.address,
                             error);
@@ -685,34 +676,10 @@ static void unserve(struct port *port)
     far_defer_cancel(port->a->backend->loop, &port->settle);
     for (unsigned i = 0; i < FAR_OP_SLOTS_MAX; i++)
         port->outside[i].stale = true;
-    far_poller_del(&port->poller);
     far_clock_leave(&port->clock);
     far_own_unmap(port->a, &port->own);
-    far_grant_unmap(&port->slots_map);
     port->page = NULL;
     port->slots = NULL;
-}
-
-static int map_slots(struct port *port, struct far_error *error)
-{
-    struct far_attachment *a = port->a;
-    uint32_t refs[FARTIMER_TIMERS_MAX / FARTIMER_SLOTS_A_PAGE];
-    uint32_t pages =
-        (port->timers + FARTIMER_SLOTS_A_PAGE - 1) / FARTIMER_SLOTS_A_PAGE;
-    char node[32];
-    int r;
-
-    for (uint32_t i = 0; i < pages; i++) {
-        snprintf(node, sizeof(node), "timers-ref%u", i);
-        r = far_own_read_ref(a, node, &refs[i], error);
-        if (r)
-            return r;
-    }
-    r = far_grant_map(a->backend->grants, &port->slots_map, a->guest->domid,
-                      refs, pages, true, &a->guest->quota);
-    return r ? far_error(error, r, "the guest's timers-ref can't be mapped: %s",
-                         strerror(-r))
-             : 0;
 }
 
 static int timer_connect(struct far_attachment *a, struct far_error *error)
@@ -730,7 +697,10 @@ static int timer_connect(struct far_attachment *a, struct far_error *error)
                          "the guest wants %u timers, and may have %u",
                          own->front.timers, port->timers_made);
     port->timers = own->front.timers;
-    r = map_slots(port, error);
+    r = far_own_map_slots(a, own, "timers-ref",
+                          (port->timers + FARTIMER_SLOTS_A_PAGE - 1) /
+                              FARTIMER_SLOTS_A_PAGE,
+                          error);
     if (!r)
         r = far_own_map(a, own, fired, error);
     if (r) {
@@ -738,8 +708,7 @@ static int timer_connect(struct far_attachment *a, struct far_error *error)
         return r;
     }
     port->page = own->control.memory;
-    port->slots = port->slots_map.memory;
-    port->polls = own->front.request_poll;
+    port->slots = own->slots.memory;
     port->broken = port->full = port->notify = false;
     far_ring_attach(&port->ring, own->ring.memory, FAR_PAGE_BYTES,
                     sizeof(struct fartimer_request));
@@ -755,24 +724,11 @@ static int timer_connect(struct far_attachment *a, struct far_error *error)
         port->dirty[i / 64] |= (uint64_t)1 << (i % 64);
     port->dirty_left = port->timers;
     port->served = true;
-    if (port->polls) {
-        port->poller = (struct far_poller){ .poll = poll_pages,
-                                            .peer_elsewhere = poll_elsewhere,
-                                            .peer_here = poll_here,
-                                            .arm = poll_arm,
-                                            .disarm = poll_disarm };
-        far_poller_add(a->backend->loop, &port->poller);
-    }
+    far_own_look(a, &port->own, &port->page->front_cpu, &port->page->back_cpu,
+                 poll_pages, poll_arm, poll_disarm);
     settle_soon(port);
     activate(port);
     return 0;
-}
-
-/* Nothing is lost by beginning anew: what is armed stands in the slots. */
-static int timer_adopt(struct far_attachment *a, struct far_error *error)
-{
-    (void)a;
-    return far_error(error, -EOPNOTSUPP, "timers are taken from their slots");
 }
 
 static void timer_disconnect(struct far_attachment *a)
@@ -822,37 +778,27 @@ static bool timer_device_ready(const struct far_attachment *a)
     return port_of(a) && port_of(a)->layer.device_state == FAR_DEVICE_READY;
 }
 
-static void add(json_t *to, const char *name, uint64_t value)
-{
-    json_object_set_new(to, name, json_integer((json_int_t)value));
-}
-
 static void timer_status(const struct far_attachment *a, json_t *to)
 {
     const struct port *port = port_of(a);
-    json_t *counters = json_object(), *latency = json_object();
-    char text[FAR_CHAIN_ADDRESS_BYTES];
+    json_t *counters = far_chain_status(port ? &port->chain : NULL, to),
+           *latency = json_object_get(to, "latency");
 
-    json_object_set_new(to, "counters", counters);
-    json_object_set_new(to, "latency", latency);
     if (!port)
         return;
-    if (port->chain.has_address) {
-        far_chain_address_text(&port->chain, text, sizeof(text));
-        json_object_set_new(to, "address", json_string(text));
-    }
-    add(counters, "stores", port->stores);
-    add(counters, "wrong_slots", port->wrong_slots);
-    add(counters, "requests", port->requests);
-    add(counters, "wrong_requests", port->wrong_requests);
-    add(counters, "expiries", port->expiries);
-    add(counters, "notifies", port->notifies);
-    add(counters, "wakes", port->wakes);
-    add(counters, "spurious", port->spurious);
-    add(counters, "foreign", port->foreign);
-    add(counters, "passed_over", port->passed_over);
-    add(counters, "clock_rounds", port->clock.offset.rounds);
-    add(counters, "clock_contradictions", port->clock.offset.contradictions);
+    far_count_json(counters, "stores", port->stores);
+    far_count_json(counters, "wrong_slots", port->wrong_slots);
+    far_count_json(counters, "requests", port->requests);
+    far_count_json(counters, "wrong_requests", port->wrong_requests);
+    far_count_json(counters, "expiries", port->expiries);
+    far_count_json(counters, "notifies", port->notifies);
+    far_count_json(counters, "wakes", port->wakes);
+    far_count_json(counters, "spurious", port->spurious);
+    far_count_json(counters, "foreign", port->foreign);
+    far_count_json(counters, "passed_over", port->passed_over);
+    far_count_json(counters, "clock_rounds", port->clock.offset.rounds);
+    far_count_json(counters, "clock_contradictions",
+                   port->clock.offset.contradictions);
     if (!port->fast)
         return;
     json_object_set_new(to, "ops",
@@ -868,10 +814,10 @@ const struct far_port_type far_port_timer = {
     .kinds = timer_kinds,
     .class = FAR_CLASS_TIMER,
     .handshake = FAR_HS_CONNECT_AT_4, /* as xenbus' simplest fronts go */
-    .mine = timer_mine,
+    .mine = far_own_mine,
     .publish = timer_publish,
     .connect = timer_connect,
-    .adopt = timer_adopt,
+    .adopt = far_own_adopt,
     .disconnect = timer_disconnect,
     .detach = timer_detach,
     .reload = timer_reload,

@@ -1203,25 +1203,14 @@ static bool vbd_device_ready(const struct far_attachment *a)
     return port && port->ready && (port->served || far_vbd_is_free(port));
 }
 
-static void add(json_t *to, const char *name, uint64_t value)
-{
-    json_object_set_new(to, name, json_integer((json_int_t)value));
-}
-
 static void vbd_status(const struct far_attachment *a, json_t *to)
 {
     const struct port *port = port_of(a);
-    json_t *counters = json_object(), *latency = json_object();
-    char text[FAR_CHAIN_ADDRESS_BYTES];
+    json_t *counters = far_chain_status(port ? &port->chain : NULL, to),
+           *latency = json_object_get(to, "latency");
 
-    json_object_set_new(to, "counters", counters);
-    json_object_set_new(to, "latency", latency);
     if (!port)
         return;
-    if (port->chain.has_address) {
-        far_chain_address_text(&port->chain, text, sizeof(text));
-        json_object_set_new(to, "address", json_string(text));
-    }
     if (port->reason[0] && json_is_null(json_object_get(to, "reason"))) {
         json_object_set_new(to, "reason", json_string(port->reason));
         if (port->served)
@@ -1229,25 +1218,25 @@ static void vbd_status(const struct far_attachment *a, json_t *to)
     }
     if (port->kept && far_kept_failed(port->kept))
         json_object_set_new(to, "state", json_string("failed"));
-    add(counters, "reads", port->counters.reads);
-    add(counters, "writes", port->counters.writes);
-    add(counters, "flushes", port->counters.flushes);
-    add(counters, "discards", port->counters.discards);
-    add(counters, "read_bytes", port->counters.read_bytes);
-    add(counters, "written_bytes", port->counters.written_bytes);
-    add(counters, "errors", port->counters.errors);
-    add(counters, "refused", port->counters.refused);
-    add(counters, "in_flight", port->in_flight);
-    add(counters, "repeated", port->counters.repeated);
-    add(counters, "stale", port->counters.stale);
-    add(counters, "held", port->counters.held);
-    add(counters, "wakes", port->counters.wakes);
-    add(counters, "spurious", port->counters.spurious);
-    add(counters, "notifies", port->counters.notifies);
-    add(counters, "grant_copies", port->counters.copies);
-    add(counters, "grant_copy_calls", port->counters.copy_calls);
-    add(counters, "mapped_copies", port->counters.mapped_copies);
-    add(counters, "copied_bytes", port->counters.copied_bytes);
+    far_count_json(counters, "reads", port->counters.reads);
+    far_count_json(counters, "writes", port->counters.writes);
+    far_count_json(counters, "flushes", port->counters.flushes);
+    far_count_json(counters, "discards", port->counters.discards);
+    far_count_json(counters, "read_bytes", port->counters.read_bytes);
+    far_count_json(counters, "written_bytes", port->counters.written_bytes);
+    far_count_json(counters, "errors", port->counters.errors);
+    far_count_json(counters, "refused", port->counters.refused);
+    far_count_json(counters, "in_flight", port->in_flight);
+    far_count_json(counters, "repeated", port->counters.repeated);
+    far_count_json(counters, "stale", port->counters.stale);
+    far_count_json(counters, "held", port->counters.held);
+    far_count_json(counters, "wakes", port->counters.wakes);
+    far_count_json(counters, "spurious", port->counters.spurious);
+    far_count_json(counters, "notifies", port->counters.notifies);
+    far_count_json(counters, "grant_copies", port->counters.copies);
+    far_count_json(counters, "grant_copy_calls", port->counters.copy_calls);
+    far_count_json(counters, "mapped_copies", port->counters.mapped_copies);
+    far_count_json(counters, "copied_bytes", port->counters.copied_bytes);
     if (port->kept) {
         struct far_kept_counters kept;
 
@@ -1255,20 +1244,20 @@ static void vbd_status(const struct far_attachment *a, json_t *to)
                             far_layer_ops_json(port->kept, FAR_CLASS_BLOCK));
 
         far_kept_counters(port->kept, &kept);
-        add(counters, "kept_bytes", kept.kept_bytes);
-        add(counters, "written_again", kept.written_again);
-        add(counters, "given_again", kept.given_again);
-        add(counters, "own_flushes", kept.own_flushes);
-        add(counters, "incarnations", kept.incarnations);
+        far_count_json(counters, "kept_bytes", kept.kept_bytes);
+        far_count_json(counters, "written_again", kept.written_again);
+        far_count_json(counters, "given_again", kept.given_again);
+        far_count_json(counters, "own_flushes", kept.own_flushes);
+        far_count_json(counters, "incarnations", kept.incarnations);
     }
     if (port->cache) {
         const struct far_grant_cache_counters *c =
             far_grant_cache_counters(port->cache);
 
-        add(counters, "grants_mapped", c->pages);
-        add(counters, "grant_hits", c->hits);
-        add(counters, "grant_maps", c->maps);
-        add(counters, "grant_unmaps", c->unmaps);
+        far_count_json(counters, "grants_mapped", c->pages);
+        far_count_json(counters, "grant_hits", c->hits);
+        far_count_json(counters, "grant_maps", c->maps);
+        far_count_json(counters, "grant_unmaps", c->unmaps);
     }
     json_object_set_new(latency, "op", far_hist_json(&port->latency));
 }

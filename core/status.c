@@ -22,6 +22,11 @@ json_t *far_hist_json(const struct far_hist *hist)
     return json;
 }
 
+void far_count_json(json_t *to, const char *name, uint64_t value)
+{
+    json_object_set_new(to, name, json_integer((json_int_t)value));
+}
+
 void far_stages_json(json_t *to, const struct far_stages *stages)
 {
     for (unsigned i = 0; stages && i < FAR_STAGES; i++)

@@ -11,6 +11,8 @@
 #include "core/loop.h"
 #include "core/times.h"
 
+/* A counter of that name. */
+void far_count_json(json_t *to, const char *name, uint64_t value);
 /* {"count", "sum_ns", "p50_ns", "p99_ns", "max_ns", "below"}, the last an array
  * of far_hist_below() if count is not 0; NULL if memory is out. */
 json_t *far_hist_json(const struct far_hist *hist);
