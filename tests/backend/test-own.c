@@ -306,7 +306,8 @@ START_TEST(a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing)
                 lines = json_object_get(d, "interrupts");
     ck_assert_ptr_nonnull(lines);
     ck_assert_int_gt(json_integer_value(json_object_get(lines, "delayed")), 0);
-    ck_assert_int_gt(json_integer_value(json_object_get(lines, "raised")), 300);
+    ck_assert_int_gt(json_integer_value(json_object_get(lines, "raised")),
+                     json_integer_value(json_object_get(lines, "injected")));
     /* the clock's handshake took its part before */
     ck_assert_int_le(json_integer_value(json_object_get(lines, "injected")),
                      (json_int_t)(600 + took_us / 10000));
