@@ -64,7 +64,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-vbd-checks \
 	tests/backend/test-vbd \
 	tests/backend/test-vbd-far \
-	tests/backend/test-vsnd \
+	tests/backend/test-vsnd tests/backend/test-vsnd-far \
 	tests/backend/test-wish
 if HAVE_VCHAN
 backend_tests += tests/backend/test-stream
@@ -164,8 +164,14 @@ tests_backend_test_vbd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_wish_SOURCES = tests/backend/test-wish.c tests/core/suite.h
 tests_backend_test_wish_LDADD = $(backend_test_libs)
 tests_backend_test_vsnd_SOURCES = tests/backend/test-vsnd.c \
-	tests/backend/simhost.h tests/backend/sound.h tests/core/suite.h
+	tests/backend/card.h tests/backend/simhost.h tests/backend/sound.h \
+	tests/core/suite.h
 tests_backend_test_vsnd_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_vsnd_far_SOURCES = tests/backend/test-vsnd-far.c \
+	tests/backend/card.h tests/backend/simhost.h tests/backend/sound.h \
+	tests/core/suite.h
+tests_backend_test_vsnd_far_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS)
 tests_backend_sndguest_SOURCES = tests/backend/sndguest.c tests/backend/sound.h
 tests_backend_sndguest_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_backend_blkguest_SOURCES = tests/backend/blkguest.c

@@ -65,16 +65,17 @@ static bool port_interrupt(struct far_layer *layer, const struct far_op *op)
     struct xensnd_event_page *page = s->event_map.memory;
     struct xensnd_evt event = { .type = XENSND_EVT_CUR_POS };
     struct far_sound_args a;
-    uint32_t used;
+    uint32_t taken;
 
     if (op->opcode != FAR_SOUND_POSITION || !s->port->served)
         return false;
-    used = s->events - __atomic_load_n(&page->in_cons, __ATOMIC_ACQUIRE);
-    if (used > EVENTS) {
+    taken = __atomic_load_n(&page->in_cons, __ATOMIC_ACQUIRE);
+    if (taken - s->taken > s->events - s->taken) {
         broken(s->port, "in_cons is not between what it was and what was sent");
         return false;
     }
-    if (used == EVENTS) {
+    s->taken = taken;
+    if (s->events - taken == EVENTS) {
         s->counters.events_full++;
         return false;
     }
@@ -161,6 +162,9 @@ static int do_open(struct stream *s, const struct xensnd_open_req *request)
     if (!r)
         r = far_page_directory_read(s->port->a->guest, request->gref_directory,
                                     s->journal->refs, pages);
+    for (uint32_t i = 0; !r && i < pages; i++)
+        if (s->journal->refs[i] < FAR_GRANT_RESERVED)
+            r = -EINVAL;
     if (r)
         return r;
     s->journal->pages = pages;
@@ -702,6 +706,7 @@ static int connect_all(struct port *port, struct far_error *error)
         s->ring.req = s->ring.rsp = s->ring.pushed =
             __atomic_load_n(&s->ring.page->rsp_prod, __ATOMIC_ACQUIRE);
         s->events = __atomic_load_n(&page->in_prod, __ATOMIC_ACQUIRE);
+        s->taken = s->events;
         s->journal->answered = s->ring.req;
         s->journal->events = s->journal->first_event = s->events;
         name_user(s);
@@ -751,6 +756,9 @@ static int adopt_stream(struct stream *s, struct far_error *error)
     s->ring.rsp = s->ring.pushed = produced;
     s->events = events;
     atomic_store(&j->events, events);
+    s->taken = __atomic_load_n(&page->in_cons, __ATOMIC_ACQUIRE);
+    if (s->events - s->taken > EVENTS)
+        return far_error(error, -EPROTO, "the indexes in its page are wrong");
     return open_chain(s) ? far_error(error, -ENOMEM, "memory is out") : 0;
 }
 

@@ -63,7 +63,7 @@ struct stream {
     struct far_evtchn ring_channel, event_channel;
     struct far_ring ring;
     uint32_t events; /* in_prod, as published */
-    uint32_t event_req;
+    uint32_t taken;  /* in_cons, as last read */
     struct {
         uint64_t opens, writes, reads, triggers, queries, volumes, refused;
         uint64_t written_bytes, read_bytes, events, events_full;

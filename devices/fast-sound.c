@@ -65,6 +65,8 @@ struct fast {
     uint64_t waits_ns;    /* since when a guest is waited for; 0: it isn't */
     uint64_t waits_bytes; /* … and where */
     bool waited;          /* … and not any more, until it writes */
+    bool stalled;         /* the same of the device, until it takes something */
+    bool patient; /* the device has no clock, or had none before it went */
     bool underrun;
 
     struct far_timer due, again;
@@ -113,8 +115,7 @@ static bool paces(const struct fast *f)
 
 static bool waits(const struct fast *f)
 {
-    return plays(f) && f->device == OPEN && f->caps.flags & FAR_SOUND_WAITS &&
-           !f->waited;
+    return plays(f) && f->patient && !f->waited && !f->stalled;
 }
 
 static void set_clock(struct fast *f, uint64_t now_ns, uint64_t bytes)
@@ -149,7 +150,10 @@ static uint64_t wait_for_guest(struct fast *f, uint64_t now_ns, uint64_t bytes)
     }
     if (now_ns - f->waits_ns >= FAR_SOUND_WAIT_NS) {
         f->waits_ns = 0;
-        f->waited = true;
+        if (f->given_bytes < f->s->ready_bytes)
+            f->stalled = true;
+        else
+            f->waited = true;
         set_clock(f, now_ns, cap);
     }
     return cap;
@@ -310,7 +314,7 @@ static uint64_t taken(const struct fast *f)
 }
 
 /* The stream as it is now, for a device that knows nothing of it. One without a
- * clock misses nothing that is still there. */
+ * clock goes on behind what it has, and misses nothing that is still there. */
 static void open_device(struct fast *f)
 {
     struct far_sound_params p = f->s->params;
@@ -324,8 +328,7 @@ static void open_device(struct fast *f)
     t.offset_bytes = p.records ? f->s->ready_bytes : position(f, far_now_ns());
     p.offset_bytes = t.offset_bytes;
     if (!p.records) {
-        if (f->caps.flags & FAR_SOUND_WAITS &&
-            f->s->taken_bytes < p.offset_bytes)
+        if (f->caps.flags & FAR_SOUND_WAITS)
             p.offset_bytes = f->s->taken_bytes;
         f->given_bytes = p.offset_bytes;
         if (f->s->ready_bytes > f->given_bytes + p.buffer_bytes)
@@ -415,8 +418,14 @@ static void give_samples(struct fast *f)
             f->counters.late_bytes += now - f->given_bytes;
         f->given_bytes = now;
     }
-    while (f->given_bytes < f->s->ready_bytes &&
-           f->s->ready_bytes - f->given_bytes <= f->s->params.buffer_bytes) {
+    if (f->s->ready_bytes > f->given_bytes + f->s->params.buffer_bytes) {
+        /* the guest has written over it */
+        uint64_t first = f->s->ready_bytes - f->s->params.buffer_bytes;
+
+        f->counters.late_bytes += first - f->given_bytes;
+        f->given_bytes = first;
+    }
+    while (f->given_bytes < f->s->ready_bytes) {
         uint64_t from = f->given_bytes;
 
         /* moved before: an answer within may bring us here again */
@@ -436,15 +445,16 @@ static void give_samples(struct fast *f)
 static void ask_samples(struct fast *f)
 {
     uint64_t upto = position(f, far_now_ns()), most = FAR_SOUND_PAYLOAD_MAX;
+    uint64_t ahead = far_sound_bytes_of(&f->s->params, AHEAD_NS);
 
     if (paces(f)) {
-        uint64_t ahead = far_sound_bytes_of(&f->s->params, AHEAD_NS);
-
         if (ahead < frame_of(f))
             ahead = frame_of(f);
         if (most > ahead)
             most = ahead;
         upto = f->s->ready_bytes + 4 * most;
+    } else if (upto < f->next_bytes && upto < f->asked_bytes + ahead) {
+        return; /* not one by one */
     }
     while (f->asked_bytes < upto) {
         uint64_t from = f->asked_bytes;
@@ -534,15 +544,16 @@ static void set_due(struct fast *f)
     (void)far_timer_set(&f->due, at_ns / 1000 + 1);
 }
 
-/* What is missing is silence, and what comes after all is thrown away. */
+/* What is missing up to there, and what was asked for, is silence; what comes
+ * after all is thrown away. */
 static void give_up(struct fast *f, uint64_t upto)
 {
+    if (upto < f->asked_bytes)
+        upto = f->asked_bytes;
     if (upto <= f->s->ready_bytes)
         return;
     silence(f, f->s->ready_bytes, upto);
-    f->s->ready_bytes = upto;
-    if (f->asked_bytes < upto)
-        f->asked_bytes = upto;
+    f->s->ready_bytes = f->asked_bytes = upto;
     for (unsigned i = 0; i < SLOTS; i++) {
         if (f->slots[i].opcode != FAR_SOUND_READ)
             continue;
@@ -572,7 +583,7 @@ static void look(struct fast *f)
     bytes = position(f, now_ns);
     if (f->s->params.records) {
         pump(f);
-        if (f->device != OPEN || stuck(f, now_ns)) {
+        if (f->device != OPEN || stuck(f, far_now_ns())) {
             set_clock(f, now_ns, bytes);
             give_up(f, bytes);
         }
@@ -675,6 +686,7 @@ static void answered(struct fast *f, struct slot *slot, const struct far_op *op)
         if (op->status || slot->stream != f->s->params.stream)
             break;
         f->s->taken_bytes = taken(f);
+        f->stalled = false;
         f->counters.played_bytes += slot->length_bytes;
         if (paces(f) && a.stream == f->s->params.stream)
             follow(f, a.position_bytes);
@@ -737,8 +749,6 @@ static void fast_state(struct far_layer *layer, enum far_device_state state,
     uint64_t now_ns = far_now_ns(), now = position(f, now_ns);
 
     layer->device_state = state;
-    if (news && news->ops_lost)
-        drop_slots(f);
     f->full = false;
     f->controls_count = 0;
     far_timer_cancel(&f->again);
@@ -746,11 +756,16 @@ static void fast_state(struct far_layer *layer, enum far_device_state state,
     f->waits_ns = 0;
     if (f->s->open && f->s->running)
         set_clock(f, now_ns, f->s->params.records ? f->s->ready_bytes : now);
+    if (plays(f))
+        f->given_bytes = taken(f);
+    if (news && news->ops_lost)
+        drop_slots(f);
     f->device = GONE;
     snprintf(f->reason, sizeof(f->reason), "%s",
              news && news->reason ? news->reason : "");
     if (state == FAR_DEVICE_READY && news && is_sound(f, news)) {
         f->device = READY;
+        f->patient = f->caps.flags & FAR_SOUND_WAITS;
         open_device(f);
         pump(f);
     }
@@ -775,7 +790,7 @@ static void stop_clock(struct fast *f, uint64_t bytes)
     seal(f);
     far_timer_cancel(&f->due);
     f->waits_ns = 0;
-    f->waited = false;
+    f->waited = f->stalled = false;
 }
 
 static void close_stream(struct fast *f)

@@ -356,9 +356,14 @@ static bool obey(char *line)
         printf("ok\n");
     } else if (sscanf(line, "cons %u %u", &a, &b) == 2) {
         atomic_fetch_add(word(far_snd_events(snd, a), 0), b);
+        usleep(100000); /* before it is set right with the next event */
         printf("ok\n");
     } else if (sscanf(line, "flood %u %u %u", &a, &b, &c) == 3) {
         flood(a, b, c);
+    } else if (sscanf(line, "directory %u %u %u", &a, &b, &c) == 3) {
+        /* word 0: the next page's grant */
+        ((uint32_t *)far_snd_memory(snd, a))[(int)b - 1024] = c;
+        printf("ok\n");
     } else if (sscanf(line, "gref %u %u", &a, &b) == 2) {
         printf("ok %u\n", far_snd_gref(snd, a, b));
     } else if (!strncmp(line, "write ", 6)) {

@@ -2,7 +2,8 @@
 # The lab builds what it boots by itself; here it is only shipped.
 EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/lib/build.sh tests/xen/lib/lab.sh tests/xen/lib/one \
-	tests/xen/lib/disk.sh tests/xen/lib/own.sh tests/xen/lib/two.sh \
+	tests/xen/lib/disk.sh tests/xen/lib/sound.sh \
+	tests/xen/lib/own.sh tests/xen/lib/two.sh \
 	tests/xen/dom0/init tests/xen/dom0/start tests/xen/dom0/words \
 	tests/xen/guest/init tests/xen/guest/evread.c \
 	tests/xen/guest/mkinput.c \
@@ -28,4 +29,6 @@ EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/scenarios/input-oxenstored.sh \
 	tests/xen/scenarios/input-remote.sh \
 	tests/xen/scenarios/input-restart.sh \
-	tests/xen/scenarios/input-save-restore.sh
+	tests/xen/scenarios/input-save-restore.sh \
+	tests/xen/scenarios/sound-local.sh \
+	tests/xen/scenarios/sound-remote.sh

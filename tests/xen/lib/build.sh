@@ -17,10 +17,10 @@ lab_need() {
     }
 }
 
-# modules ROOT LISTED VERSION FOLDER: copies what the listed modules need,
-# with a file that says the order to load them in.
+# modules ROOT LISTED VERSION FOLDER [NAME]: copies what the listed modules
+# need, with a file (order) that says the order to load them in.
 lab_modules() {
-    local names=$2 version=$3 to=$4 name path
+    local names=$2 version=$3 to=$4 order=${5:-order} name path
     mkdir -p "$to/modules"
     for name in $names; do
         modprobe -d "$1" -S "$version" --show-depends "$name"
@@ -28,7 +28,7 @@ lab_modules() {
         while read -r path; do
             cp "$path" "$to/modules/"
             echo "/modules/${path##*/}"
-        done >"$to/modules/order"
+        done >"$to/modules/$order"
 }
 
 # lab_kernel VMLINUZ TO: the ELF inside; under emulation Xen and libxl take
@@ -92,6 +92,8 @@ lab_images() {
         virtio_console xen-evtchn xen-gntdev xen-gntalloc xenfs xen-privcmd
         uinput evdev xen-blkback" "$version" "$tmp/d0"
     lab_modules "$LAB_PARTS" "evdev ext4 xen-blkfront" "$version" "$tmp/gu"
+    # loaded by those that want it: it takes its time
+    lab_modules "$LAB_PARTS" snd_xen_front "$version" "$tmp/gu" sound
     cp "$busybox" "$tmp/d0/bin/busybox"
     cp "$busybox" "$tmp/evread" "$tmp/gu/bin/"
     cp "$here/dom0/init" "$tmp/d0/init"

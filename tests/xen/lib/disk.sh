@@ -32,14 +32,22 @@ fio_stubs() (
     rm -f have lack stub.s versions
 )
 
-# The image of that disk, made once: this machine's fio and e2fsprogs with
-# their libraries, and what the guest's ramdisk holds, so that a copy of it is
-# a root file system, too.
+# The image of that disk, made once: this machine's fio and e2fsprogs (or what
+# LAB_PROGRAMS says) with their libraries, and what the guest's ramdisk holds, so
+# that a copy of it is a root file system, too.
+LAB_PROGRAMS='fio mke2fs e2fsck resize2fs'
+LAB_WARM='/usr/bin/fio --version && /usr/bin/mke2fs -V 2>&1'
 disk_tools() {
     local image tmp path libs=usr/lib/x86_64-linux-gnu
     PATH=$PATH:/usr/sbin:/sbin
-    command -v fio >/dev/null || fail "fio is missing: apt-get install fio"
-    image=$(cat "$LAB_HERE/lib/disk.sh" "$(command -v fio)" | sha256sum)
+    for path in $LAB_PROGRAMS; do
+        command -v "$path" >/dev/null ||
+            fail "$path is missing: packaging/install-deps lab"
+    done
+    image=$({
+        echo "$LAB_PROGRAMS"
+        cat "$LAB_HERE/lib/disk.sh" "$(command -v "${LAB_PROGRAMS%% *}")"
+    } | sha256sum)
     image=$LAB_IMAGES/tools-${image:0:16}.img
     LAB_TOOLS=$image
     (
@@ -48,8 +56,12 @@ disk_tools() {
         tmp=$(mktemp -d "$LAB_IMAGES/tools.XXXXXX")
         mkdir -p "$tmp"/{bin,sbin,dev,proc,sys,tmp,root,mnt,lib64,usr/bin,$libs}
         ln -s usr/lib "$tmp/lib"
-        fio_stubs "$tmp/$libs"
-        for path in fio mke2fs e2fsck resize2fs; do
+        [ "${LAB_PROGRAMS%% *}" != fio ] || fio_stubs "$tmp/$libs"
+        [ "${LAB_PROGRAMS%% *}" != aplay ] || {
+            mkdir -p "$tmp/usr/share"
+            cp -rL /usr/share/alsa "$tmp/usr/share/"
+        }
+        for path in $LAB_PROGRAMS; do
             cp -L "$(command -v $path)" "$tmp/usr/bin/"
             libraries_of "$(command -v $path)" "$tmp/$libs"
         done | sort -u | while read -r path; do
@@ -141,7 +153,7 @@ ${4:-}"
     guest_sh "$1" "$2" 'mkdir -p /tools && mount -t ext4 -o ro /dev/xvdz /tools' 30
     guest_sh "$1" "$2" 'for d in lib lib64 usr; do ln -s /tools/$d /$d; done'
     # Read once, so that later no program waits for the disk it is on.
-    guest_sh "$1" "$2" '/usr/bin/fio --version && /usr/bin/mke2fs -V 2>&1' 60
+    guest_sh "$1" "$2" "$LAB_WARM" 60
 }
 
 # guest_sh HOST NAME 'command' [SECONDS]: its end with status 0
