@@ -127,7 +127,7 @@ DEVICES_TESTS = tests/devices/test-timers \
 	tests/devices/test-fast-input tests/devices/test-filters \
 	tests/devices/test-local tests/devices/test-outside \
 	tests/devices/test-payload tests/devices/test-socket \
-	tests/devices/test-outside-golden \
+	tests/devices/test-outside-golden tests/devices/test-sound \
 	tests/devices/test-words
 check_PROGRAMS += $(DEVICES_TESTS)
 TESTS += $(DEVICES_TESTS)
@@ -166,6 +166,9 @@ EXTRA_DIST += tests/devices/golden/outside-keyboard-1.talk
 tests_devices_test_socket_SOURCES = tests/devices/test-socket.c \
 	tests/devices/harness.h
 tests_devices_test_socket_LDADD = $(DEVICES_TEST_LIBS)
+tests_devices_test_sound_SOURCES = tests/devices/test-sound.c \
+	tests/devices/harness.h
+tests_devices_test_sound_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_words_SOURCES = tests/devices/test-words.c \
 	tests/devices/harness.h
 tests_devices_test_words_LDADD = $(DEVICES_TEST_LIBS)

@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include "tools/check.h"
 #include "tools/vbd.h"
 #include "tools/vkb.h"
@@ -355,6 +356,63 @@ static void judge_disk(struct reader *r, struct place p, const char *text,
         r->cdrom = p;
 }
 
+/* One string of a vsnd list: a card, a pcm or a stream, each "KIND, KEY=VALUE,
+ * …". xl says of a wrong one that it is wrong, but not why. */
+static void judge_sound(struct reader *r, struct place p, const char *text,
+                        size_t bytes)
+{
+    char copy[512], *word, *save = NULL;
+    bool first = true, stream = false, named = false, typed = false;
+    struct far_address address;
+    struct far_error error;
+
+    snprintf(copy, sizeof(copy), "%.*s", (int)(bytes < 511 ? bytes : 511),
+             text);
+    for (word = strtok_r(copy, ",", &save); word;
+         word = strtok_r(NULL, ",", &save), first = false) {
+        struct place here_p = p;
+        char *value;
+
+        word += strspn(word, " ");
+        word[strcspn(word, " ")] = '\0';
+        here_p.column += (unsigned)(word - copy);
+        value = strchr(word, '=');
+        if (value)
+            *value++ = '\0';
+        if (first) {
+            stream = !strcmp(word, "stream");
+            if (!stream && strcmp(word, "card") && strcmp(word, "pcm"))
+                problem(r, here_p,
+                        "a string of a vsnd list begins with card, pcm or "
+                        "stream, and not with \"%.40s\"",
+                        word);
+        } else if (value && stream && !strcmp(word, "type")) {
+            typed = true;
+            if (strcasecmp(value, "p") && strcasecmp(value, "c"))
+                problem(r, here_p,
+                        "type is p (it plays) or c (it records), and not "
+                        "\"%.40s\"",
+                        value);
+        } else if (value && stream && !strcmp(word, "unique-id")) {
+            named = true;
+            here_p.column += (unsigned)(value - word);
+            if (far_address_parse(&address, value, &error))
+                problem(r, here_p, "%s", error.text);
+            else
+                judge_address(r, here_p, value);
+        } else if (stream && !strcmp(word, "id")) {
+            problem(r, here_p, "xl knows no id of a stream; meant: unique-id");
+        }
+    }
+    if (stream && !named)
+        problem(r, p,
+                "unique-id is missing: it is the address of the device, "
+                "unique-id=DEVICE or unique-id=PLATFORM/DEVICE; without it the "
+                "stream is silent");
+    if (stream && !typed)
+        problem(r, p, "type is missing: type=p (it plays) or type=c");
+}
+
 /* After "NAME =": a list of strings. */
 static void list(struct reader *r, const char *name,
                  void (*judge)(struct reader *, struct place, const char *,
@@ -414,8 +472,10 @@ static void guest_type(struct reader *r)
                  text);
 }
 
-/* Any other value: brackets may go over lines. */
-static void other(struct reader *r)
+/* Any other value: brackets may go over lines. judge: each string in it; NULL:
+ * nobody. */
+static void other(struct reader *r, void (*judge)(struct reader *, struct place,
+                                                  const char *, size_t))
 {
     unsigned depth = 0;
     const char *text;
@@ -447,8 +507,12 @@ static void other(struct reader *r)
             break;
         case '\'':
         case '"':
-            if (!string(r, &text, &bytes, &p) && !depth)
-                return;
+            if (!string(r, &text, &bytes, &p)) {
+                if (!depth)
+                    return;
+            } else if (judge) {
+                judge(r, p, text, bytes);
+            }
             break;
         default:
             r->at++;
@@ -516,7 +580,7 @@ unsigned far_check_xl(const char *file, const char *text, size_t bytes,
                 guest_type(&r);
             if (n == 4 && !memcmp(name, "vkbd", 4))
                 problem(&r, p, "xl ignores 'vkbd'; meant: vkb");
-            other(&r);
+            other(&r, n == 4 && !memcmp(name, "vsnd", 4) ? judge_sound : NULL);
         }
     }
     if (r.cdrom.line && !strcmp(r.type, "pvh"))

@@ -184,6 +184,36 @@ START_TEST(a_section_first_means_farside_conf)
 }
 END_TEST
 
+START_TEST(a_vsnd_list_is_judged_stream_by_stream)
+{
+    static const struct {
+        const char *stream, *says; /* NULL: nothing is wrong */
+    } lines[] = {
+        { "stream, unique-id=wav0, type=p", NULL },
+        { "stream,type=C,unique-id=b/mic0", NULL },
+        { "stream, type=p", "unique-id is missing" },
+        { "stream, id=wav0, type=p", "meant: unique-id" },
+        { "stream, unique-id=wav0", "type is missing" },
+        { "stream, unique-id=wav0, type=x", "1:51: type is p" },
+        { "stream, unique-id=a:b, type=p", "1:45: " },
+        { "strem, unique-id=wav0, type=p", "begins with card, pcm or" },
+    };
+
+    for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+        char text[300];
+
+        snprintf(text, sizeof(text), "vsnd=[['card, x=1','pcm','%s']]\n",
+                 lines[i].stream);
+        judge(text);
+        if (lines[i].says)
+            ck_assert_msg(strstr(said, lines[i].says) != NULL, "%s: %s",
+                          lines[i].stream, said);
+        else
+            ck_assert_str_eq(said, "");
+    }
+}
+END_TEST
+
 START_TEST(disks_that_may_forget_are_told)
 {
     static const char text[] = "[platform]\nname = a\n"
@@ -363,6 +393,7 @@ int main(void)
     tcase_add_test(lines, every_cut_of_a_good_file_is_read_to_its_end);
     tcase_add_test(lines, the_nearest_word_is_found_and_a_far_one_is_not);
     tcase_add_test(lines, a_section_first_means_farside_conf);
+    tcase_add_test(lines, a_vsnd_list_is_judged_stream_by_stream);
     tcase_add_test(lines, disks_that_may_forget_are_told);
     tcase_add_test(lines, a_disk_of_an_nbd_server_without_a_fence_is_told);
     tcase_add_test(lines, a_script_that_starts_one_is_read);
