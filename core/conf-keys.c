@@ -753,15 +753,49 @@ static void judge_directory(struct judge *j, const struct far_conf_section *s)
                 ttl->value);
 }
 
+/* What an export is called in the directory, or NULL. */
+static const char *registered_as(const struct far_conf_section *s)
+{
+    return far_conf_string(s, "directory",
+                           far_conf_bool(s, "lease", false) ? s->name : NULL);
+}
+
+/* What this machine keeps in memory of a file would be read, or written, after
+ * another one has owned it. */
+static void judge_owned_file(struct judge *j, const struct far_conf_section *s)
+{
+    const struct far_conf_section *d = s;
+    unsigned depth;
+
+    for (depth = 0; d && depth < 16; depth++) {
+        const char *behind;
+
+        d = far_conf_section(j->conf, "device", d->name);
+        behind = far_conf_string(d, "behind", NULL);
+        if (!behind)
+            break;
+        d = far_conf_section(j->conf, "device", behind);
+    }
+    if (d && !strcmp(far_conf_string(d, "type", ""), "file") &&
+        !strcmp(far_conf_string(d, "direct", ""), "off"))
+        problem(j, far_conf_entry(s, "lease", NULL)->line, 1,
+                "[export %.80s]: what has an owner elsewhere at times must not "
+                "be kept in memory here: [device %.80s] has direct = off",
+                s->name, d->name);
+}
+
 /* Owners are named by leases, leases are etcd's. */
 static void judge_lease(struct judge *j, const struct far_conf_section *s)
 {
     const struct far_conf_section *directory =
         far_conf_section(j->conf, "directory", "");
     const struct far_conf_entry *e = far_conf_entry(s, "directory", NULL);
+    const struct far_conf_section *other;
 
-    if (far_conf_bool(s, "lease", false))
+    if (far_conf_bool(s, "lease", false)) {
         e = far_conf_entry(s, "lease", NULL);
+        judge_owned_file(j, s);
+    }
     if (e && !far_conf_entry(directory, "etcd", NULL))
         problem(j, e->line, 1,
                 "%s: there is no [directory] in etcd to register it in",
@@ -769,6 +803,13 @@ static void judge_lease(struct judge *j, const struct far_conf_section *s)
     if (e && far_conf_entry(s, "forward", NULL))
         problem(j, e->line, 1, "[export %.80s]: %s is said where the device is",
                 s->name, e->key);
+    for (other = j->conf->sections; e && other != s; other = other->next) {
+        if (!strcmp(other->kind, "export") && registered_as(other) &&
+            !strcmp(registered_as(other), registered_as(s)))
+            problem(j, e->line, 1,
+                    "%.80s is [export %.80s] in the directory already",
+                    registered_as(s), other->name);
+    }
 }
 
 static void judge_across(struct judge *j, const struct far_conf_section *s,

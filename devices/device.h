@@ -176,6 +176,10 @@ struct far_device_type {
     /* `farside send`; NULL: this device can't be fed. */
     int (*feed)(struct far_device *device, const struct far_input_event *events,
                 unsigned count, struct far_error *error);
+    /* Nobody uses it, and what is behind it may have changed meanwhile (another
+     * machine owned it): what it remembers of that is forgotten. May be NULL.
+     */
+    void (*forget)(struct far_device *device);
     /* For status: how long its events took to be acked. NULL: not measured. */
     const struct far_hist *(*round_trips)(const struct far_device *device);
 };

@@ -267,6 +267,11 @@ static void cache_destroy(struct far_device *device)
     free(d->bucket);
 }
 
+static void cache_forget(struct far_device *device)
+{
+    drop_all((struct cache_device *)(void *)device);
+}
+
 static int cache_create(struct far_device *device, struct far_error *error)
 {
     struct cache_device *d = (struct cache_device *)(void *)device;
@@ -313,4 +318,5 @@ const struct far_device_type far_type_cache = {
     .create = cache_create,
     .destroy = cache_destroy,
     .open = cache_open,
+    .forget = cache_forget,
 };

@@ -206,6 +206,11 @@ static void verify_destroy(struct far_device *device)
     munmap(d->sums, SECTORS_MAX * sizeof(*d->sums));
 }
 
+static void verify_forget(struct far_device *device)
+{
+    forget_all((struct verify_device *)(void *)device);
+}
+
 static int verify_open(struct far_device *device,
                        const struct far_local_who *who,
                        struct far_layer **layer, struct far_error *error)
@@ -227,4 +232,5 @@ const struct far_device_type far_type_verify = {
     .create = verify_create,
     .destroy = verify_destroy,
     .open = verify_open,
+    .forget = verify_forget,
 };

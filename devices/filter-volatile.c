@@ -416,6 +416,14 @@ static void volatile_destroy(struct far_device *device)
     munmap(d->bytes, BYTES_MAX + BYTES_MAX / SECTOR / 8);
 }
 
+/* As if this process had been killed. */
+static void volatile_forget(struct far_device *device)
+{
+    struct volatile_device *d = (struct volatile_device *)(void *)device;
+
+    (void)madvise(d->dirty, BYTES_MAX / SECTOR / 8, MADV_DONTNEED);
+}
+
 static int volatile_open(struct far_device *device,
                          const struct far_local_who *who,
                          struct far_layer **layer, struct far_error *error)
@@ -438,4 +446,5 @@ const struct far_device_type far_type_volatile = {
     .create = volatile_create,
     .destroy = volatile_destroy,
     .open = volatile_open,
+    .forget = volatile_forget,
 };

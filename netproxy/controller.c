@@ -40,8 +40,8 @@ void far_controller_changed(struct far_controller *c)
         c->changed(c->changed_arg);
 }
 
-static const struct far_lease *lease_of(const struct far_controller *c,
-                                        const struct far_conf_section *export)
+static struct far_lease *lease_of(const struct far_controller *c,
+                                  const struct far_conf_section *export)
 {
     const char *name = far_directory_leased(export);
 
@@ -94,9 +94,9 @@ int far_controller_may_activate(const struct far_controller *c,
 {
     int rc = far_controller_may(c, platform, device, error);
 
-    return rc ? rc
-              : far_permission_running(far_choice_export(c, device), who,
-                                       error);
+    if (!rc)
+        rc = far_permission_running(far_choice_export(c, device), who, error);
+    return rc ? rc : may_now(c, device, error);
 }
 
 static void limit(const struct far_controller *c, struct far_session *s)
@@ -105,7 +105,7 @@ static void limit(const struct far_controller *c, struct far_session *s)
 
     far_session_limit(s, far_permission_read_only(export));
     s->exclusive = far_choice_exclusive(export);
-    s->lease = lease_of(c, export);
+    far_session_own(s, lease_of(c, export));
 }
 
 static struct far_session *find(const struct far_controller *c,
@@ -131,6 +131,8 @@ void far_controller_end(struct far_controller *c, struct far_session *session,
         at = &(*at)->next_session;
     *at = session->next_session;
     c->session_count--;
+    if (session->lease && session->executing)
+        session->lease->late_us = far_boot_us();
     if (quota)
         quota->payload_bytes -=
             (uint64_t)session->slot_bytes * FAR_OP_SLOTS_MAX;
@@ -309,6 +311,36 @@ uint64_t far_controller_activate(struct far_controller *c,
     return c->last_epoch;
 }
 
+/* While another platform owns a device, it changes there. */
+static void forget(const struct far_controller *c, const char *name)
+{
+    struct far_device *d;
+    unsigned depth;
+
+    for (depth = 0; name && depth < 16; depth++) {
+        d = far_device_find(c->devices, name);
+        if (!d)
+            return;
+        if (d->type->forget)
+            d->type->forget(d);
+        name = far_conf_string(d->section, "behind", NULL);
+    }
+}
+
+static void forget_lost(const struct far_controller *c)
+{
+    const struct far_conf_section *s;
+    const struct far_lease *lease;
+
+    for (s = c->conf->sections; s; s = s->next) {
+        if (strcmp(s->kind, "export") || !far_directory_leased(s))
+            continue;
+        lease = lease_of(c, s);
+        if (!lease || !far_lease_held(lease))
+            forget(c, s->name);
+    }
+}
+
 void far_controller_review(struct far_controller *c)
 {
     struct far_session *s, *next;
@@ -323,6 +355,18 @@ void far_controller_review(struct far_controller *c)
         else
             limit(c, s);
     }
+    forget_lost(c);
+}
+
+bool far_controller_owner_busy(const struct far_controller *c)
+{
+    const struct far_session *s;
+
+    for (s = c->sessions; s; s = s->next_session) {
+        if (s->lease && s->executing)
+            return true;
+    }
+    return false;
 }
 
 void far_controller_free(struct far_controller *c)

@@ -67,6 +67,8 @@ void far_controller_end(struct far_controller *controller,
 void far_controller_review(struct far_controller *controller);
 /* Calls changed(), if there is one. */
 void far_controller_changed(struct far_controller *controller);
+/* Has a device that is served under a lease something to answer yet? */
+bool far_controller_owner_busy(const struct far_controller *controller);
 void far_controller_free(struct far_controller *controller);
 
 #endif

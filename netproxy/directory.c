@@ -10,6 +10,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 #include "core/clock.h"
+#include "core/uuid.h"
 #include "netproxy/directory.h"
 
 #define SETTLE_US 20000
@@ -165,10 +166,10 @@ static struct far_lease *find_lease(const struct far_directory *d,
     return l;
 }
 
-const struct far_lease *far_directory_lease(const struct far_directory *d,
-                                            const char *name)
+struct far_lease *far_directory_lease(const struct far_directory *d,
+                                      const char *name)
 {
-    const struct far_lease *l = find_lease(d, name);
+    struct far_lease *l = find_lease(d, name);
 
     return l && l->wanted ? l : NULL;
 }
@@ -201,6 +202,8 @@ static void judge_leases(struct far_directory *d)
             continue;
         l->told = held;
         news = true;
+        if (held)
+            l->term = far_random_u64();
         far_log(d->log, held ? FAR_LOG_INFO : FAR_LOG_WARNING,
                 held ? "%s: the directory's lease is ours: it is served"
                      : "%s: the directory's lease is not ours any more: it is "
@@ -231,10 +234,37 @@ static void want_lease(struct far_directory *d, const char *name)
         if (!l)
             return; /* it is not served */
         snprintf(l->name, sizeof(l->name), "%s", name);
+        l->generation = d->generation;
         l->next = d->leases;
         d->leases = l;
     }
     l->wanted = true;
+}
+
+/* Is something still under way in a device, without a session? As long as that
+ * may be, its lease is not given back: who comes next would not wait. */
+static bool late(void *arg)
+{
+    const struct far_directory *d = arg;
+    const struct far_lease *l;
+
+    for (l = d->leases; l; l = l->next) {
+        if (l->late_us && far_boot_us() - l->late_us < d->patience_us)
+            return true;
+    }
+    return false;
+}
+
+void far_directory_stop(struct far_directory *d)
+{
+    struct far_lease *l;
+
+    far_timer_cancel(&d->lapse);
+    far_loop_set_wake(d->loop, NULL, NULL);
+    for (l = d->leases; l; l = l->next) {
+        l->wanted = false;
+        l->until_us = 0;
+    }
 }
 
 /* ---- etcd ---- */
@@ -279,8 +309,8 @@ static void etcd_lease(void *arg, const struct far_etcd_lease *m)
     struct far_lease *l = find_lease(d, m->name);
     bool other;
 
-    /* Of an older setup: that one's lease is being given back. */
-    if (!l || !l->wanted || m->generation != d->generation)
+    on_wake(d); /* one that has run out is lost, and won anew: ops wait */
+    if (!l || !l->wanted || m->generation < l->generation)
         return;
     other = strcmp(l->holder, m->holder);
     memcpy(l->holder, m->holder, sizeof(l->holder));
@@ -319,6 +349,7 @@ void far_directory_start(struct far_directory *d, const struct far_conf *conf,
         .end = etcd_end,
         .lease = etcd_lease,
         .trouble = etcd_trouble,
+        .late = late,
         .arg = d,
     };
     struct far_error error = { 0 };
@@ -342,6 +373,14 @@ static void add_offer(struct far_directory *d, struct far_etcd_offer *offers,
     if (!name || !far_name_valid(name) || name[0] == '.' ||
         !far_name_valid(export->name))
         return;
+    for (unsigned i = 0; i < *count; i++) {
+        if (strcmp(offers[i].name, name))
+            continue;
+        far_log(d->log, FAR_LOG_ERROR,
+                "[export %s]: %s is [export %s] in the directory already",
+                export->name, name, offers[i].device);
+        return;
+    }
     if (lease)
         want_lease(d, name);
     if (*count == FAR_ETCD_OFFERS) {
@@ -370,7 +409,7 @@ static void fill_setup(struct far_directory *d, struct far_etcd_setup *s,
     s->ttl_s = ttl_us < 2000000              ? 2
                : ttl_us > 3600u * 1000000ull ? 3600
                                              : (uint32_t)(ttl_us / 1000000);
-    s->generation = ++d->generation;
+    s->generation = d->generation;
     snprintf(
         s->platform, sizeof(s->platform), "%s",
         far_conf_string(far_conf_section(conf, "platform", ""), "name", ""));
@@ -417,6 +456,20 @@ static bool may_ask(struct far_directory *d, const struct far_etcd_setup *s)
     return false;
 }
 
+/* What is no longer ours to hold is not held before that is told: the helper
+ * hears of it when the sessions have ended (far_etcd_configure()). */
+static void let_go(struct far_directory *d, bool all)
+{
+    struct far_lease *l;
+
+    for (l = d->leases; l; l = l->next) {
+        if (l->wanted && !all)
+            continue;
+        l->until_us = l->from_us = 0;
+        l->generation = d->generation;
+    }
+}
+
 static void configure_etcd(struct far_directory *d, const struct far_conf *conf,
                            const struct far_conf_section *section)
 {
@@ -428,6 +481,7 @@ static void configure_etcd(struct far_directory *d, const struct far_conf *conf,
     unsigned count = 0;
 
     d->in_etcd = wants_etcd(conf);
+    d->generation++;
     for (l = d->leases; l; l = l->next)
         l->wanted = false;
     for (s = conf->sections; setup && offers && s; s = s->next) {
@@ -436,12 +490,16 @@ static void configure_etcd(struct far_directory *d, const struct far_conf *conf,
     }
     if (setup && offers && d->in_etcd)
         fill_setup(d, setup, conf, section);
-    for (l = d->leases; l; l = l->next) {
-        if (!l->wanted)
-            l->until_us = 0; /* before it is given back */
-    }
-    if (setup && offers && d->in_etcd && may_ask(d, setup))
+    if (setup && offers && d->in_etcd && may_ask(d, setup)) {
+        let_go(d, !far_etcd_has(d->etcd, setup));
+        d->patience_us =
+            setup->ttl_s * 1000000ull + far_lease_margin_us(setup->ttl_s);
         far_etcd_configure(d->etcd, setup, offers, count);
+    } else {
+        let_go(d, true);
+        if (d->etcd)
+            far_etcd_configure(d->etcd, NULL, NULL, 0);
+    }
     free(setup);
     free(offers);
 }

@@ -44,6 +44,7 @@ struct far_directory {
     struct far_directory_entry *coming; /* of etcd; FAR_ETCD_PLACES */
     unsigned coming_count;
     uint32_t generation;
+    uint64_t patience_us; /* what a device was left with is waited for */
     bool in_etcd;
     char at[300];        /* etcd's addresses */
     char file[PATH_MAX]; /* "": there is none */
@@ -74,8 +75,11 @@ void far_directory_configure(struct far_directory *directory,
 /* Does that export need a lease? Then what it is called in the directory. */
 const char *far_directory_leased(const struct far_conf_section *export);
 /* The lease of that name, or NULL: there is no directory with leases. */
-const struct far_lease *
-far_directory_lease(const struct far_directory *directory, const char *name);
+struct far_lease *far_directory_lease(const struct far_directory *directory,
+                                      const char *name);
+/* Nothing more begins under a lease; what is under way may still be answered.
+ * For an end in peace: far_directory_free() gives the leases back then. */
+void far_directory_stop(struct far_directory *directory);
 /* How many places that name has; the preferred one first. */
 unsigned
 far_directory_find(const struct far_directory *directory, const char *name,

@@ -6,26 +6,32 @@
  * lease runs out.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "netproxy/etcd-http.h"
 
 #define KEY_BYTES (FAR_ETCD_PREFIX_BYTES + 2 * FAR_NAME_BYTES + 16)
-/* PLATFORM BOOT-ID TTL */
-#define CLAIM_BYTES 160
-#define BOOT_BYTES  40
-#define TTL_MAX_S   3600
+/* PLATFORM BOOT-ID PROCESS TTL */
+#define CLAIM_BYTES   200
+#define BOOT_BYTES    40
+#define PROCESS_BYTES 40
+#define TTL_MAX_S     3600
 
 /* Changes that come in a burst are asked for once. */
 #define CALM_US        100000
 #define WATCH_AGAIN_US 1000000
+/* For an answer, where no lease may run out meanwhile. */
+#define GIVE_BACK_MS 2000
 
 struct claim {
     char platform[FAR_NAME_BYTES];
     char boot[BOOT_BYTES];
+    char process[PROCESS_BYTES];
     uint32_t ttl_s;
 };
 
@@ -48,17 +54,19 @@ struct helper {
     int64_t lease; /* 0: none */
     uint32_t ttl_s;
     char boot[BOOT_BYTES];
+    unsigned long pid_namespace;
+    pid_t daemon;
     bool ready;                     /* there is a setup */
     uint64_t snapshot_us, watch_us; /* the last */
-    char said[200];                 /* the last trouble */
+    char said[232];                 /* the last trouble */
+    char advice[232];               /* what somebody should mend, or "" */
     uint64_t told_hash;             /* of the places that the daemon knows */
 };
 
-/* The daemon has gone: so do we. */
+/* If the daemon has gone, what it said last is still to be read. */
 static void tell(struct helper *h, const void *message, size_t bytes)
 {
-    if (send(h->fd, message, bytes, MSG_NOSIGNAL) < 0)
-        _exit(0);
+    (void)send(h->fd, message, bytes, MSG_NOSIGNAL);
 }
 
 static void tell_trouble(struct helper *h, const char *text)
@@ -100,8 +108,8 @@ static json_t *our_claim(const struct helper *h)
 {
     char text[CLAIM_BYTES];
 
-    snprintf(text, sizeof(text), "%s %s %u", h->setup.platform, h->boot,
-             h->ttl_s);
+    snprintf(text, sizeof(text), "%s %s %lu-%d %u", h->setup.platform, h->boot,
+             h->pid_namespace, (int)h->daemon, h->ttl_s);
     return far_base64_json(text);
 }
 
@@ -112,16 +120,26 @@ static bool read_claim(struct claim *c, const json_t *value)
 
     memset(c, 0, sizeof(*c));
     if (!far_base64_text(text, sizeof(text), value) ||
-        sscanf(text, "%63s %39s %u", c->platform, c->boot, &ttl_s) != 3 ||
+        sscanf(text, "%63s %39s %39s %u", c->platform, c->boot, c->process,
+               &ttl_s) != 4 ||
         !far_name_valid(c->platform) || !ttl_s || ttl_s > TTL_MAX_S)
         return false;
     c->ttl_s = ttl_s;
     return true;
 }
 
+/* Was it this process, or one of this platform that can't act any more? What
+ * another PID namespace has cannot be seen from here, and may live. */
 static bool is_us(const struct helper *h, const struct claim *c)
 {
-    return !strcmp(c->platform, h->setup.platform) && !strcmp(c->boot, h->boot);
+    unsigned long pid_namespace;
+    int pid;
+
+    return !strcmp(c->platform, h->setup.platform) &&
+           !strcmp(c->boot, h->boot) &&
+           sscanf(c->process, "%lu-%d", &pid_namespace, &pid) == 2 &&
+           pid_namespace == h->pid_namespace && pid > 0 &&
+           (pid == h->daemon || (kill(pid, 0) < 0 && errno == ESRCH));
 }
 
 static json_t *lease_text(const struct helper *h)
@@ -342,23 +360,31 @@ static bool own(struct helper *h, struct offer *o)
     return record(h, o);
 }
 
-static void give_back(struct helper *h, struct offer *o)
+/* False: etcd does not answer. Then its lease runs out. */
+static bool give_back(struct helper *h, struct offer *o)
 {
-    json_t *success;
+    json_t *success, *answer;
+    bool heard = true;
 
     if (o->mine) {
         success = json_pack("[o]", drop(h, "owner", o));
         if (o->recorded) /* else a former owner is still to be waited for */
             json_array_append_new(success, drop(h, "last", o));
-        json_decref(ask_if(h, o, "LEASE", "lease", lease_text(h), success,
-                           json_array()));
+        answer = ask_if(h, o, "LEASE", "lease", lease_text(h), success,
+                        json_array());
+        heard = answer;
+        json_decref(answer);
     }
-    if (o->registered)
-        json_decref(far_etcd_http_ask(
+    if (heard && o->registered) {
+        answer = far_etcd_http_ask(
             &h->http, "/v3/kv/deleterange",
             json_pack("{s:o}", "key",
-                      key(h, "devices", o->is.name, h->setup.platform))));
+                      key(h, "devices", o->is.name, h->setup.platform)));
+        heard = answer;
+        json_decref(answer);
+    }
     o->mine = o->registered = o->recorded = false;
+    return heard;
 }
 
 static void give_all_back(struct helper *h)
@@ -367,10 +393,12 @@ static void give_all_back(struct helper *h)
 
     if (!h->lease)
         return;
-    for (i = 0; i < h->count; i++)
-        give_back(h, &h->offers[i]);
-    json_decref(far_etcd_http_ask(&h->http, "/v3/lease/revoke",
-                                  json_pack("{s:o}", "ID", lease_text(h))));
+    h->http.patience_ms = GIVE_BACK_MS;
+    for (i = 0; i < h->count && give_back(h, &h->offers[i]); i++)
+        ;
+    if (i == h->count)
+        json_decref(far_etcd_http_ask(&h->http, "/v3/lease/revoke",
+                                      json_pack("{s:o}", "ID", lease_text(h))));
     lose_all(h);
 }
 
@@ -454,6 +482,25 @@ static bool read_place(struct helper *h, const json_t *kv, const json_t *owners,
     return true;
 }
 
+/* Of two servers of one name both must know that it has an owner. */
+static void advise(struct helper *h, const json_t *owners)
+{
+    unsigned i;
+
+    h->advice[0] = '\0';
+    for (i = 0; i < h->count && !h->advice[0]; i++) {
+        const struct far_etcd_offer *is = &h->offers[i].is;
+        const char *owner =
+            json_string_value(json_object_get(owners, is->name));
+
+        if (owner && !is->leased)
+            snprintf(h->advice, sizeof(h->advice),
+                     "%.40s belongs to %.40s, and [export %.40s] is served "
+                     "without a lease: lease = on is missing",
+                     is->name, owner, is->device);
+    }
+}
+
 static uint64_t hash(uint64_t h, const void *bytes, size_t n)
 {
     const uint8_t *at = bytes;
@@ -495,6 +542,7 @@ static bool snapshot(struct helper *h)
         seen(h, &places[count], kv);
         now = hash(now, &places[count++], sizeof(*places));
     }
+    advise(h, owners);
     json_decref(owners);
     json_decref(answer);
     if (now != h->told_hash) {
@@ -550,14 +598,17 @@ static bool renew(struct helper *h)
 
 /* ---- the daemon's words ---- */
 
+/* Who owns a name goes on owning it if it stands for another device. */
 static struct offer *same_offer(const struct helper *h,
                                 const struct far_etcd_offer *is)
 {
     unsigned i;
 
     for (i = 0; i < h->count; i++) {
-        if (!memcmp(&h->offers[i].is, is, sizeof(*is)))
-            return &h->offers[i];
+        struct offer *o = &h->offers[i];
+
+        if (!strcmp(o->is.name, is->name) && o->is.leased == is->leased)
+            return o;
     }
     return NULL;
 }
@@ -578,14 +629,20 @@ static void go(struct helper *h)
             if (same_offer(h, &h->next[k]) == &h->offers[i])
                 break;
         }
-        if (k == h->next_count)
-            give_back(h, &h->offers[i]);
+        if (k < h->next_count || give_back(h, &h->offers[i]))
+            continue;
+        /* Then with the whole lease, as it runs out; what stays offered gets
+         * another one. */
+        lose_all(h);
+        break;
     }
     for (k = 0; k < h->next_count; k++) {
         struct offer *had = same_offer(h, &h->next[k]);
 
         if (had)
             offers[k] = *had;
+        if (strcmp(offers[k].is.device, h->next[k].device))
+            offers[k].registered = false;
         offers[k].is = h->next[k];
     }
     free(h->offers);
@@ -646,12 +703,17 @@ static bool listen_to_daemon(struct helper *h)
 static void read_boot(struct helper *h)
 {
     FILE *f = fopen("/proc/sys/kernel/random/boot_id", "re");
+    struct stat st;
 
     /* Without it nobody is us. */
     if (!f || fscanf(f, "%39s", h->boot) != 1)
         snprintf(h->boot, sizeof(h->boot), "unknown-%d", (int)getpid());
     if (f)
         fclose(f);
+    if (!stat("/proc/self/ns/pid", &st))
+        h->pid_namespace = st.st_ino;
+    else
+        snprintf(h->boot, sizeof(h->boot), "unknown-%d", (int)getpid());
 }
 
 /* The stream ends with its server, and is begun anew. */
@@ -666,7 +728,7 @@ static void keep_watch(struct helper *h)
     far_etcd_http_watch(&h->http, h->setup.prefix);
 }
 
-void far_etcd_helper(int fd)
+void far_etcd_helper(int fd, pid_t daemon)
 {
     struct helper *h = calloc(1, sizeof(*h));
 
@@ -674,6 +736,7 @@ void far_etcd_helper(int fd)
         far_etcd_http_init(&h->http))
         _exit(1);
     h->fd = fd;
+    h->daemon = daemon;
     read_boot(h);
     for (;;) {
         struct curl_waitfd wait = { .fd = fd, .events = CURL_WAIT_POLLIN };
@@ -684,7 +747,7 @@ void far_etcd_helper(int fd)
         curl_multi_poll(h->http.multi, &wait, 1,
                         h->http.watched ? CALM_US / 1000 : 1000, NULL);
         if (listen_to_daemon(h))
-            tell_trouble(h, renew(h) ? "" : h->http.reason);
+            tell_trouble(h, renew(h) ? h->advice : h->http.reason);
         since_us = far_boot_us() - h->snapshot_us;
         if (h->ready && h->http.watched && since_us >= CALM_US) {
             h->http.watched = false;

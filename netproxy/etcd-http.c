@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <gnutls/gnutls.h>
 #include "netproxy/etcd-http.h"
 
@@ -95,6 +96,41 @@ void far_etcd_http_setup(struct far_etcd_http *h,
     h->easy = curl_easy_init();
 }
 
+/* Of the files for TLS, the first that can't be read, or NULL. */
+static const char *unreadable(const struct far_etcd_setup *s)
+{
+    const char *files[] = { s->ca, s->cert, s->key };
+
+    for (unsigned i = 0; i < 3; i++) {
+        if (files[i][0] && access(files[i], R_OK))
+            return files[i];
+    }
+    return NULL;
+}
+
+/* In libcurl's words, or better ones. */
+static void explain(struct far_etcd_http *h, CURLcode rc, const struct body *b)
+{
+    const struct far_etcd_setup *s = h->setup;
+    const char *said = h->error[0] ? h->error : curl_easy_strerror(rc);
+    const char *file = s->clear ? NULL : unreadable(s);
+
+    if (b->failed)
+        said = "an answer that is too long";
+    else if (!s->clear && strstr(said, "alert"))
+        said = s->cert[0] ? "it does not take our certificate ([directory] "
+                            "cert)"
+                          : "it wants a certificate of ours ([directory] cert "
+                            "and key)";
+    if (file)
+        snprintf(h->reason, sizeof(h->reason),
+                 "[directory]: farside-netproxy's user can't read %.120s",
+                 file);
+    else
+        snprintf(h->reason, sizeof(h->reason), "etcd at %.80s: %.100s",
+                 s->endpoints[h->endpoint], said);
+}
+
 static json_t *ask_one(struct far_etcd_http *h, const char *path,
                        const char *text)
 {
@@ -114,10 +150,7 @@ static json_t *ask_one(struct far_etcd_http *h, const char *path,
     rc = curl_easy_perform(h->easy);
     curl_easy_getinfo(h->easy, CURLINFO_RESPONSE_CODE, &status);
     if (rc) {
-        snprintf(h->reason, sizeof(h->reason), "etcd at %.80s: %.100s", where,
-                 b.failed      ? "an answer that is too long"
-                 : h->error[0] ? h->error
-                               : curl_easy_strerror(rc));
+        explain(h, rc, &b);
     } else {
         answer = json_loadb(b.bytes ? b.bytes : "", b.used, 0, NULL);
         said = json_string_value(json_object_get(answer, "error"));

@@ -66,7 +66,7 @@ static void on_renew(struct far_timer *timer)
     struct far_etcd *e =
         (struct far_etcd *)((char *)timer - offsetof(struct far_etcd, renew));
 
-    if (!e->told)
+    if (!e->told && !e->ops.late(e->ops.arg))
         tell_setup(e);
     send_word(e, FAR_ETCD_RENEW);
     far_timer_set(&e->renew, far_now_us() + e->setup.ttl_s * 1000000ull / 5);
@@ -137,7 +137,8 @@ static void ready(struct far_io *io, uint32_t events)
 }
 
 #ifdef HAVE_LIBCURL
-static void __attribute__((noreturn)) begin_helper(int fd, const char *user)
+static void __attribute__((noreturn))
+begin_helper(int fd, const char *user, pid_t daemon)
 {
     const char *became;
     sigset_t none;
@@ -156,11 +157,13 @@ static void __attribute__((noreturn)) begin_helper(int fd, const char *user)
         fd = 3;
     }
     close_range(4, ~0u, 0);
-    far_etcd_helper(fd);
+    far_etcd_helper(fd, daemon);
 }
 #else
-static void __attribute__((noreturn)) begin_helper(int fd, const char *user)
+static void __attribute__((noreturn))
+begin_helper(int fd, const char *user, pid_t daemon)
 {
+    (void)daemon;
     (void)fd;
     (void)user;
     _exit(1);
@@ -176,6 +179,7 @@ struct far_etcd *far_etcd_new(struct far_loop *loop, const char *user,
 #else
     const bool built = false;
 #endif
+    const pid_t daemon = getpid();
     struct far_etcd *e;
     int fds[2], rc;
 
@@ -201,7 +205,7 @@ struct far_etcd *far_etcd_new(struct far_loop *loop, const char *user,
     e->pid = fork();
     if (e->pid == 0) {
         close(fds[0]);
-        begin_helper(fds[1], user);
+        begin_helper(fds[1], user, daemon);
     }
     close(fds[1]);
     rc = e->pid < 0 ? -errno : far_io_add(loop, &e->io, e->fd, EPOLLIN, ready);
@@ -214,22 +218,32 @@ struct far_etcd *far_etcd_new(struct far_loop *loop, const char *user,
     return e;
 }
 
+bool far_etcd_has(const struct far_etcd *e, const struct far_etcd_setup *setup)
+{
+    struct far_etcd_setup mine = e->setup;
+
+    mine.generation = setup->generation;
+    return !memcmp(&mine, setup, sizeof(mine));
+}
+
 void far_etcd_configure(struct far_etcd *e, const struct far_etcd_setup *setup,
                         const struct far_etcd_offer *offers, unsigned count)
 {
     struct far_etcd_offer *copy = malloc((count + 1) * sizeof(*copy));
 
-    if (!copy || e->dead) {
+    if (!copy || e->dead || (!setup && !e->setup.what)) {
         free(copy);
         return; /* it goes on with what it had */
     }
-    memcpy(copy, offers, count * sizeof(*copy));
+    if (count)
+        memcpy(copy, offers, count * sizeof(*copy));
     free(e->offers);
     e->offers = copy;
     e->count = count;
-    e->setup = *setup;
+    if (setup)
+        e->setup = *setup;
     e->told = false;
-    on_renew(&e->renew);
+    far_timer_set(&e->renew, far_now_us()); /* not before the sessions end */
 }
 
 void far_etcd_free(struct far_etcd *e)
@@ -238,7 +252,7 @@ void far_etcd_free(struct far_etcd *e)
         return;
     far_timer_cancel(&e->renew);
     far_io_del(&e->io);
-    if (!e->dead)
+    if (!e->dead && !e->ops.late(e->ops.arg))
         send_word(e, FAR_ETCD_BYE);
     close(e->fd); /* the helper reads its end, and needs no more of us */
     if (e->pid > 0)

@@ -6,8 +6,9 @@
  *
  * Keys under a prefix, by default /farside/:
  * - devices/NAME/PLATFORM = DEVICE: a place; under the lease of that platform;
- * - owner/NAME = PLATFORM BOOT-ID TTL: who has it; the same;
- * - last/NAME = PLATFORM BOOT-ID TTL: who had it and never gave it back.
+ * - owner/NAME = PLATFORM BOOT-ID PROCESS TTL: who has it; the same;
+ * - last/NAME = PLATFORM BOOT-ID PROCESS TTL: who had it and never gave it
+ * back.
  *
  * The daemon asks for each renewal: one that is stopped, or whose loop hangs,
  * loses its lease although the helper lives. An owner's time is counted from
@@ -15,13 +16,14 @@
  * also finds the owner's key as it was. A successor makes that key in the same
  * transaction in which it is missing, and then waits as long as a former owner
  * could still believe in it. It need not if `last` is not there: that one gave
- * it back, after its last act; or if that was a process of this same boot of
- * this machine, which is dead.
+ * it back, after its last act; or if that was a process of this platform in
+ * this same boot of this machine, and can be seen to be dead.
  */
 #ifndef FARSIDE_NETPROXY_ETCD_H
 #define FARSIDE_NETPROXY_ETCD_H
 
 #include <limits.h>
+#include <sys/types.h>
 #include "core/log.h"
 #include "core/loop.h"
 #include "netproxy/lease.h"
@@ -96,6 +98,8 @@ struct far_etcd_ops {
     void (*end)(void *arg);
     void (*lease)(void *arg, const struct far_etcd_lease *lease);
     void (*trouble)(void *arg, const char *text);
+    /* May something still be under way that was begun under a lease? */
+    bool (*late)(void *arg);
     void *arg;
 };
 
@@ -104,15 +108,20 @@ struct far_etcd_ops {
 struct far_etcd *far_etcd_new(struct far_loop *loop, const char *user,
                               const struct far_etcd_ops *ops,
                               struct far_error *error);
-/* Takes it all; what is no longer offered is given back. */
+/* Would it go on by that setup, and keep its leases? */
+bool far_etcd_has(const struct far_etcd *etcd,
+                  const struct far_etcd_setup *setup);
+/* Takes it all in a later turn, once ops->late() says no; what is no longer
+ * offered, or is by another setup, is given back: nothing may act by it any
+ * more. setup may be NULL: as it was. */
 void far_etcd_configure(struct far_etcd *etcd,
                         const struct far_etcd_setup *setup,
                         const struct far_etcd_offer *offers, unsigned count);
-/* The helper gives all leases back, and ends: nothing may act by them any more.
- * NULL is fine. */
+/* The helper gives all leases back, or lets them run out if ops->late(), and
+ * ends: nothing may act by them any more. NULL is fine. */
 void far_etcd_free(struct far_etcd *etcd);
 
-/* The helper's: never returns. */
-void far_etcd_helper(int fd) __attribute__((noreturn));
+/* The helper's: never returns. daemon: whose helper it is. */
+void far_etcd_helper(int fd, pid_t daemon) __attribute__((noreturn));
 
 #endif

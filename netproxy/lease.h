@@ -19,8 +19,14 @@ struct far_lease {
     uint64_t until_us; /* far_boot_us(): ours until then; 0: it is not */
     uint64_t from_us; /* 0, or ours from then on, if it still is: a former owner
                          may act until then */
+    uint64_t term;    /* random each time that it becomes ours */
     bool wanted;      /* an [export] has it */
     bool told;        /* that it is held; its loss is news then */
+    /* What the helper says by this setup and later ones counts: by those before
+     * it may have been given back since. */
+    uint32_t generation;
+    uint64_t late_us; /* far_boot_us() when a session ended, or lost its device,
+                         before that had answered all; 0: never */
     struct far_lease *next;
 };
 

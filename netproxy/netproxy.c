@@ -7,11 +7,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "core/clock.h"
 #include "core/uuid.h"
 #include "netproxy/choice.h"
 #include "netproxy/local.h"
 #include "netproxy/netproxy.h"
 #include "netproxy/remote.h"
+
+/* At the end, for devices to answer what was begun. */
+#define DRAIN_US 1000000
 
 struct problems {
     struct far_log *log;
@@ -493,11 +497,25 @@ fail:
     return NULL;
 }
 
+/* Leases can be given back at once when no device of ours has an op any more;
+ * what has not begun is repeated at the next owner. */
+static void drain(struct far_netproxy *n)
+{
+    uint64_t until_us = far_now_us() + DRAIN_US;
+
+    far_directory_stop(&n->directory);
+    while (far_controller_owner_busy(&n->controller) &&
+           far_now_us() < until_us &&
+           far_loop_turn(n->context.loop, 10000) >= 0)
+        ;
+}
+
 void far_netproxy_free(struct far_netproxy *n)
 {
     if (!n)
         return;
     far_defer_cancel(n->context.loop, &n->reload);
+    drain(n);
     n->controller.changed = n->devices.changed = NULL;
     far_timer_cancel(&n->look_again);
     far_control_free(n->control);

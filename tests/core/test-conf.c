@@ -231,6 +231,46 @@ START_TEST(a_missing_key_is_named_at_the_section)
 }
 END_TEST
 
+START_TEST(a_directory_and_what_is_registered_there_are_judged_together)
+{
+    const char *disk = "[device d]\ntype = file\npath = /d\n[device e]\n"
+                       "type = file\npath = /e\n";
+    char text[512];
+
+    judged("[directory]\nfile = /d\netcd = a:1\nca = /c\n",
+           "f:3:1: [directory] wants one of the keys \"file\" and \"etcd\"\n");
+    judged("[directory]\netcd = a:1\n",
+           "f:4:1: etcd: without a ca it is not known who answers; if that is "
+           "meant, say clear-text = on\n");
+    judged("[directory]\netcd = a:1\nca = /c\nclear-text = on\n",
+           "f:3:1: [directory]: with clear-text = on nobody looks at the ca\n");
+    judged("[directory]\netcd = a:1\nca = /c\ncert = /d\n",
+           "f:3:1: [directory]: cert and key go together\n");
+    judged("[directory]\netcd = a:1\nca = /c\nprefix = x/\nttl = 1s\n",
+           "f:6:10: prefix = x/: begins and ends with a /, as /farside/ does\n"
+           "f:7:7: ttl = 1s: wants whole seconds, from 2s to 3600s\n");
+    snprintf(text, sizeof(text), "%s[export d]\nlease = on\n", disk);
+    judged(text, "f:10:1: lease: there is no [directory] in etcd to register "
+                 "it in\n");
+    snprintf(text, sizeof(text),
+             "[directory]\netcd = a:1\nca = /c\n%s[export d]\nlease = on\n"
+             "[export e]\ndirectory = d\n",
+             disk);
+    judged(text, "f:15:1: d is [export d] in the directory already\n");
+    judged("[directory]\netcd = a:1\nca = /c\n"
+           "[device d]\ntype = file\npath = /d\ndirect = off\n"
+           "[device f]\ntype = cache\nbehind = d\n"
+           "[export f]\nlease = on\n",
+           "f:14:1: [export f]: what has an owner elsewhere at times must not "
+           "be kept in memory here: [device d] has direct = off\n");
+    snprintf(text, sizeof(text),
+             "[directory]\netcd = a:1\nca = /c\n%s[export d]\nlease = on\n"
+             "directory = x\n[export e]\ndirectory = d\n",
+             disk);
+    judged(text, "");
+}
+END_TEST
+
 START_TEST(wrong_values_say_what_is_wanted_in_their_column)
 {
     judged("stale = 2 minutes\n",
@@ -478,6 +518,7 @@ SUITE_MAIN("conf", sections_keys_and_values_are_read_with_their_places,
            a_key_of_another_type_of_device_is_an_error,
            a_missing_key_is_named_at_the_section,
            wrong_values_say_what_is_wanted_in_their_column,
+           a_directory_and_what_is_registered_there_are_judged_together,
            what_stands_twice_is_named_with_the_first_line,
            names_of_sections_are_judged,
            devices_that_do_not_exist_are_named_with_what_was_meant,
