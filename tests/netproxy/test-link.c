@@ -4,11 +4,16 @@
  * one and a virtual keyboard at the other: what a person would see when things
  * go well, and when either is killed.
  */
+#include <netinet/in.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "core/input.h"
 #include "tests/core/suite.h"
 #include "tests/netproxy/rig.h"
@@ -492,6 +497,89 @@ START_TEST(a_name_is_resolved_by_the_helper)
 }
 END_TEST
 
+static void listen_at(const char *host)
+{
+    rig_write(&rig, "borealis.conf",
+              "[platform]\nname = borealis\n"
+              "[listen]\naddress = %s:%u\npsk-file = %s/keys\n"
+              "[device kbd0]\ntype = virtual\n"
+              "[export kbd0]\nallow = atlas\n",
+              host, port, rig.dir);
+}
+
+static void connect_to(const char *host)
+{
+    rig_write(&rig, "atlas.conf",
+              "[platform]\nname = atlas\n"
+              "[server borealis]\naddress = %s:%u\n"
+              "psk-file = %s/atlas-keys\n",
+              host, port, rig.dir);
+}
+
+/* /etc/hosts, for this test and whom it starts, is what it writes. */
+static void hosts_are(const char *text)
+{
+    static bool mounted;
+    char path[128];
+
+    rig_write(&rig, "hosts", "%s", text);
+    if (mounted)
+        return;
+    snprintf(path, sizeof(path), "%s/hosts", rig.dir);
+    ck_assert(!unshare(CLONE_NEWNS) &&
+              !mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) &&
+              !mount(path, "/etc/hosts", NULL, MS_BIND, NULL));
+    mounted = true;
+}
+
+/* Needs root. */
+START_TEST(a_name_is_resolved_again_when_its_host_has_moved)
+{
+    hosts_are("127.0.0.1 borealis.test\n");
+    listen_at("127.0.0.1");
+    connect_to("borealis.test");
+    start_both();
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    tap(0, 1);
+    expect_taps(0, 1);
+    proxy_kill(&borealis, SIGKILL);
+    hosts_are("127.0.0.2 borealis.test\n");
+    listen_at("127.0.0.2");
+    proxy_start(&borealis, &rig, "borealis");
+    guest_wait_ready(&guest);
+    tap(1, 2);
+    guest_wait_count(&guest, 4);
+}
+END_TEST
+
+/* Where this machine has it. */
+START_TEST(a_link_goes_over_ipv6)
+{
+    listen_at("[::1]");
+    connect_to("[::1]");
+    start_both();
+    ck_assert_ptr_nonnull(
+        strstr(proxy_text(&atlas, "links.0.address"), "[::1]:"));
+    guest_open(&guest, &rig, "atlas", 0, "borealis", "kbd0");
+    guest_wait_ready(&guest);
+    tap(0, 3);
+    expect_taps(0, 3);
+}
+END_TEST
+
+static bool has_ipv6(void)
+{
+    struct sockaddr_in6 a = { .sin6_family = AF_INET6,
+                              .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool has = fd >= 0 && !bind(fd, (struct sockaddr *)&a, sizeof(a));
+
+    if (fd >= 0)
+        close(fd);
+    return has;
+}
+
 START_TEST(many_guests_each_get_only_their_own_events)
 {
     static struct guest many[40];
@@ -790,6 +878,10 @@ int main(void)
     tcase_add_test(c, a_broken_configuration_leaves_the_old_one_in_force);
     tcase_add_test(c, a_silent_peer_is_given_up_after_three_heartbeats);
     tcase_add_test(c, a_name_is_resolved_by_the_helper);
+    if (geteuid() == 0)
+        tcase_add_test(c, a_name_is_resolved_again_when_its_host_has_moved);
+    if (has_ipv6())
+        tcase_add_test(c, a_link_goes_over_ipv6);
     tcase_add_test(c, many_guests_each_get_only_their_own_events);
     tcase_add_test(
         c, a_key_taken_away_ends_the_connection_and_one_given_back_lets_in);
