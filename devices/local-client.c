@@ -1037,6 +1037,8 @@ static int sync_one(struct use *u)
      * that one may says nothing of this one. */
     if (u->active && u->prepare_sent && !u->activate_sent && is_renamed(u)) {
         drain(u); /* what the server has put there is still sound */
+        if (u->dead)
+            return send_detach(u);
         drop_shm(u);
     }
     if (!u->prepare_sent)

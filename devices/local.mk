@@ -162,7 +162,9 @@ tests_devices_test_outside_golden_SOURCES = \
 tests_devices_test_outside_golden_CPPFLAGS = $(AM_CPPFLAGS) \
 	-DFARSIDE_SOURCE_DIR='"$(abs_top_srcdir)"'
 tests_devices_test_outside_golden_LDADD = $(DEVICES_TEST_LIBS)
-EXTRA_DIST += tests/devices/golden/outside-keyboard-1.talk
+EXTRA_DIST += tests/devices/golden/outside-keyboard-1.talk \
+	tests/devices/old/README.md \
+	tests/devices/old/outside-keyboard-1-x86_64.xz
 tests_devices_test_socket_SOURCES = tests/devices/test-socket.c \
 	tests/devices/harness.h
 tests_devices_test_socket_LDADD = $(DEVICES_TEST_LIBS)

@@ -365,6 +365,21 @@ static void print_standbys(const struct screen *s, const json_t *status)
 }
 
 /* What this platform passes on between others. */
+/* What waits in the relay: one of the two is slow. */
+static void print_waiting(const struct screen *s, const json_t *route)
+{
+    const int64_t client = far_json_number(route, "waiting_bytes"),
+                  owner = far_json_number(route, "owner_waiting_bytes");
+
+    if (client)
+        fprintf(s->out, ", %lld KiB wait for %s",
+                (long long)(client + 1023) / 1024,
+                far_json_text(route, "from"));
+    if (owner)
+        fprintf(s->out, ", %lld KiB wait for the owner",
+                (long long)(owner + 1023) / 1024);
+}
+
 static void print_routes(const struct screen *s, const json_t *status)
 {
     const json_t *routes =
@@ -386,6 +401,7 @@ static void print_routes(const struct screen *s, const json_t *status)
         put(s, PLAIN, who, 30);
         put(s, PLAIN, far_json_text(route, "to"), 30);
         put(s, tint_of(state), state, 0);
+        print_waiting(s, route);
         fputc('\n', s->out);
         reason_line(s, route, "    ");
     }

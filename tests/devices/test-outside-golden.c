@@ -3,7 +3,8 @@
  * A conversation of the local protocol as it once was:
  * golden/outside-keyboard-1.talk is what an outside keyboard and its client
  * said, and what stood in their rings. Either side of it, played from the file,
- * must get on with today's other side.
+ * must get on with today's other side. And a keyboard's program as it once was,
+ * old/outside-keyboard-1-MACHINE.xz, serves a guest of today.
  *
  * A line is what happens next: `>` a message of the client, `<` one of the
  * server, `v` an entry that the client puts into the ring down, `^` one that
@@ -21,6 +22,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include "devices/local-server.h"
 
@@ -202,10 +204,8 @@ static void end(void)
     ck_assert_int_eq(system(command), 0);
 }
 
-static void run_keyboard(const char *what)
+static void start_keyboard(const char *what)
 {
-    struct sockaddr_un address = { .sun_family = AF_UNIX };
-
     program = fork();
     if (!program) {
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -213,6 +213,13 @@ static void run_keyboard(const char *what)
         execl(what, what, fifo, (char *)NULL);
         _exit(127);
     }
+}
+
+static void run_keyboard(const char *what)
+{
+    struct sockaddr_un address = { .sun_family = AF_UNIX };
+
+    start_keyboard(what);
     memcpy(address.sun_path, path, strlen(path) + 1);
     fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     for (int i = 0;
@@ -379,6 +386,81 @@ START_TEST(a_device_of_then_serves_a_client_of_now)
 }
 END_TEST
 
+/* ---- a program of then ---- */
+
+/* Puts it there: false if it does not run on this machine. */
+static bool unpack(const char *to)
+{
+    struct utsname machine;
+    char command[1024];
+
+    uname(&machine);
+    /* Without its argument it says how it is used, and ends with 2. */
+    snprintf(command, sizeof(command),
+             "xz -dc " FARSIDE_SOURCE_DIR
+             "/tests/devices/old/outside-keyboard-1-%s.xz >%s 2>/dev/null && "
+             "chmod 755 %s && { %s 2>/dev/null; [ $? = 2 ]; }",
+             machine.machine, to, to, to);
+    return system(command) == 0;
+}
+
+static bool can_run(void)
+{
+    char there[] = "/tmp/farside-old-XXXXXX", to[64];
+    bool can;
+
+    if (!mkdtemp(there))
+        return false;
+    snprintf(to, sizeof(to), "%s/old", there);
+    can = unpack(to);
+    unlink(to);
+    rmdir(there);
+    if (!can)
+        printf("the old program does not run here\n");
+    return can;
+}
+
+START_TEST(a_program_of_then_serves_a_guest_of_now_and_again_after_a_kill)
+{
+    struct far_local_who who = who_of("typist", 1);
+    struct far_op op = { .sequence = 1, .opcode = FAR_OP_NOP(FAR_CLASS_INPUT) };
+    struct far_local_client *client;
+    struct far_layer *below;
+    struct far_error error;
+    char old[128];
+    struct port *p;
+
+    begin();
+    fd = -1;
+    snprintf(old, sizeof(old), "%s/old", dir);
+    ck_assert(unpack(old));
+    loop = far_loop_new();
+    start_keyboard(old);
+    client = far_local_client_new(loop, NULL, path, "");
+    far_local_client_watch(client, 100000, NULL, NULL);
+    ck_assert_int_eq(far_local_client_open(client, &who, &below, &error), 0);
+    p = port_new(below);
+    far_layer_activate(below, 0, 0);
+    turn_until(loop, p->state == FAR_DEVICE_READY);
+    type_text("30\n");
+    turn_until(loop, strstr(port_text(p, 0), "+30 -30"));
+    turn_for(loop, 300000); /* idle, and not asked what it does not know */
+    ck_assert_int_eq(p->state, FAR_DEVICE_READY);
+    kill(program, SIGKILL);
+    ck_assert_int_eq(waitpid(program, NULL, 0), program);
+    turn_until(loop, p->state == FAR_DEVICE_GONE);
+    ck_assert_int_eq(far_layer_submit(below, &op, NULL), FAR_LATER);
+    start_keyboard(old);
+    turn_until(loop, p->state == FAR_DEVICE_READY && p->completed == 1);
+    type_text("31\n");
+    turn_until(loop, strstr(port_text(p, 0), "+31 -31"));
+    port_free(p);
+    far_local_client_free(client);
+    far_loop_free(loop);
+    end();
+}
+END_TEST
+
 /* ---- recording ---- */
 
 static const char *record_program, *record_file;
@@ -477,6 +559,10 @@ int main(int argc, char **argv)
         tcase_add_test(c,
                        a_client_of_then_gets_what_it_got_from_a_device_of_now);
         tcase_add_test(c, a_device_of_then_serves_a_client_of_now);
+        if (can_run())
+            tcase_add_test(
+                c,
+                a_program_of_then_serves_a_guest_of_now_and_again_after_a_kill);
     }
     suite_add_tcase(suite, c);
     return suite_end(suite);

@@ -43,6 +43,8 @@ static const char netproxy_text[] =
                               "\"db3\","
                               "\"from\":\"cygnus\",\"device\":\"kbd9\","
                               "\"to\":\"borealis/kbd0\",\"state\":\"refused\","
+                              "\"waiting_bytes\":0,"
+                              "\"owner_waiting_bytes\":3000,"
                               "\"reason\":\"borealis knows no db3\"}],"
                               "\"directory\":{\"kind\":\"etcd\",\"at\":"
                               "\"10.0.0.9:2379\",\"reason\":\"no quorum\","
@@ -160,7 +162,8 @@ START_TEST(a_person_sees_platforms_guests_reasons_and_stages)
         "42.0 µs",
         "sandboxed, spins for 1 connection, never spins\n",
         "800 ns",
-        "db3 of cygnus                 borealis/kbd0                 refused",
+        "db3 of cygnus                 borealis/kbd0                 refused,",
+        "3 KiB wait for the owner",
         "borealis knows no db3",
         "waiting 7, done 3",
         "db7 kbd7                      hydra  (3 switches)",
