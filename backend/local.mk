@@ -58,6 +58,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-interrupt-relay \
 	tests/backend/test-intc-checks tests/backend/test-intc \
 	tests/backend/test-own-far \
+	tests/backend/test-guest-socket \
 	tests/backend/test-own \
 	tests/backend/test-stream-checks \
 	tests/backend/test-timer-checks \
@@ -67,7 +68,7 @@ backend_tests = tests/backend/test-handshake \
 	tests/backend/test-vsnd tests/backend/test-vsnd-far \
 	tests/backend/test-wish
 if HAVE_VCHAN
-backend_tests += tests/backend/test-stream
+backend_tests += tests/backend/test-stream tests/backend/test-stream-far
 endif
 if HAVE_LIBNBD
 backend_tests += tests/backend/test-vbd-nbd tests/backend/test-vbd-export
@@ -122,8 +123,17 @@ tests_backend_test_name_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_own_SOURCES = tests/backend/test-own.c \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_own_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
+tests_backend_test_stream_far_SOURCES = tests/backend/test-stream-far.c \
+	tests/backend/streams.h tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_stream_far_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS)
+tests_backend_test_guest_socket_SOURCES = \
+	tests/backend/test-guest-socket.c tests/backend/simhost.h \
+	tests/core/suite.h
+tests_backend_test_guest_socket_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS)
 tests_backend_test_stream_SOURCES = tests/backend/test-stream.c \
-	tests/backend/simhost.h tests/core/suite.h
+	tests/backend/streams.h tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_stream_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_stream_checks_SOURCES = \
 	tests/backend/test-stream-checks.c tests/core/suite.h

@@ -27,7 +27,14 @@ static_assert(sizeof(struct vchan_interface) == 24 &&
               "the layout is a contract");
 
 enum { CONNECT, CLOSE, READ, WRITE, SLOTS = WRITE + FAR_STREAM_WRITES };
+/* Ops wait long, and those of a dead predecessor may come to the device after
+ * our first: each process has slots that the one before it had not. */
+#define BANK_SLOTS 8u
+#define BANKS      (FAR_OP_SLOTS_MAX / BANK_SLOTS)
+static_assert(SLOTS <= BANK_SLOTS, "");
 #define ROOM_BYTES ((size_t)SLOTS * FAR_STREAM_PAYLOAD_MAX)
+/* As long as a server keeps a session whose client it does not hear of. */
+#define PATIENCE_US 120000000u
 
 enum op_state { FREE, BUSY, AGAIN, DONE };
 
@@ -57,7 +64,8 @@ enum phase {
 
 /* What the journal keeps of a connection. */
 struct mode {
-    uint64_t self;
+    uint64_t self, peer;
+    uint32_t bank, reserved;
 };
 
 struct port {
@@ -77,20 +85,23 @@ struct port {
 
     enum phase phase;
     uint64_t self, peer;
+    struct mode next;     /* what begins, now or later */
     uint32_t got;         /* the guest has all bytes below it */
     uint32_t acked, sent; /* the other end has these; is given these */
     bool closing, close_done;
-    bool refused; /* the other end takes no more */
-    bool was_open;
+    bool refused;   /* the other end takes no more */
     uint32_t final; /* of closing: the guest has written up to here */
     uint8_t *tail;  /* from tail_from to final, when its ring is gone */
     uint32_t tail_from;
     uint32_t seen_prod, seen_cons; /* for telling events for nothing */
 
     struct given given[SLOTS];
+    uint32_t bank; /* of slots */
+    bool has_bank;
     uint64_t sequence;
     uint8_t *rooms; /* for payloads, where the device has no place for them */
     bool stalled; /* the device is away: ops are given again when it is back */
+    struct far_timer gone; /* for so long that the other end has closed */
 
     uint64_t connections, bytes_in, bytes_out, repeats, notifies, wakes,
         spurious, foreign;
@@ -229,7 +240,8 @@ static bool give(struct port *port, unsigned slot);
 
 static void *payload_of(struct port *port, unsigned slot, uint32_t bytes)
 {
-    void *place = far_layer_place(port->bottom, slot, bytes);
+    void *place =
+        far_layer_place(port->bottom, port->bank * BANK_SLOTS + slot, bytes);
 
     return place ? place : port->rooms + (size_t)slot * FAR_STREAM_PAYLOAD_MAX;
 }
@@ -241,12 +253,27 @@ static void is_over(struct port *port)
     show(port, 0);
 }
 
+static void note(struct port *port)
+{
+    struct far_journal_record *record = port->a->record;
+    struct mode mode = { .self = port->self,
+                         .peer = port->peer,
+                         .bank = port->bank };
+
+    far_journal_edit(record);
+    memset(record->mode, 0, sizeof(record->mode));
+    memcpy(record->mode, &mode, sizeof(mode));
+    far_journal_seal(record);
+}
+
 static void connected(struct port *port, uint64_t peer)
 {
     port->peer = peer;
     port->phase = OPEN;
-    port->was_open = true;
+    if (port->closing)
+        return; /* only to say so */
     port->connections++;
+    note(port);
     show(port, 1);
 }
 
@@ -306,7 +333,7 @@ static void done(struct port *port, unsigned slot, const struct far_op *op)
         port->close_done = true;
         break;
     case READ:
-        if (op->status)
+        if (op->status || !op->payload_bytes || op->payload_bytes > g->bytes)
             is_over(port);
         else
             received(port, g, op->payload_bytes);
@@ -326,12 +353,11 @@ static bool give(struct port *port, unsigned slot)
 {
     struct given *g = &port->given[slot];
     struct far_stream_args args = { .self = port->self,
-                                    .peer = slot == CONNECT ? 0 : port->peer,
-                                    .offset = g->offset,
-                                    .sent = slot == CONNECT ? port->acked : 0 };
+                                    .peer = port->peer,
+                                    .offset = g->offset };
     struct far_op op = { .attachment = port->a->record->who.attachment,
                          .sequence = ++port->sequence,
-                         .slot = slot,
+                         .slot = port->bank * BANK_SLOTS + slot,
                          .opcode = g->opcode,
                          .payload_bytes = g->bytes };
 
@@ -444,7 +470,7 @@ static bool is_finished(const struct port *port)
     if (!port->closing || port->given[CONNECT].state == BUSY)
         return false;
     return port->phase == NOBODY || port->phase == OVER ||
-           (port->phase == CONNECTING && !port->was_open) ||
+           port->phase == CONNECTING ||
            (port->phase == OPEN && port->acked == port->final);
 }
 
@@ -459,23 +485,27 @@ static void forget(struct port *port)
     free(port->tail);
     port->tail = NULL;
     port->phase = NOBODY;
-    port->closing = port->close_done = port->refused = port->was_open = false;
+    port->closing = port->close_done = port->refused = false;
     port->peer = 0;
 }
 
 static void begin(struct port *port)
 {
-    struct mode mode;
-
     forget(port);
-    memcpy(&mode, port->a->record->mode, sizeof(mode));
-    port->self = mode.self;
+    port->self = port->next.self;
+    port->peer = port->next.peer;
     port->acked = port->sent =
         __atomic_load_n(&port->out.shared->cons, __ATOMIC_ACQUIRE);
     port->got = __atomic_load_n(&port->in.shared->prod, __ATOMIC_ACQUIRE);
-    port->was_open = __atomic_load_n(port->back_live, __ATOMIC_RELAXED) == 1;
-    port->phase = CONNECTING;
     port->later = false;
+    if (!port->peer) {
+        port->phase = CONNECTING;
+    } else if (!__atomic_load_n(port->back_live, __ATOMIC_RELAXED)) {
+        port->phase = OVER;
+    } else {
+        port->phase = OPEN;
+        show(port, 1);
+    }
 }
 
 /* One pass over all that can be given now. */
@@ -491,8 +521,8 @@ static void go_on(struct port *port)
         discard(port);
     switch (port->phase) {
     case CONNECTING:
-        if (!port->closing || port->was_open)
-            (void)ask_for(port, CONNECT, FAR_STREAM_CONNECT, port->got, 0);
+        if (!port->closing)
+            (void)ask_for(port, CONNECT, FAR_STREAM_CONNECT, 0, 0);
         else if (port->given[CONNECT].state == BUSY)
             (void)close_it(port);
         break;
@@ -515,12 +545,14 @@ static void port_complete(struct far_layer *layer, const struct far_op *op)
 {
     struct port *port = (struct port *)(void *)layer;
 
-    if (op->slot >= SLOTS || port->given[op->slot].state != BUSY ||
-        port->given[op->slot].sequence != op->sequence) {
+    uint32_t slot = op->slot - port->bank * BANK_SLOTS;
+
+    if (slot >= SLOTS || port->given[slot].state != BUSY ||
+        port->given[slot].sequence != op->sequence) {
         port->foreign++;
         return;
     }
-    done(port, op->slot, op);
+    done(port, slot, op);
     settle_soon(port);
 }
 
@@ -550,6 +582,16 @@ static void ops_lost(struct port *port)
     }
 }
 
+/* Where it was, the other end's session is over as well. */
+static void gone_for_good(struct far_timer *timer)
+{
+    struct port *port = CONTAINER(struct port, gone, timer);
+
+    if (port->phase == OPEN)
+        is_over(port);
+    settle_soon(port);
+}
+
 static void port_state(struct far_layer *layer, enum far_device_state state,
                        const struct far_layer_news *news)
 {
@@ -559,8 +601,11 @@ static void port_state(struct far_layer *layer, enum far_device_state state,
     if (news && news->ops_lost)
         ops_lost(port);
     if (state == FAR_DEVICE_READY) {
+        far_timer_cancel(&port->gone);
         port->stalled = false;
         settle_soon(port);
+    } else if (!far_timer_armed(&port->gone)) {
+        far_timer_set(&port->gone, far_now_us() + PATIENCE_US);
     }
     port->a->view.device_ready = state == FAR_DEVICE_READY;
 }
@@ -669,6 +714,7 @@ static void close_chain(struct port *port)
     port->layer.device_state = FAR_DEVICE_GONE;
     port->chain.binding = FAR_CHAIN_NONE;
     port->full = port->stalled = false;
+    far_timer_cancel(&port->gone);
     ops_lost(port);
 }
 
@@ -712,6 +758,7 @@ static struct port *port_get(struct far_attachment *a, struct far_error *error)
     port->layer.ops = &port_ops;
     port->a = port->chain.a = a;
     port->own.ringless = true;
+    far_timer_init(&port->gone, a->backend->loop, gone_for_good);
     /* never back, also over restarts: sequences are a slot's for good */
     port->sequence = far_now_ns();
     a->port = port;
@@ -754,9 +801,8 @@ static void keep_tail(struct port *port)
     uint32_t prod = port->final, bytes;
     uint8_t *tail;
 
-    if (port->phase != OPEN && !(port->phase == CONNECTING && port->was_open))
-        prod = port->acked;
-    else if (port->broken || (!port->closing && !written(port, &prod)))
+    if (port->phase != OPEN || port->broken ||
+        (!port->closing && !written(port, &prod)))
         prod = port->acked;
     bytes = prod - port->acked;
     tail = bytes && !port->refused ? malloc(bytes) : NULL;
@@ -775,7 +821,7 @@ static void unserve(struct port *port)
 {
     if (port->served && !port->later)
         keep_tail(port);
-    port->later = false;
+    port->later = port->broken = false;
     unmap(port);
 }
 
@@ -856,11 +902,22 @@ static void serve(struct port *port)
     activate(port);
 }
 
+/* Once for this process. */
+static void choose_bank(struct port *port)
+{
+    struct mode before;
+
+    if (port->has_bank)
+        return;
+    memcpy(&before, port->a->record->mode, sizeof(before));
+    port->bank = (before.bank + 1) % BANKS;
+    port->has_bank = true;
+}
+
 static int stream_connect(struct far_attachment *a, struct far_error *error)
 {
     struct port *port = port_of(a);
     struct far_journal_record *record = a->record;
-    struct mode mode = { .self = far_random_u64() | 1 };
     int r;
 
     unserve(port);
@@ -869,13 +926,16 @@ static int stream_connect(struct far_attachment *a, struct far_error *error)
         r = map_all(port, error);
     if (r)
         return r;
+    choose_bank(port);
+    port->next =
+        (struct mode){ .self = far_random_u64() | 1, .bank = port->bank };
     far_journal_edit(record);
     record->connected = 1;
     record->refs_count = record->ports_count = 1;
     record->refs[0] = port->own.front.control_ref;
     record->ports[0] = port->own.front.event_channel;
     memset(record->mode, 0, sizeof(record->mode));
-    memcpy(record->mode, &mode, sizeof(mode));
+    memcpy(record->mode, &port->next, sizeof(port->next));
     far_journal_seal(record);
     port->in.shared->prod = port->out.shared->cons = 0;
     *port->back_live = 2; /* nobody is there yet */
@@ -912,6 +972,11 @@ static int stream_adopt(struct far_attachment *a, struct far_error *error)
     r = map_all(port, error);
     if (r)
         return r;
+    choose_bank(port);
+    memcpy(&port->next, record->mode, sizeof(port->next));
+    port->self = port->next.self;
+    port->peer = port->next.peer;
+    note(port);
     serve(port);
     return 0;
 }
@@ -940,6 +1005,7 @@ static void stream_detach(struct far_attachment *a)
         return;
     unserve(port);
     far_defer_cancel(a->backend->loop, &port->settle);
+    far_timer_cancel(&port->gone);
     close_chain(port);
     free(port->tail);
     munmap(port->rooms, ROOM_BYTES);

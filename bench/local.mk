@@ -4,13 +4,13 @@
 bench_programs = bench/floor bench/timers bench/front bench/link bench/tls \
 	bench/disk
 if HAVE_VCHAN
-bench_programs += bench/vchan
+bench_programs += bench/vchan bench/stream bench/stream-xen
 endif
 if HAVE_LIBNBD
 bench_programs += bench/nbd
 endif
 check_PROGRAMS += $(bench_programs)
-EXTRA_DIST += bench/run bench/fast.py bench/disk.py
+EXTRA_DIST += bench/run bench/fast.py bench/disk.py bench/stream.py
 
 bench_floor_SOURCES = bench/floor.c bench/samples.h
 bench_timers_SOURCES = bench/timers.c bench/samples.h
@@ -18,6 +18,10 @@ bench_timers_LDADD = frontend/libfront.la $(XEN_LIBS)
 bench_vchan_SOURCES = bench/vchan.c bench/samples.h
 bench_vchan_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
 bench_vchan_LDADD = $(VCHAN_LIBS)
+bench_stream_SOURCES = bench/stream.c bench/samples.h
+bench_stream_LDADD = frontend/libvchan.la $(XEN_LIBS)
+bench_stream_xen_SOURCES = bench/stream.c bench/samples.h
+bench_stream_xen_LDADD = $(VCHAN_LIBS)
 bench_nbd_SOURCES = bench/nbd.c bench/samples.h
 bench_nbd_CFLAGS = $(AM_CFLAGS) $(LIBNBD_CFLAGS)
 bench_nbd_LDADD = $(LIBNBD_LIBS)

@@ -18,10 +18,9 @@
 #include "core/op.h"
 
 #define FAR_STREAM_PAYLOAD_MAX (64u << 10)
-/* Bytes that are written and that the other end is not known to have. */
-#define FAR_STREAM_WINDOW_MAX (1u << 20)
 
-/* Done when the other end says the same: the answer's peer is its self. */
+/* Once, of a new connection. Done when the other end has one too: the answer's
+ * peer is its self. */
 #define FAR_STREAM_CONNECT FAR_OPCODE(FAR_CLASS_STREAM, 1)
 /* Sends bytes from offset on. Done when the other end has all of them. -EPIPE:
  * it has closed, and will not take them. */
@@ -41,10 +40,9 @@
 struct far_stream_args {
     uint64_t self;   /* random, of this connection of this end; never 0 */
     uint64_t peer;   /* the other end's; 0 in CONNECT, or if it is not known */
-    uint32_t offset; /* of CONNECT: as in READ */
-    uint32_t sent;   /* of CONNECT: the other end has all bytes below it */
+    uint32_t offset; /* of READ, WRITE and CLOSE */
     uint32_t flags;
-    uint32_t reserved;
+    uint32_t reserved[2];
 };
 static_assert(sizeof(struct far_stream_args) == FAR_OP_ARGS_BYTES, "");
 

@@ -122,7 +122,7 @@ devices_libdevices_a_SOURCES += devices/wav.c
 endif
 
 if HAVE_CHECK
-DEVICES_TESTS = tests/devices/test-timers \
+DEVICES_TESTS = tests/devices/test-timers tests/devices/test-stream \
 	tests/devices/test-devices tests/devices/test-file \
 	tests/devices/test-fast-input tests/devices/test-filters \
 	tests/devices/test-local tests/devices/test-outside \
@@ -133,6 +133,9 @@ check_PROGRAMS += $(DEVICES_TESTS)
 TESTS += $(DEVICES_TESTS)
 DEVICES_TEST_LIBS = devices/libdevices.a core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS) $(DEVICES_LIBS)
+tests_devices_test_stream_SOURCES = tests/devices/test-stream.c \
+	tests/devices/harness.h tests/core/suite.h
+tests_devices_test_stream_LDADD = $(DEVICES_TEST_LIBS)
 tests_devices_test_timers_SOURCES = tests/devices/test-timers.c \
 	tests/devices/harness.h
 tests_devices_test_timers_LDADD = $(DEVICES_TEST_LIBS)

@@ -94,30 +94,13 @@ static bool pair(const struct end *a, const struct end *b)
            (!a->peer || a->peer == b->self) && (!b->peer || b->peer == a->self);
 }
 
-/* What one has of the other's bytes can be: between what that knows of and
- * what it may have under way. */
-static bool agree(const struct end *from, const struct end *to)
-{
-    return to->connect.args.offset - from->connect.args.sent <=
-           FAR_STREAM_WINDOW_MAX;
-}
-
 static void introduce(struct end *a, struct end *b)
 {
-    bool both = a->connect.used && b->connect.used;
-
-    if (both && !a->peer && !b->peer) {
-        if (a->server == b->server)
-            return; /* they wait for one that is what they are not */
-        /* Somebody who was somewhere in the middle of another conversation. */
-        if (!agree(a, b) || !agree(b, a)) {
-            a->over = b->over = true;
-            return;
-        }
-    }
     if ((!a->connected && !a->connect.used) ||
         (!b->connected && !b->connect.used))
         return;
+    if (!a->connected && !b->connected && a->server == b->server)
+        return; /* each waits for one that is what it is not */
     a->peer = b->self;
     b->peer = a->self;
     a->connected = b->connected = true;
@@ -261,6 +244,21 @@ static void begin(struct end *end, uint64_t self)
     end->server = end->connected = end->closed = end->over = false;
 }
 
+/* If there is none the oldest is of a process that died: of those that live
+ * none has so many. */
+static struct waiting *place_to_write(struct end *end)
+{
+    struct waiting *oldest = &end->writes[0];
+
+    for (unsigned i = 0; i < FAR_STREAM_WRITES; i++) {
+        if (!end->writes[i].used)
+            return &end->writes[i];
+        if (end->writes[i].op.sequence < oldest->op.sequence)
+            oldest = &end->writes[i];
+    }
+    return oldest;
+}
+
 static struct waiting *place_of(struct end *end, uint16_t opcode)
 {
     switch (opcode) {
@@ -271,10 +269,7 @@ static struct waiting *place_of(struct end *end, uint16_t opcode)
     case FAR_STREAM_CLOSE:
         return &end->close;
     default:
-        for (unsigned i = 0; i < FAR_STREAM_WRITES; i++)
-            if (!end->writes[i].used)
-                return &end->writes[i];
-        return NULL;
+        return place_to_write(end);
     }
 }
 
@@ -314,10 +309,6 @@ static enum far_verdict end_submit(struct far_layer *layer, struct far_op *op,
     memcpy(&args, op->args, sizeof(args));
     learn(end, op, &args);
     w = place_of(end, op->opcode);
-    if (!w) {
-        op->status = -EBUSY;
-        return FAR_DONE;
-    }
     answer(end, w, -EAGAIN, 0); /* the newer one counts */
     *w = (struct waiting){
         .op = *op, .args = args, .payload = payload, .used = true

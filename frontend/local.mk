@@ -6,6 +6,7 @@ frontend_libfront_la_SOURCES = \
 	core/clock.h \
 	core/loop.c core/loop.h \
 	frontend/blk.c frontend/blk.h \
+	frontend/client.c frontend/farside-client.h \
 	frontend/event-check.c \
 	frontend/farside-frontend.h \
 	frontend/frontend.c \
@@ -33,16 +34,19 @@ frontend_libfarside_frontend_la_SOURCES =
 frontend_libfarside_frontend_la_LIBADD = frontend/libfront.la
 frontend_libfarside_frontend_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
 	-no-undefined -export-symbols-regex '^far_frontend_'
-include_HEADERS += frontend/farside-frontend.h
+include_HEADERS += frontend/farside-frontend.h frontend/farside-client.h
 dist_man_MANS += man/farside-frontend.1 man/libfarside-frontend.3
 
 # libxenvchan's calls, by Xen's header.
 if HAVE_VCHAN
-lib_LTLIBRARIES += frontend/libfarside-vchan.la
-frontend_libfarside_vchan_la_SOURCES = frontend/stream.c frontend/stream.h \
+noinst_LTLIBRARIES += frontend/libvchan.la
+frontend_libvchan_la_SOURCES = frontend/stream.c frontend/stream.h \
 	frontend/vchan.c
-frontend_libfarside_vchan_la_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
-frontend_libfarside_vchan_la_LIBADD = frontend/libfront.la
+frontend_libvchan_la_CFLAGS = $(AM_CFLAGS) $(VCHAN_CFLAGS)
+frontend_libvchan_la_LIBADD = frontend/libfront.la
+lib_LTLIBRARIES += frontend/libfarside-vchan.la
+frontend_libfarside_vchan_la_SOURCES =
+frontend_libfarside_vchan_la_LIBADD = frontend/libvchan.la
 frontend_libfarside_vchan_la_LDFLAGS = $(AM_LDFLAGS) -version-info 0:0:0 \
 	-no-undefined -export-symbols-regex '^libxenvchan_'
 nodist_pkgconfig_DATA += frontend/farside-vchan.pc
@@ -59,12 +63,13 @@ bin_PROGRAMS += frontend/farside-frontend
 frontend_farside_frontend_SOURCES = \
 	frontend/main.c \
 	frontend/nbd.c frontend/nbd.h \
+	frontend/socket.c frontend/socket.h \
 	frontend/uinput.c frontend/uinput.h
 frontend_farside_frontend_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(EVDEV_LIBS)
 
 $(frontend_libfront_la_OBJECTS): xenstore-schema/schema.h
-$(frontend_libfarside_vchan_la_OBJECTS): xenstore-schema/schema.h
+$(frontend_libvchan_la_OBJECTS): xenstore-schema/schema.h
 
 if HAVE_CHECK
 check_PROGRAMS += tests/frontend/test-step
@@ -74,7 +79,9 @@ tests_frontend_test_step_LDADD = frontend/libfront.la $(XEN_LIBS) \
 	$(CHECK_LIBS)
 
 # In dom0 of a simulated host, as the backend of farside-frontend in a guest.
-check_PROGRAMS += tests/frontend/timers tests/frontend/bell tests/frontend/vectors tests/frontend/cycle tests/frontend/test-sim-frontend
+check_PROGRAMS += tests/frontend/timers tests/frontend/bell tests/frontend/client tests/frontend/vectors tests/frontend/cycle tests/frontend/test-sim-frontend
+tests_frontend_client_SOURCES = tests/frontend/client.c
+tests_frontend_client_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_frontend_bell_SOURCES = tests/frontend/bell.c
 tests_frontend_bell_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_frontend_vectors_SOURCES = tests/frontend/vectors.c
@@ -82,9 +89,12 @@ tests_frontend_vectors_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_frontend_timers_SOURCES = tests/frontend/timers.c
 tests_frontend_timers_LDADD = frontend/libfront.la $(XEN_LIBS)
 if HAVE_VCHAN
-check_PROGRAMS += tests/frontend/vchan-peer tests/frontend/vchan-peer-xen
+check_PROGRAMS += tests/frontend/vchan-peer tests/frontend/vchan-peer-xen \
+	tests/frontend/vchan-echo
+tests_frontend_vchan_echo_SOURCES = tests/sim/vchan_echo.c
+tests_frontend_vchan_echo_LDADD = frontend/libvchan.la $(XEN_LIBS)
 tests_frontend_vchan_peer_SOURCES = tests/frontend/vchan-peer.c
-tests_frontend_vchan_peer_LDADD = frontend/libfarside-vchan.la
+tests_frontend_vchan_peer_LDADD = frontend/libvchan.la $(XEN_LIBS)
 tests_frontend_vchan_peer_xen_SOURCES = tests/frontend/vchan-peer.c
 tests_frontend_vchan_peer_xen_LDADD = $(VCHAN_LIBS)
 endif

@@ -2,7 +2,8 @@
  *
  * farside-frontend: drives the guest's input devices from userspace and hands
  * their events on: as lines, to a program, or to uinput; or a disk, which
- * nbd.c exports. Options and output are here; the frontends themselves are the
+ * nbd.c exports; and its timers and doorbells, which programs share by a socket
+ * (socket.c). Options and output are here; the frontends themselves are the
  * library's.
  */
 #include <errno.h>
@@ -19,8 +20,10 @@
 #include <unistd.h>
 #include "config.h"
 #include "core/clock.h"
+#include "frontend/farside-client.h"
 #include "frontend/farside-frontend.h"
 #include "frontend/nbd.h"
+#include "frontend/socket.h"
 #include "frontend/uinput.h"
 #ifdef HAVE_LIBEVDEV
 #include <libevdev/libevdev.h>
@@ -315,6 +318,8 @@ static void usage(FILE *to)
           "command\n"
           "  -u, --uinput     make input devices of this guest with "
           "/dev/uinput\n"
+          "  -s, --socket[=PATH]  let programs share the timers and "
+          "doorbells\n"
           "  -t, --times      begin each line with microseconds "
           "(CLOCK_MONOTONIC)\n"
           "      --raw        ask for raw positions where they are offered\n"
@@ -432,6 +437,7 @@ int main(int argc, char **argv)
         { "print", no_argument, NULL, 'p' },
         { "exec", required_argument, NULL, 'e' },
         { "uinput", no_argument, NULL, 'u' },
+        { "socket", optional_argument, NULL, 's' },
         { "times", no_argument, NULL, 't' },
         { "raw", no_argument, NULL, OPTION_RAW },
         { "no-poll", no_argument, NULL, OPTION_NO_POLL },
@@ -445,12 +451,13 @@ int main(int argc, char **argv)
     };
     static struct program program = { .output = { .fd = -1 } };
     struct sigaction action = { .sa_handler = on_signal };
-    const char *command = NULL, *nbd = NULL;
+    const char *command = NULL, *nbd = NULL, *path = NULL;
+    struct far_socket *guests = NULL;
     bool print = false;
     pid_t child = 0;
     int c, r, wait_status;
 
-    while ((c = getopt_long(argc, argv, "pe:utc:r:hV", options, NULL)) != -1)
+    while ((c = getopt_long(argc, argv, "pe:us::tc:r:hV", options, NULL)) != -1)
         switch (c) {
         case 'p':
             print = true;
@@ -460,6 +467,9 @@ int main(int argc, char **argv)
             break;
         case 'u':
             program.uinput = true;
+            break;
+        case 's':
+            path = optarg ? optarg : FAR_FRONTEND_SOCKET;
             break;
         case 't':
             program.output.times = true;
@@ -502,7 +512,7 @@ int main(int argc, char **argv)
         say("--print and --exec both want the lines: choose one");
         return 2;
     }
-    if (print || (!command && !program.uinput))
+    if (print || (!command && !program.uinput && !path))
         program.output.fd = STDOUT_FILENO;
 
     program.frontend = far_frontend_new();
@@ -525,8 +535,17 @@ int main(int argc, char **argv)
         }
         program.output.fd = r;
     }
-    r = far_frontend_inputs(program.frontend, on_found, &program);
-    if (!r) {
+    r = 0;
+    if (path) {
+        guests = far_socket_open(program.frontend, path, program.flags);
+        if (!guests) {
+            say("%s can't be listened at: %s", path, strerror(errno));
+            program.status = 1;
+        }
+    }
+    if (program.output.fd >= 0 || program.uinput)
+        r = far_frontend_inputs(program.frontend, on_found, &program);
+    if (!r && !program.status) {
         tell_systemd("READY=1");
         r = far_frontend_run(program.frontend);
         tell_systemd("STOPPING=1");
@@ -537,6 +556,7 @@ int main(int argc, char **argv)
             strerror(-r));
         program.status = 1;
     }
+    far_socket_close(guests);
     while (program.devices)
         forget(program.devices);
     signal(SIGINT, SIG_DFL);

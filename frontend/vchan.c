@@ -388,6 +388,7 @@ static int publish(struct libxenvchan *ctrl, int domain, uint32_t ref)
                                              { .id = (unsigned)domain,
                                                .perms = XS_PERM_READ } };
     unsigned length;
+    int saved;
     char *own = xs ? xs_read(xs, 0, "domid", &length) : NULL;
     bool done = false, again = own != NULL;
 
@@ -403,9 +404,11 @@ static int publish(struct libxenvchan *ctrl, int domain, uint32_t ref)
         done = t && xs_transaction_end(xs, t, !wrote) && wrote;
         again = t && wrote && !done && errno == EAGAIN;
     }
+    saved = errno;
     free(own);
     if (xs)
         xs_close(xs);
+    errno = saved;
     return done ? 0 : -1;
 }
 
@@ -483,14 +486,16 @@ static int connect_here(struct libxenvchan *ctrl, int domain, const char *path)
     struct xs_handle *xs = xs_open(0);
     uint32_t ref, port, copied[2 << (MOST_SHIFT - PAGE_SHIFT)];
     uint32_t *grants = copied;
-    int r = -1;
+    int r = -1, saved;
 
     if (!xs)
         return -1;
     if (!read_node(xs, path, "ring-ref", &ref) &&
         !read_node(xs, path, "event-channel", &port))
         r = 0;
+    saved = errno;
     xs_close(xs);
+    errno = saved;
     if (r)
         return -1;
     ctrl->event = xenevtchn_open(NULL, 0);

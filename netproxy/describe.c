@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "core/block.h"
+#include "core/stream.h"
 #include "core/input.h"
 #include "core/local.h"
 #include "core/uuid.h"
@@ -225,6 +226,10 @@ static void put_opcode(json_t *to, uint16_t opcode)
         { FAR_BLOCK_WRITE, "block.write" },
         { FAR_BLOCK_FLUSH, "block.flush" },
         { FAR_BLOCK_DISCARD, "block.discard" },
+        { FAR_STREAM_CONNECT, "stream.connect" },
+        { FAR_STREAM_WRITE, "stream.write" },
+        { FAR_STREAM_READ, "stream.read" },
+        { FAR_STREAM_CLOSE, "stream.close" },
     };
     unsigned class = FAR_OPCODE_CLASS(opcode);
     char text[48];

@@ -286,6 +286,9 @@ static void print_guests(const struct screen *s, const json_t *status)
             fputc('\n', s->out);
             reason_line(s, device, "        ");
             print_sources(s, json_object_get(device, "sources"));
+            if (*far_json_text(device, "stream"))
+                fprintf(s->out, "        stream: %s\n",
+                        far_json_text(device, "stream"));
             print_counters(s, json_object_get(device, "counters"), "        ");
         }
         if (json_object_get(guest, "notices")) {

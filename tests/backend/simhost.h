@@ -263,13 +263,14 @@ say(struct guest *g, const char *format, ...)
         ck_assert_msg(!strncmp(ok_, "ok", 2), "%s", ok_); \
     } while (0)
 
-static inline void run_program(struct guest *g, const char *name)
+static inline void run_program_at(const char *host_name, struct guest *g,
+                                  const char *name)
 {
-    char program[600], where[64];
+    char program[600], where[80];
     int to[2], from[2];
 
     snprintf(program, sizeof(program), "%s/%s", build, name);
-    snprintf(where, sizeof(where), "atlas/%s", g->name);
+    snprintf(where, sizeof(where), "%s/%s", host_name, g->name);
     ck_assert(!pipe2(to, O_CLOEXEC) && !pipe2(from, O_CLOEXEC));
     g->pid = spawn(where, program, to[0], from[1], -1);
     close(to[0]);
@@ -279,19 +280,31 @@ static inline void run_program(struct guest *g, const char *name)
     ck_assert_str_eq(hear(g), "ok");
 }
 
+static inline void run_program(struct guest *g, const char *name)
+{
+    run_program_at("atlas", g, name);
+}
+
 /* lines: of its configuration, as farside-sim create wants them. */
-static inline struct guest guest_with(const char *program, const char *name,
-                                      const char *lines)
+static inline struct guest guest_at(const char *host_name, const char *program,
+                                    const char *name, const char *lines)
 {
     struct guest g = { 0 };
     char out[256];
 
     snprintf(g.name, sizeof(g.name), "%s", name);
     ck_assert_int_eq(
-        host_do(out, sizeof(out), "create atlas %s %s", name, lines), 0);
+        host_do(out, sizeof(out), "create %s %s %s", host_name, name, lines),
+        0);
     g.domid = (unsigned)strtoul(out, NULL, 10);
-    run_program(&g, program);
+    run_program_at(host_name, &g, program);
     return g;
+}
+
+static inline struct guest guest_with(const char *program, const char *name,
+                                      const char *lines)
+{
+    return guest_at("atlas", program, name, lines);
 }
 
 #define FRONT "tests/backend/front"

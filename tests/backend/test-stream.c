@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later
  *
- * Streams on the simulator: programs in guests that know only libxenvchan's
- * calls, two on this machine, and one here with one on another; and guests that
- * do what they should not. Every byte comes once and in order, whatever is
- * killed, and who breaks something breaks its own stream.
+ * Streams on the simulator: programs in two guests that know only libxenvchan's
+ * calls, and guests that do what they should not. Every byte comes once and in
+ * order, whatever is killed, and who breaks something breaks its own stream.
  */
-#include <stdint.h>
-#include "tests/backend/simhost.h"
+#include "tests/backend/streams.h"
 
-#define PEER     "tests/frontend/vchan-peer"
 #define PEER_XEN "tests/frontend/vchan-peer-xen"
-
-static struct guest a, b;
 
 static void configure(const char *more)
 {
@@ -37,8 +32,8 @@ static void set_up(void)
     fresh_host();
     configure("");
     start_backend();
-    a = guest_with(PEER, "a", "");
-    b = guest_with(PEER, "b", "");
+    a = peer_at("atlas", "a");
+    b = peer_at("atlas", "b");
 }
 
 static void tear_down(void)
@@ -47,64 +42,6 @@ static void tear_down(void)
         kill_backend(SIGTERM);
     stop_program(&a);
     stop_program(&b);
-}
-
-/* A program's line whose answer is waited for later. */
-__attribute__((format(printf, 2, 3))) static void begin(struct guest *g,
-                                                        const char *format, ...)
-{
-    va_list args;
-
-    va_start(args, format);
-    vfprintf(g->in, format, args);
-    va_end(args);
-    fputc('\n', g->in);
-    fflush(g->in);
-}
-
-static void hears(struct guest *g, const char *what)
-{
-    const char *answer = hear(g);
-
-    ck_assert_msg(!strcmp(answer, what), "%s: %s, not %s", g->name, answer,
-                  what);
-}
-
-static void becomes(struct guest *g, const char *question, const char *what)
-{
-    const char *answer = "";
-
-    for (unsigned i = 0; i < 400; i++) {
-        answer = say(g, "%s", question);
-        if (!strcmp(answer, what))
-            return;
-        nap_ms(25);
-    }
-    ck_abort_msg("%s: %s is %s, not %s", g->name, question, answer, what);
-}
-
-static void connect_two(void)
-{
-    OK(&a, "server 0 /test/wire 0 0");
-    OK(&b, "client 0 /test/wire");
-    becomes(&a, "open", "ok 1");
-}
-
-/* Both ways at once. */
-static void exchange(uint64_t there, uint64_t back)
-{
-    char want[64];
-
-    begin(&a, "move %llu %llu 1", (unsigned long long)there,
-          (unsigned long long)back);
-    begin(&b, "move %llu %llu 1", (unsigned long long)back,
-          (unsigned long long)there);
-    snprintf(want, sizeof(want), "ok %llu %llu", (unsigned long long)there,
-             (unsigned long long)back);
-    hears(&a, want);
-    snprintf(want, sizeof(want), "ok %llu %llu", (unsigned long long)back,
-             (unsigned long long)there);
-    hears(&b, want);
 }
 
 /* --- on one machine --------------------------------------------------------
@@ -168,7 +105,7 @@ START_TEST(a_guest_that_is_destroyed_has_closed)
     destroy(&a);
     becomes(&b, "open", "ok 0");
     OK(&b, "close");
-    a = guest_with(PEER, "a", "");
+    a = peer_at("atlas", "a");
     connect_two();
     exchange(1000, 1000);
 }
@@ -176,7 +113,7 @@ END_TEST
 
 START_TEST(a_slow_reader_stops_its_writer_and_nobody_else)
 {
-    struct guest c = guest_with(PEER, "c", ""), d = guest_with(PEER, "d", "");
+    struct guest c = peer_at("atlas", "c"), d = peer_at("atlas", "d");
 
     connect_two();
     begin(&a, "move 1000000 0 1");
@@ -211,6 +148,95 @@ START_TEST(a_kill_of_the_backend_in_the_middle_loses_and_doubles_nothing)
 }
 END_TEST
 
+/* A program that was written for libxenvchan, and never heard of Farside. */
+START_TEST(a_program_that_is_older_than_streams_talks_over_one)
+{
+    static const char *const sides[] = { "server", "client" };
+    char program[600];
+    pid_t pids[2];
+    int status;
+
+    snprintf(program, sizeof(program), "%s/tests/frontend/vchan-echo", build);
+    for (unsigned i = 0; i < 2; i++) {
+        pids[i] = fork();
+        if (pids[i])
+            continue;
+        execl(sim, sim, "run", i ? "atlas/b" : "atlas/a", "--", program,
+              sides[i], "0", "/test/wire", (char *)NULL);
+        _exit(127);
+    }
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(waitpid(pids[i], &status, 0), pids[i]);
+        ck_assert_int_eq(status, 0);
+    }
+}
+END_TEST
+
+/* One that is linked with Xen's library begins with ours in front of it. */
+START_TEST(a_program_that_is_linked_already_need_not_be_linked_again)
+{
+    char library[600];
+
+#ifdef __SANITIZE_ADDRESS__
+    return; /* its runtime wants to be the first */
+#endif
+    stop_program(&a);
+    snprintf(library, sizeof(library),
+             "%s/frontend/.libs/libfarside-vchan.so.0", build);
+    ck_assert_int_eq(access(library, R_OK), 0);
+    setenv("LD_PRELOAD", library, 1);
+    run_program(&a, PEER_XEN);
+    unsetenv("LD_PRELOAD");
+    connect_two();
+    exchange(1000000, 1000000);
+}
+END_TEST
+
+static json_int_t device_of(const char *name, const char *key, char *stream)
+{
+    json_t *whole = ask("{\"request\":\"status\"}"), *guest;
+    json_int_t value = -1;
+    size_t i;
+
+    json_array_foreach (json_object_get(whole, "guests"), i, guest) {
+        json_t *device = json_array_get(json_object_get(guest, "devices"), 0);
+
+        if (strcmp(json_string_value(json_object_get(guest, "name")), name))
+            continue;
+        value = json_integer_value(
+            json_object_get(json_object_get(device, "counters"), key));
+        snprintf(stream, 64, "%s",
+                 json_string_value(json_object_get(device, "stream")));
+    }
+    json_decref(whole);
+    return value;
+}
+
+START_TEST(status_says_who_waits_and_how_much_has_gone_through)
+{
+    char stream[64];
+
+    OK(&a, "server 0 /test/wire 0 0");
+    for (unsigned i = 0; i < 200; i++) {
+        (void)device_of("a", "bytes_out", stream);
+        if (!strcmp(stream, "waiting for its peer"))
+            break;
+        nap_ms(20);
+    }
+    ck_assert_str_eq(stream, "waiting for its peer");
+    OK(&b, "client 0 /test/wire");
+    exchange(1000, 300);
+    ck_assert_int_eq(device_of("a", "bytes_out", stream), 1000);
+    ck_assert_str_eq(stream, "open");
+    ck_assert_int_eq(device_of("b", "bytes_in", stream), 1000);
+    ck_assert_int_eq(device_of("b", "bytes_out", stream), 300);
+    OK(&a, "close");
+    becomes(&b, "open", "ok 0");
+    (void)device_of("b", "bytes_in", stream);
+    ck_assert_str_eq(stream, "its peer has closed");
+}
+END_TEST
+
 /* The same structures: a program linked with either library talks with one
  * linked with the other, here between two domains that share pages. */
 START_TEST(between_two_domains_it_is_xens_own_vchan)
@@ -240,6 +266,193 @@ START_TEST(between_two_domains_it_is_xens_own_vchan)
 }
 END_TEST
 
+/* --- guests that do what they should not -----------------------------------
+ */
+
+#define FRONT_NODE "device/farstream/0/"
+
+static struct guest mallory, c, d;
+
+static const char *mallory_back(void)
+{
+    static char path[128];
+
+    snprintf(path, sizeof(path), "/local/domain/0/backend/farstream/%u/0",
+             mallory.domid);
+    return path;
+}
+
+/* In the place of guest a, as a server with both rings in its page. */
+static void mallory_comes(unsigned left_order, unsigned right_order)
+{
+    destroy(&a);
+    mallory = guest_at_front("a", "");
+    mallory.gref[0] = (unsigned)strtoul(say(&mallory, "share 0") + 3, NULL, 10);
+    mallory.port[0] = (unsigned)strtoul(say(&mallory, "offer 0") + 3, NULL, 10);
+    OK(&mallory, "poke 0 16 %u", left_order | right_order << 16);
+    OK(&mallory, "poke 0 20 %u", 2u | 1u << 8);
+    OK(&mallory, "wait %s/state 2 5000", mallory_back());
+    OK(&mallory, "write " FRONT_NODE "control-ref %u", mallory.gref[0]);
+    OK(&mallory, "write " FRONT_NODE "event-channel %u", mallory.port[0]);
+    OK(&mallory, "write " FRONT_NODE "version 1");
+    OK(&mallory, "write " FRONT_NODE "server 1");
+}
+
+static void mallory_connects(void)
+{
+    OK(&mallory, "write " FRONT_NODE "state 3");
+    OK(&mallory, "wait %s/state 4 5000", mallory_back());
+    OK(&mallory, "write " FRONT_NODE "state 4");
+    OK(&b, "client 0 /test/wire");
+}
+
+static void mallory_is_out(const char *why)
+{
+    char error[512];
+
+    OK(&mallory, "wait %s/state 56 5000", mallory_back());
+    ck_assert_int_eq(host_do(error, sizeof(error),
+                             "run atlas -- xenstore-read %s/error 2>/dev/null",
+                             mallory_back()),
+                     0);
+    ck_assert_msg(strstr(error, why) != NULL, "%s, not %s", error, why);
+}
+
+static void witnesses_come(void)
+{
+    c = peer_at("atlas", "c");
+    d = peer_at("atlas", "d");
+    OK(&c, "server 0 other 0 0");
+    OK(&d, "client 0 here");
+}
+
+static void witnesses_talk(void)
+{
+    begin(&c, "move 300000 300000 1");
+    begin(&d, "move 300000 300000 1");
+    hears(&c, "ok 300000 300000");
+    hears(&d, "ok 300000 300000");
+}
+
+static void all_go(void)
+{
+    a = (struct guest){ 0 };
+    stop_program(&mallory);
+    stop_program(&c);
+    stop_program(&d);
+}
+
+START_TEST(attack_10_orders_and_grants_that_can_not_be_are_refused)
+{
+    static const struct {
+        unsigned left, right, grant;
+        const char *why;
+    } bad[] = { { 10, 10, 0, "same place" }, { 9, 11, 0, "order" },
+                { 11, 31, 0, "order" },      { 0, 0, 0, "order" },
+                { 10, 20, 0, "grants lie" }, { 12, 11, 0, "can't be mapped" },
+                { 11, 12, 7, "can't be" },   { 12, 12, 99999, "can't be" } };
+
+    witnesses_come();
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        mallory_comes(bad[i].left, bad[i].right);
+        OK(&mallory, "poke 0 24 %u", bad[i].grant);
+        OK(&mallory, "write " FRONT_NODE "state 3");
+        mallory_is_out(bad[i].why);
+        witnesses_talk();
+        a = mallory;
+    }
+    all_go();
+}
+END_TEST
+
+/* Words of the page, and what an event then leads to. */
+START_TEST(attack_8_indexes_that_can_not_be_close_their_guests_stream_alone)
+{
+    static const struct {
+        unsigned at, value;
+        const char *why;
+    } bad[] = { { 12, 2049, "written more" },
+                { 12, 0x80000000u, "written more" },
+                { 12, 0xffffffffu, "written more" },
+                { 0, 1, "read more" },
+                { 0, 0x80000000u, "read more" } };
+
+    witnesses_come();
+    for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        mallory_comes(10, 11);
+        mallory_connects();
+        OK(&mallory, "poke 0 %u %u", bad[i].at, bad[i].value);
+        OK(&mallory, "notify 0 1");
+        mallory_is_out(bad[i].why);
+        becomes(&b, "open", "ok 0");
+        OK(&b, "close");
+        witnesses_talk();
+        a = mallory;
+    }
+    all_go();
+}
+END_TEST
+
+START_TEST(attack_8_indexes_that_go_back_close_their_guests_stream_alone)
+{
+    witnesses_come();
+    mallory_comes(10, 11);
+    mallory_connects();
+    OK(&mallory, "poke 0 12 1000");
+    OK(&mallory, "notify 0 1");
+    becomes(&b, "ready", "ok 1000");
+    OK(&mallory, "poke 0 12 500");
+    OK(&mallory, "notify 0 1");
+    mallory_is_out("written more");
+    becomes(&b, "open", "ok 0");
+    witnesses_talk();
+    all_go();
+}
+END_TEST
+
+START_TEST(attack_50_a_storm_of_events_and_a_page_that_changes_harm_nobody)
+{
+    witnesses_come();
+    mallory_comes(10, 11);
+    mallory_connects();
+    OK(&mallory, "notify 0 50000");
+    witnesses_talk();
+    begin(&mallory, "hammer 0 1500");
+    for (unsigned i = 0; i < 4; i++)
+        witnesses_talk();
+    hears(&mallory, "ok");
+    all_go();
+}
+END_TEST
+
+START_TEST(attack_47_pages_that_are_taken_back_and_a_guest_that_is_killed)
+{
+    witnesses_come();
+    mallory_comes(10, 11);
+    mallory_connects();
+    OK(&mallory, "poke 0 12 1000");
+    OK(&mallory, "notify 0 1");
+    OK(&mallory, "unshare 0");
+    becomes(&b, "ready", "ok 1000");
+    destroy(&mallory);
+    becomes(&b, "open", "ok 0");
+    witnesses_talk();
+    all_go();
+}
+END_TEST
+
+/* Its word that it lives may be anything but 1: then it has closed. */
+START_TEST(a_guest_that_says_what_it_likes_of_its_life_has_closed)
+{
+    mallory_comes(10, 11);
+    mallory_connects();
+    OK(&mallory, "poke 0 20 %u", 1u | 77u << 8);
+    OK(&mallory, "notify 0 1");
+    becomes(&b, "open", "ok 0");
+    all_go();
+}
+END_TEST
+
 int main(int argc, char **argv)
 {
     const struct host_test tests[] = {
@@ -251,7 +464,16 @@ int main(int argc, char **argv)
         { a_guest_that_is_destroyed_has_closed, 1 },
         { a_slow_reader_stops_its_writer_and_nobody_else, 1 },
         { a_kill_of_the_backend_in_the_middle_loses_and_doubles_nothing, 1 },
+        { a_program_that_is_older_than_streams_talks_over_one, 1 },
+        { a_program_that_is_linked_already_need_not_be_linked_again, 1 },
+        { status_says_who_waits_and_how_much_has_gone_through, 1 },
         { between_two_domains_it_is_xens_own_vchan, 4 },
+        { attack_10_orders_and_grants_that_can_not_be_are_refused, 1 },
+        { attack_8_indexes_that_can_not_be_close_their_guests_stream_alone, 1 },
+        { attack_8_indexes_that_go_back_close_their_guests_stream_alone, 1 },
+        { attack_50_a_storm_of_events_and_a_page_that_changes_harm_nobody, 1 },
+        { attack_47_pages_that_are_taken_back_and_a_guest_that_is_killed, 1 },
+        { a_guest_that_says_what_it_likes_of_its_life_has_closed, 1 },
     };
 
     return host_main("stream", tests, sizeof(tests) / sizeof(tests[0]), set_up,

@@ -14,6 +14,7 @@ EXTRA_DIST += tests/xen/README.md tests/xen/run \
 	tests/xen/scenarios/own-kinds-reboot.sh \
 	tests/xen/scenarios/remote-three-hosts.sh \
 	tests/xen/scenarios/timer.sh \
+	tests/xen/scenarios/stream.sh \
 	tests/xen/scenarios/disk-link-loss.sh \
 	tests/xen/scenarios/disk-local.sh \
 	tests/xen/scenarios/disk-restart.sh \

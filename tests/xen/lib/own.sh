@@ -13,7 +13,8 @@ own_ramdisk() {
     mkdir -p "$d/own"
     for path in "$LAB_BUILD"/tests/frontend/timers \
         "$LAB_BUILD"/tests/frontend/bell \
-        "$LAB_BUILD"/tests/frontend/vectors; do
+        "$LAB_BUILD"/tests/frontend/vectors \
+        "$LAB_BUILD"/tests/frontend/vchan-peer; do
         cp "$path" "$d/own/" || fail "no $path: build it (make check TESTS=)"
         ldd "$path" | sed -n 's/.*[[:space:]]\(\/[^ ]*\) (.*/\1/p'
     done | sort -u | while read -r path; do
