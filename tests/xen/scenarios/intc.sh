@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv pvh
-# limit: 500
+# limit: 800
 # An interrupt controller in a Debian guest, over gntalloc and evtchn: vectors
 # that devices here raise, a program on the other host, and a device there that
 # was never attached; masked, ended, limited, on channels of their own; through
