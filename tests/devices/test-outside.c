@@ -267,17 +267,17 @@ START_TEST(a_program_that_is_stopped_is_ended_and_another_one_answers)
     struct port *p;
     pid_t pid;
 
-    configure_typist("answer-within = 400ms\n");
+    configure_typist("answer-within = 1s\n");
     p = attach("typist", 1);
     turn_until(loop, p->state == FAR_DEVICE_READY);
-    turn_for(loop, 1000000); /* idle is not silent */
+    turn_for(loop, 3000000); /* idle is not silent */
     ck_assert_int_eq(p->state, FAR_DEVICE_READY);
     ck_assert_int_eq(program("typist", "silences"), 0);
     pid = (pid_t)program("typist", "pid");
     ck_assert_int_eq(kill(pid, SIGSTOP), 0);
     ck_assert_int_eq(far_layer_submit(p->layer.below, &op, NULL), FAR_LATER);
     turn_until(loop, p->state == FAR_DEVICE_GONE);
-    ck_assert_msg(strstr(p->reason, "has not answered for 400 ms") != NULL,
+    ck_assert_msg(strstr(p->reason, "has not answered for 1000 ms") != NULL,
                   "%s", p->reason);
     ck_assert_int_eq(program("typist", "silences"), 1);
     turn_until(loop, p->state == FAR_DEVICE_READY && p->completed == 1);
@@ -317,7 +317,7 @@ START_TEST(one_that_somebody_else_started_is_waited_for)
     snprintf(socket_path, sizeof(socket_path), "%s/typist", dir);
     pid = run_example(socket_path);
     configure("[device typist]\ntype = outside\nsocket = %s\n"
-              "answer-within = 400ms\n",
+              "answer-within = 1s\n",
               socket_path);
     p = attach("typist", 1);
     turn_until(loop, p->state == FAR_DEVICE_READY);
