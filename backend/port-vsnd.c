@@ -382,6 +382,27 @@ static bool drain(struct stream *s)
     return done != 0;
 }
 
+static void drain_again(struct far_defer *defer);
+
+/* A guest that fills its ring faster than it is emptied, and need not tell of
+ * it, has its turn again after others had theirs. */
+static bool serve_ring(struct stream *s)
+{
+    bool any = drain(s);
+
+    if (s->port->served && !far_ring_back_arm(&s->ring))
+        far_defer(s->port->a->backend->loop, &s->again, drain_again);
+    return any;
+}
+
+static void drain_again(struct far_defer *defer)
+{
+    struct stream *s = CONTAINER(struct stream, again, defer);
+
+    if (s->port->served)
+        (void)serve_ring(s);
+}
+
 static enum far_evtchn_verdict ring_fired(struct far_evtchn *evtchn)
 {
     struct stream *s = CONTAINER(struct stream, ring_channel, evtchn);
@@ -390,12 +411,9 @@ static enum far_evtchn_verdict ring_fired(struct far_evtchn *evtchn)
     s->counters.wakes++;
     if (!s->port->served)
         return FAR_EVTCHN_BROKEN;
-    any = drain(s);
+    any = serve_ring(s);
     if (!s->port->served)
         return FAR_EVTCHN_BROKEN;
-    /* a guest that fills its ring faster than it is emptied has its turn
-     * again, after others had theirs */
-    (void)far_ring_back_arm(&s->ring);
     if (any)
         return FAR_EVTCHN_WORKED;
     s->counters.spurious++;
@@ -523,6 +541,7 @@ static void unserve(struct port *port)
         struct stream *s = &port->stream[i];
 
         close_chain(s);
+        far_defer_cancel(port->a->backend->loop, &s->again);
         far_evtchn_unbind(&s->ring_channel);
         far_evtchn_unbind(&s->event_channel);
         far_grant_unmap(&s->ring_map);
@@ -637,7 +656,7 @@ static void begin(struct port *port)
         activate(&port->stream[i]);
     /* requests may have come before the event was bound */
     for (unsigned i = 0; i < port->streams && port->served; i++)
-        (void)drain(&port->stream[i]);
+        (void)serve_ring(&port->stream[i]);
 }
 
 static struct port *port_get(struct far_attachment *a, struct far_error *error)
@@ -940,7 +959,7 @@ static json_t *stream_json(const struct stream *s)
                         json_string(!state->open     ? "closed"
                                     : state->running ? "running"
                                                      : "open"));
-    if (state->open) {
+    if (state->open && s->fast) {
         json_object_set_new(
             j, "format",
             json_string(far_sound_format_name(state->params.format)));

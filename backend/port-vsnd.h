@@ -62,8 +62,9 @@ struct stream {
     struct far_grant_map ring_map, event_map;
     struct far_evtchn ring_channel, event_channel;
     struct far_ring ring;
-    uint32_t events; /* in_prod, as published */
-    uint32_t taken;  /* in_cons, as last read */
+    struct far_defer again; /* more requests than one turn has time for */
+    uint32_t events;        /* in_prod, as published */
+    uint32_t taken;         /* in_cons, as last read */
     struct {
         uint64_t opens, writes, reads, triggers, queries, volumes, refused;
         uint64_t written_bytes, read_bytes, events, events_full;

@@ -22,13 +22,14 @@
 #define SLOTS    8u
 #define CONTROLS 8u
 /* What is asked of a recording device ahead, and when it is given up. */
-#define AHEAD_NS    10000000u
-#define STUCK_NS    500000000u
-#define AGAIN_US    1000000u /* a device that was busy is asked again */
-#define JUMP_NS     100000000u
-#define VOLUME_MIN  (-96000)
-#define VOLUME_MAX  20000
-#define FOLLOW_PART 4 /* of how far its position is from ours, each time */
+#define AHEAD_NS     10000000u
+#define STUCK_NS     500000000u
+#define WAIT_TICK_NS 100000000u
+#define AGAIN_US     1000000u /* a device that was busy is asked again */
+#define JUMP_NS      100000000u
+#define VOLUME_MIN   (-96000)
+#define VOLUME_MAX   20000
+#define FOLLOW_PART  4 /* of how far its position is from ours, each time */
 
 struct slot {
     enum { FREE, SENT, DONE, LOST } is; /* DONE: a READ before it is not */
@@ -62,8 +63,10 @@ struct fast {
     uint64_t given_bytes; /* playing: the device has it up to here */
     uint64_t asked_bytes; /* recording: it was asked up to here */
     uint64_t next_bytes;  /* the position is told when it gets there */
-    uint64_t waits_ns;    /* since when a guest is waited for; 0: it isn't */
+    uint64_t waits_ns; /* a guest is waited for: the last look; 0: it isn't */
     uint64_t waits_bytes; /* … and where */
+    unsigned waits_ticks; /* … and how long: seen piece by piece, since the
+                             whole machine may stand still for a while */
     bool waited;          /* … and not any more, until it writes */
     bool stalled;         /* the same of the device, until it takes something */
     bool patient; /* the device has no clock, or had none before it went */
@@ -146,9 +149,13 @@ static uint64_t wait_for_guest(struct fast *f, uint64_t now_ns, uint64_t bytes)
     if (!f->waits_ns) {
         f->waits_ns = now_ns;
         f->waits_bytes = cap;
+        f->waits_ticks = 0;
         f->counters.waits++;
+    } else if (now_ns - f->waits_ns >= WAIT_TICK_NS) {
+        f->waits_ns = now_ns;
+        f->waits_ticks++;
     }
-    if (now_ns - f->waits_ns >= FAR_SOUND_WAIT_NS) {
+    if (f->waits_ticks >= FAR_SOUND_WAIT_NS / WAIT_TICK_NS) {
         f->waits_ns = 0;
         if (f->given_bytes < f->s->ready_bytes)
             f->stalled = true;
@@ -536,7 +543,7 @@ static void set_due(struct fast *f)
                 ? s->base_ns + far_sound_ns_of(&s->params, want - s->base_bytes)
                 : far_now_ns() + FAR_SOUND_TELL_NS;
     if (f->waits_ns)
-        at_ns = f->waits_ns + FAR_SOUND_WAIT_NS;
+        at_ns = f->waits_ns + WAIT_TICK_NS;
     else if (s->params.records && f->asked_bytes >= want)
         at_ns = far_now_ns() + AHEAD_NS; /* is it stuck? */
     else if (at_ns < far_now_ns() + FAR_SOUND_TELL_NS / 2)

@@ -31,7 +31,7 @@ struct far_sound_state {
 
 /* How long playing into a device without a clock (FAR_SOUND_WAITS) waits for a
  * guest that is late. */
-#define FAR_SOUND_WAIT_NS 1000000000u
+#define FAR_SOUND_WAIT_NS 2000000000u
 /* Between two positions, however short a period is. */
 #define FAR_SOUND_TELL_NS 1000000u
 

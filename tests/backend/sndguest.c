@@ -273,6 +273,33 @@ static void flood(unsigned stream, unsigned count, uint64_t x)
     printf("ok\n");
 }
 
+/* A ring that is full again before it is emptied; events as the ring says. */
+static void storm(unsigned stream, unsigned count)
+{
+    struct far_ring_page *page = far_snd_ring(snd, stream);
+    uint64_t until = far_now_us() + 20000000;
+    uint32_t prod = page->req_prod, first = prod;
+
+    while (atomic_load(word(page, 2)) - first < count) {
+        uint32_t old = prod, event;
+
+        while (prod - atomic_load(word(page, 2)) < 32 && prod - first < count) {
+            memset(page->entries + (prod & 31) * 64, 0, 64);
+            page->entries[(prod & 31) * 64 + 2] = XENSND_OP_CLOSE;
+            prod++;
+        }
+        atomic_store(word(page, 0), prod);
+        event = atomic_load(word(page, 1));
+        if (prod - event < prod - old)
+            far_snd_kick(snd, stream);
+        if (far_now_us() > until) {
+            printf("err after %u\n", atomic_load(word(page, 2)) - first);
+            return;
+        }
+    }
+    printf("ok\n");
+}
+
 static void write_node(char *text)
 {
     char *value = strchr(text, ' ');
@@ -358,6 +385,8 @@ static bool obey(char *line)
         atomic_fetch_add(word(far_snd_events(snd, a), 0), b);
         usleep(100000); /* before it is set right with the next event */
         printf("ok\n");
+    } else if (sscanf(line, "storm %u %u", &a, &b) == 2) {
+        storm(a, b);
     } else if (sscanf(line, "flood %u %u %u", &a, &b, &c) == 3) {
         flood(a, b, c);
     } else if (sscanf(line, "directory %u %u %u", &a, &b, &c) == 3) {

@@ -472,6 +472,27 @@ START_TEST(requests_of_random_bytes_are_all_answered)
 }
 END_TEST
 
+START_TEST(a_guest_that_never_stops_asking_leaves_time_for_others)
+{
+    struct guest g, other;
+
+    start_backend();
+    other = guest("other", PLAY("nothing"));
+    g = guest("g", PLAY("nothing"));
+    fprintf(g.in, "storm 0 %u\n", full(1000000, 100000));
+    fflush(g.in);
+    goes_on(&other, 1);
+    {
+        const char *end = hear(&g);
+
+        ck_assert_msg(!strncmp(end, "ok", 2), "%s", end);
+    }
+    destroy(&g);
+    destroy(&other);
+    kill_backend(SIGTERM);
+}
+END_TEST
+
 START_TEST(nodes_that_make_no_sense_cost_a_guest_its_card)
 {
     static const struct {
@@ -569,6 +590,7 @@ int main(int argc, char **argv)
         { a_guest_that_takes_no_event_gets_the_position_later, 1 },
         { a_guest_that_writes_nonsense_into_its_rings_loses_its_card_alone, 1 },
         { requests_of_random_bytes_are_all_answered, 1 },
+        { a_guest_that_never_stops_asking_leaves_time_for_others, 1 },
         { nodes_that_make_no_sense_cost_a_guest_its_card, 1 },
         { a_stream_outlives_the_backend_and_no_sample_is_lost, 1 },
     };

@@ -388,7 +388,7 @@ START_TEST(a_device_that_takes_nothing_any_more_stops_no_guest)
     ck_assert_int_eq(trigger(FAR_SOUND_START), 0);
     play_until(8192);
     device.later = true;
-    play_until(SECOND); /* the wait for it is a second, once */
+    play_until(SECOND); /* the wait for it is two seconds, once */
     ck_assert_uint_le(device.kept_count, 8);
     device.later = false;
     answer_all();
