@@ -1356,7 +1356,7 @@ static bool intc_device_ready(const struct far_attachment *a)
 
 static json_t *sources_json(const struct port *port, json_t *to)
 {
-    json_t *sources = json_array();
+    json_t *sources = json_array(), *one;
     bool said = false;
 
     for (unsigned i = 0; i < port->routes_count; i++) {
@@ -1366,13 +1366,16 @@ static json_t *sources_json(const struct port *port, json_t *to)
         const char *reason =
             leg->binding == FAR_CHAIN_ABSENT ? leg->absent : leg->reason;
 
-        json_array_append_new(
-            sources,
+        one =
             json_pack("{s:i s:i s:s s:s s:b s:s}", "vector", (int)route->first,
                       "vectors", (int)route->count, "class",
                       route->notices ? "notices" : far_class_name(route->class),
                       "address", route->address, "there", ready, "reason",
-                      ready ? "" : reason));
+                      ready ? "" : reason);
+        if (one && leg->bottom) /* who answered the ends of interrupts */
+            json_object_set_new(one, "ops",
+                                far_layer_ops_json(leg->bottom, route->class));
+        json_array_append_new(sources, one);
         if (!ready && *reason && !said) {
             json_object_set_new(to, "reason", json_string(reason));
             said = true;

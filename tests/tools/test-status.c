@@ -16,6 +16,10 @@ static const char backend_text[] =
     "\"name\":\"web1\",\"uuid\":\"u-1\",\"domid\":3,\"devices\":["
     "{\"kind\":\"vinput\",\"devid\":0,\"class\":\"input\",\"address\":\"kbd0\","
     "\"state\":\"connected\",\"back\":4,\"front\":4,\"reason\":null,"
+    "\"sources\":[{\"vector\":8,\"vectors\":8,\"class\":\"notices\","
+    "\"address\":\"draco/alarm\",\"there\":true,\"reason\":\"\"},"
+    "{\"vector\":32,\"vectors\":1,\"class\":\"intc\",\"address\":\"board\","
+    "\"there\":false,\"reason\":\"it does not run\"}],"
     "\"counters\":{\"events\":12,\"stale\":0},\"latency\":{\"inject\":" HIST(
         "1500") "}},"
                 "{\"kind\":\"vinput\",\"devid\":1,\"class\":\"input\","
@@ -156,6 +160,8 @@ START_TEST(a_person_sees_platforms_guests_reasons_and_stages)
         "round trip 95.0 µs",
         "web1 (domain 3)",
         "input 0   kbd0                          connected",
+        "vectors 8-15: notices draco/alarm\n",
+        "vectors 32-32: intc board: it does not run\n",
         "events 12",
         "kbd0 is not plugged in",
         "network, one way",
