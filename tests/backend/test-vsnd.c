@@ -25,9 +25,10 @@ static void set_up(void)
             "[platform]\nname = atlas\n"
             "[device wav0]\ntype = wav\npath = %s\n"
             "[device wav1]\ntype = wav\npath = %s\n"
+            "[device small]\ntype = wav\npath = %s/small.wav\nlimit = 1\n"
             "[device nothing]\ntype = silence\n"
             "[device tone0]\ntype = tone\n",
-            played, source);
+            played, source, host);
     fclose(f);
 }
 
@@ -121,6 +122,37 @@ START_TEST(what_a_guest_records_was_in_the_file_sample_by_sample)
     fclose(f);
     ck_assert_uint_eq(got, all);
     is_signal(bytes, all, 7, 0);
+    destroy(&g);
+    kill_backend(SIGTERM);
+}
+END_TEST
+
+START_TEST(a_file_that_is_full_stops_no_guest_and_is_told)
+{
+    size_t bytes, all = (1u << 20) + 200000, i, known = 0;
+    json_t *status, *one;
+    char path[200];
+    struct guest g;
+    uint8_t *wav;
+
+    start_backend();
+    g = guest("g", PLAY("small"));
+    ck_assert_str_eq(say(&g, "prepare 0 " STEREO), "ok 0");
+    OK(&g, "play 0 %zu 6", all);
+    snprintf(path, sizeof(path), "%s/small.wav", host);
+    wav = samples(path, &bytes);
+    ck_assert_uint_le(bytes, 1u << 20);
+    ck_assert_uint_gt(bytes, (1u << 20) - 65536);
+    is_signal(wav, bytes, 6, 0);
+    free(wav);
+    status = ask("{\"request\":\"status\"}");
+    json_array_foreach (json_object_get(status, "devices"), i, one) {
+        const char *reason = json_string_value(json_object_get(one, "reason"));
+
+        known += reason && strstr(reason, "nothing more can be written");
+    }
+    json_decref(status);
+    ck_assert_uint_eq(known, 1);
     destroy(&g);
     kill_backend(SIGTERM);
 }
@@ -583,6 +615,7 @@ int main(int argc, char **argv)
     const struct host_test tests[] = {
         { what_a_guest_plays_is_in_the_file_sample_by_sample, 1 },
         { what_a_guest_records_was_in_the_file_sample_by_sample, 1 },
+        { a_file_that_is_full_stops_no_guest_and_is_told, 1 },
         { silence_goes_by_at_its_rate, 1 },
         { a_guest_gets_only_what_was_ordered_for_it, 1 },
         { requests_that_make_no_sense_are_answered_with_an_error, 1 },
