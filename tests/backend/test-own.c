@@ -364,6 +364,47 @@ START_TEST(two_guests_ring_each_other_and_nobody_else_hears)
 }
 END_TEST
 
+/* Their programs don't run: what is given to them waits. */
+static void devices_without_programs(unsigned version)
+{
+    char text[600];
+
+    snprintf(text, sizeof(text),
+             "[device bell1]\ntype = outside\nclass = doorbell\n"
+             "socket = %s/none-%u.sock\n"
+             "[device tick1]\ntype = outside\nclass = timer\n"
+             "socket = %s/none-%u.sock\n"
+             "[guest a]\nattach = doorbell bell1\n"
+             "[guest g]\nattach = timer tick1\n",
+             host, version, host, version);
+    write_conf(text);
+    json_decref(ask("{\"request\":\"reload\"}"));
+}
+
+START_TEST(what_a_device_held_that_is_another_one_now_is_answered)
+{
+    struct guest a, g;
+
+    devices_without_programs(0);
+    a = bell_guest("a");
+    g = guest_with(TIMERS, "g", "");
+    connect_timers(&g, 0, 16);
+    for (unsigned round = 0; round < 3; round++) {
+        fputs("ring 7\n", a.in);
+        fflush(a.in);
+        fputs("outside 1 1000000\n", g.in);
+        fflush(g.in);
+        nap_ms(300);
+        devices_without_programs(round + 1);
+        ck_assert_str_eq(hear(&a), "ok 0 -5");
+        ck_assert_str_eq(hear(&g), "ok 0 -5");
+    }
+    destroy(&a);
+    destroy(&g);
+    witness_works();
+}
+END_TEST
+
 START_TEST(a_thousand_rings_come_once_each_and_a_full_page_refuses)
 {
     struct guest a = bell_guest("a"), b = bell_guest("b");
@@ -901,6 +942,7 @@ int main(int argc, char **argv)
         { a_timer_in_another_process_is_disarmed_by_a_store, 1 },
         { a_guest_with_a_limit_gets_no_more_interrupts_and_misses_nothing, 1 },
         { two_guests_ring_each_other_and_nobody_else_hears, 1 },
+        { what_a_device_held_that_is_another_one_now_is_answered, 1 },
         { a_thousand_rings_come_once_each_and_a_full_page_refuses, 1 },
         { a_flood_of_rings_between_processes_never_falls_silent, 1 },
         { a_doorbell_rings_again_after_a_kill_of_the_backend, 1 },
