@@ -137,7 +137,7 @@ struct export
     const struct far_nbd_options *options;
     struct far_loop *loop;
     struct far_blk *blk;
-    bool connected, gone;
+    bool connected;
     int status;
     struct far_io listener;
     struct queue waiting; /* for slots, or the backend */
@@ -281,8 +281,7 @@ static void on_state(void *arg, enum far_blk_state state, const char *why)
     struct export *e = arg;
 
     e->connected = state == FAR_BLK_CONNECTED;
-    e->gone = state == FAR_BLK_GONE;
-    if (e->gone) {
+    if (state == FAR_BLK_GONE) {
         e->options->say("vbd/%u is gone%s%s", e->options->devid,
                         why ? ": " : "", why ? why : "");
         e->status = -ENODEV;
