@@ -20,10 +20,11 @@
 
 /* Per guest, at once. */
 #define FAR_GUEST_DEVICES_MAX 64u
-#define FAR_GUEST_PAGES_MAX   8192u
+#define FAR_GUEST_PAGES_MAX   20480u /* two pictures of 3840x2160, and more */
 
 struct far_backend;
 struct far_attachment;
+struct far_control;
 struct far_notices;
 
 /* How far a guest has got in what senders that it never attached have sent it
@@ -90,6 +91,11 @@ struct far_port_type {
      * there is); -ENXIO: this one can't take it, another may. May be NULL. */
     int (*notify)(struct far_attachment *attachment,
                   const struct far_notice *notice, struct far_error *error);
+    /* What a screen of it shows: width * height pixels as of core/display.h,
+     * until the loop turns; NULL: it is off, or there is none. May be NULL. */
+    const uint8_t *(*pixels)(const struct far_attachment *attachment,
+                             unsigned connector, uint32_t *width,
+                             uint32_t *height);
     /* Adds address, reason, counters, latency to a device's status. */
     void (*status)(const struct far_attachment *attachment, json_t *to);
 };
@@ -175,6 +181,7 @@ struct far_backend {
     struct far_own_nodes *own_nodes;
     struct far_clock *clock; /* NULL: this machine has no counter for it */
     struct far_guest *guests;
+    struct far_control *control; /* for what comes with a request */
     /* Reads the configuration file again; 0, or the reason in error. */
     int (*reload)(struct far_backend *backend, struct far_error *error);
 };
@@ -221,6 +228,7 @@ extern const struct far_port_type far_port_intc;
 extern const struct far_port_type far_port_stream;
 extern const struct far_port_type far_port_vbd;
 extern const struct far_port_type far_port_vsnd;
+extern const struct far_port_type far_port_vdispl;
 
 /* --- control.c --- */
 /* Answers a request of the control socket; arg is the struct far_backend. */

@@ -245,8 +245,12 @@ json_t *far_chain_status(const struct far_chain *chain, json_t *to)
 void far_chain_address_text(const struct far_chain *chain, char *text,
                             size_t bytes)
 {
-    const struct far_address *address = &chain->address;
+    far_address_text(&chain->address, text, bytes);
+}
 
+void far_address_text(const struct far_address *address, char *text,
+                      size_t bytes)
+{
     snprintf(text, bytes, "%s%s%s%s%s", address->platform,
              address->standby[0] ? "+" : "", address->standby,
              address->platform[0] ? "/" : "", address->device);

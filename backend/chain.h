@@ -66,6 +66,8 @@ bool far_chain_renew(struct far_chain *chain);
 json_t *far_chain_status(const struct far_chain *chain, json_t *to);
 void far_chain_address_text(const struct far_chain *chain, char *text,
                             size_t bytes);
+void far_address_text(const struct far_address *address, char *text,
+                      size_t bytes);
 #define FAR_CHAIN_ADDRESS_BYTES (3 * FAR_NAME_BYTES + 2)
 
 #endif

@@ -16,6 +16,7 @@
 #include "core/uuid.h"
 #include "devices/feed-json.h"
 #include "devices/outside.h"
+#include "devices/screen.h"
 
 #define EVENTS_MAX 4096u
 
@@ -204,6 +205,37 @@ static json_t *attach(struct far_backend *backend, const json_t *request,
                  : json_pack("{s:b s:i}", "ok", 1, "devid", r);
 }
 
+struct shot {
+    const char *guest;
+    unsigned connector; /* of all screens that the guest has */
+    const uint8_t *pixels;
+    uint32_t width, height;
+};
+
+static void find_screen(struct far_attachment *a, void *arg)
+{
+    struct shot *shot = arg;
+
+    if (!shot->pixels && a->type->pixels &&
+        !strcmp(a->guest->name, shot->guest))
+        shot->pixels =
+            a->type->pixels(a, shot->connector, &shot->width, &shot->height);
+}
+
+static json_t *screenshot(struct far_backend *backend, const json_t *request)
+{
+    struct shot shot = { .guest = json_string_value(
+                             json_object_get(request, "guest")),
+                         .connector = (unsigned)json_integer_value(
+                             json_object_get(request, "connector")) };
+    int fd = far_control_take_fd(backend->control);
+
+    if (shot.guest)
+        far_hotplug_each(backend, find_screen, &shot);
+    return far_screen_answer(fd, shot.guest, shot.pixels, shot.width,
+                             shot.height);
+}
+
 json_t *far_backend_control(json_t *request, void *arg)
 {
     struct far_backend *backend = arg;
@@ -218,6 +250,8 @@ json_t *far_backend_control(json_t *request, void *arg)
         return send_events(backend, request);
     if (!strcmp(what, "attach") || !strcmp(what, "detach"))
         return attach(backend, request, what[0] == 'd');
+    if (!strcmp(what, "screenshot"))
+        return screenshot(backend, request);
     if (!strcmp(what, "reload")) {
         int r = backend->reload(backend, &error);
 
@@ -226,6 +260,7 @@ json_t *far_backend_control(json_t *request, void *arg)
     }
     return far_control_error(-EOPNOTSUPP,
                              "farside-backend knows no request \"%s\"; it "
-                             "knows status, send, attach, detach, reload",
+                             "knows status, send, attach, detach, screenshot, "
+                             "reload",
                              what);
 }

@@ -25,6 +25,10 @@ backend_libbackend_a_SOURCES = \
 	backend/port-timer.c \
 	backend/port-timer-checks.c backend/port-timer-checks.h \
 	backend/port-input-checks.c backend/port-input-checks.h \
+	backend/port-vdispl.c backend/port-vdispl.h \
+	backend/port-vdispl-buffers.c \
+	backend/port-vdispl-checks.c backend/port-vdispl-checks.h \
+	backend/port-vdispl-nodes.c \
 	backend/port-vbd.c backend/port-vbd.h \
 	backend/port-vbd-checks.c backend/port-vbd-checks.h \
 	backend/port-vbd-journal.c backend/port-vbd-journal.h \
@@ -36,6 +40,7 @@ backend_libbackend_a_SOURCES = \
 backend/port-vbd-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-vsnd.$(OBJEXT): xenstore-schema/schema.h
 backend/port-vsnd-checks.$(OBJEXT) backend/port-vsnd-nodes.$(OBJEXT): xenstore-schema/schema.h
+backend/port-vdispl-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-input.$(OBJEXT): xenstore-schema/schema.h
 backend/own-port.$(OBJEXT) backend/own-nodes.$(OBJEXT): xenstore-schema/schema.h
 backend/port-doorbell.$(OBJEXT) backend/port-intc.$(OBJEXT): xenstore-schema/schema.h
@@ -70,6 +75,15 @@ backend_tests = tests/backend/test-handshake \
 if HAVE_VCHAN
 backend_tests += tests/backend/test-stream tests/backend/test-stream-far
 endif
+if HAVE_LIBPNG
+backend_tests += tests/backend/test-vdispl tests/backend/test-vdispl-far
+check_PROGRAMS += tests/backend/displguest
+endif
+if HAVE_LIBVNCSERVER
+if HAVE_LIBVNCCLIENT
+backend_tests += tests/backend/test-vnc
+endif
+endif
 if HAVE_LIBNBD
 backend_tests += tests/backend/test-vbd-nbd tests/backend/test-vbd-export
 endif
@@ -95,6 +109,7 @@ tests_backend_test_journal_SOURCES = tests/backend/test-journal.c \
 	tests/core/suite.h
 tests_backend_test_journal_LDADD = $(backend_test_libs)
 tests_backend_test_backend_SOURCES = tests/backend/test-backend.c \
+	tests/backend/keyboard.h \
 	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_backend_LDADD = core/libcore.a $(CHECK_LIBS) $(JANSSON_LIBS)
 tests_backend_test_line_SOURCES = tests/backend/test-line.c \
@@ -165,7 +180,8 @@ tests_backend_test_vbd_rbd_SOURCES = tests/backend/test-vbd-rbd.c \
 tests_backend_test_vbd_rbd_LDADD = core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS)
 tests_backend_test_vbd_far_SOURCES = tests/backend/test-vbd-far.c \
-	tests/backend/disk.h tests/backend/simhost.h tests/core/suite.h
+	tests/backend/disk.h tests/backend/farhost.h \
+	tests/backend/simhost.h tests/core/suite.h
 tests_backend_test_vbd_far_LDADD = core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS)
 tests_backend_test_vbd_SOURCES = tests/backend/test-vbd.c \
@@ -184,6 +200,28 @@ tests_backend_test_vsnd_far_LDADD = core/libcore.a $(CHECK_LIBS) \
 	$(JANSSON_LIBS)
 tests_backend_sndguest_SOURCES = tests/backend/sndguest.c tests/backend/sound.h
 tests_backend_sndguest_LDADD = frontend/libfront.la $(XEN_LIBS)
+tests_backend_test_vdispl_SOURCES = tests/backend/test-vdispl.c \
+	tests/backend/picture.h tests/backend/screen.h \
+	tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vdispl_far_SOURCES = tests/backend/test-vdispl-far.c \
+	tests/backend/farhost.h tests/backend/picture.h \
+	tests/backend/screen.h tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vdispl_far_CFLAGS = $(AM_CFLAGS) $(PNG_CFLAGS)
+tests_backend_test_vdispl_far_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS) $(PNG_LIBS)
+tests_backend_test_vdispl_CFLAGS = $(AM_CFLAGS) $(PNG_CFLAGS)
+tests_backend_test_vdispl_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS) $(PNG_LIBS)
+tests_backend_test_vnc_SOURCES = tests/backend/test-vnc.c \
+	tests/backend/keyboard.h tests/backend/picture.h \
+	tests/backend/screen.h tests/backend/simhost.h tests/core/suite.h
+tests_backend_test_vnc_CFLAGS = $(AM_CFLAGS) $(PNG_CFLAGS) \
+	$(VNCCLIENT_CFLAGS) $(GNUTLS_CFLAGS)
+tests_backend_test_vnc_LDADD = core/libcore.a $(CHECK_LIBS) \
+	$(JANSSON_LIBS) $(PNG_LIBS) $(VNCCLIENT_LIBS) $(GNUTLS_LIBS)
+tests_backend_displguest_SOURCES = tests/backend/displguest.c \
+	tests/backend/picture.h
+tests_backend_displguest_LDADD = frontend/libfront.la $(XEN_LIBS)
 tests_backend_blkguest_SOURCES = tests/backend/blkguest.c
 tests_backend_blkguest_LDADD = frontend/libfront.la $(XEN_LIBS)
 

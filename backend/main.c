@@ -18,8 +18,9 @@
 #include "devices/starter.h"
 
 static const struct far_port_type *const ports[] = {
-    &far_port_input,    &far_port_vbd,  &far_port_vsnd,   &far_port_timer,
-    &far_port_doorbell, &far_port_intc, &far_port_stream, NULL
+    &far_port_vdispl, &far_port_input,  &far_port_vbd,
+    &far_port_vsnd,   &far_port_timer,  &far_port_doorbell,
+    &far_port_intc,   &far_port_stream, NULL
 };
 
 struct program {
@@ -234,7 +235,7 @@ static int open_all(struct program *p)
     far_notify_configure(b);
     if (!far_daemon_path(d, "backend.sock", path, sizeof(path)))
         return -ENAMETOOLONG;
-    p->control =
+    p->control = b->control =
         far_control_new(d->loop, d->log, path, far_backend_control, b, &error);
     if (!p->control) {
         far_log(d->log, FAR_LOG_ERROR, "%s", error.text);

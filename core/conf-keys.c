@@ -56,8 +56,8 @@ const struct far_conf_key far_conf_keys[] = {
 
     { .section = "device", .key = "type", .kind = FAR_CONF_CHOICE,
       .required = true,
-      .choices = "evdev virtual file memory ledger outside replay probe silence tone wav timer doorbell stream "
-                 "interrupts vectors delay error log rate cache verify volatile" },
+      .choices = "evdev virtual file memory ledger outside replay probe silence tone wav "
+                 "timer doorbell stream interrupts vectors delay error log rate cache verify volatile screen blank" },
     { .section = "device", .types = "evdev", .key = "path",
       .kind = FAR_CONF_PATH },
     { .section = "device", .types = "evdev", .key = "match-name",
@@ -121,6 +121,8 @@ const struct far_conf_key far_conf_keys[] = {
       .kind = FAR_CONF_TEXT },
     { .section = "device", .types = "outside", .key = "idle-stop",
       .kind = FAR_CONF_TIME },
+    { .section = "device", .types = "outside", .key = "console",
+      .kind = FAR_CONF_TEXT },
     { .section = "device", .types = "outside", .key = "answer-within",
       .kind = FAR_CONF_TIME },
     { .section = "device", .types = "delay error log rate cache verify volatile", .key = "behind",

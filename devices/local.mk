@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # Whoever links libdevices.a links $(DEVICES_LIBS) behind it, and libcore.a.
-DEVICES_LIBS = $(EVDEV_LIBS) $(URING_LIBS) $(SNDFILE_LIBS) -lm
+DEVICES_LIBS = $(EVDEV_LIBS) $(URING_LIBS) $(SNDFILE_LIBS) $(LZ4_LIBS) \
+	$(ZSTD_LIBS) -lm
 noinst_LIBRARIES += devices/libdevices.a
 
 devices_libdevices_a_SOURCES = \
@@ -9,6 +10,8 @@ devices_libdevices_a_SOURCES = \
 	devices/interrupts.c \
 	devices/lines.c devices/lines.h \
 	devices/evdev-translate.c devices/evdev-translate.h \
+	devices/edid.c devices/edid.h \
+	devices/fast-display.c devices/fast-display.h \
 	devices/fast-input.c \
 	devices/fast-sound.c devices/fast-sound.h \
 	devices/fast-timer.c devices/fast-timer.h \
@@ -33,13 +36,16 @@ devices_libdevices_a_SOURCES = \
 	devices/silence.c devices/silence.h \
 	devices/ops-json.c \
 	devices/memory.c \
+	devices/pixels.c devices/pixels.h \
 	devices/probe.c \
 	devices/ranges.c devices/ranges.h \
 	devices/replay.c \
 	devices/stream.c \
 	devices/sound-user.c devices/sound-user.h \
+	devices/tiles.c devices/tiles.h \
 	devices/timers.c devices/timers.h \
 	devices/tone.c \
+	devices/screen.c devices/screen.h devices/screen-json.c \
 	devices/starter.c devices/starter.h \
 	devices/types.c devices/types.h \
 	devices/virtual.c \
@@ -113,6 +119,16 @@ farside_rbd_LDADD = devices/libfarside-device.la core/libcore.a $(RBD_LIBS) \
 	-lpthread
 endif
 dist_man_MANS += man/farside-rbd.8
+if HAVE_LIBVNCSERVER
+sbin_PROGRAMS += farside-vnc
+farside_vnc_SOURCES = devices/vnc.c devices/vnc-keys.c devices/vnc-keys.h \
+	devices/key-names.c devices/tiles.c devices/tiles.h \
+	devices/words.c devices/words.h
+farside_vnc_CFLAGS = $(AM_CFLAGS) $(VNCSERVER_CFLAGS)
+farside_vnc_LDADD = devices/libfarside-device.la core/libcore.a \
+	$(VNCSERVER_LIBS) $(LZ4_LIBS) $(ZSTD_LIBS)
+endif
+dist_man_MANS += man/farside-vnc.8
 
 if HAVE_LIBEVDEV
 devices_libdevices_a_SOURCES += devices/evdev.c

@@ -18,6 +18,8 @@ const struct far_device_type *const far_device_types[] = {
     &far_type_outside,
     &far_type_replay,
     &far_type_probe,
+    &far_type_screen,
+    &far_type_blank,
     &far_type_timer,
     &far_type_doorbell,
     &far_type_interrupts,

@@ -16,6 +16,8 @@ extern const struct far_device_type far_type_memory;
 extern const struct far_device_type far_type_outside;
 extern const struct far_device_type far_type_replay;
 extern const struct far_device_type far_type_probe;
+extern const struct far_device_type far_type_screen;
+extern const struct far_device_type far_type_blank;
 extern const struct far_device_type far_type_timer;
 extern const struct far_device_type far_type_doorbell;
 extern const struct far_device_type far_type_interrupts;

@@ -75,7 +75,7 @@ static int need_numbers(const struct parse *p, const char *const *w,
 }
 
 /* US layout: what key, and with shift? */
-static int key_of(char c, bool *shift)
+int far_key_of_char(char c, bool *shift)
 {
     static const char plain[] = "`1234567890-=[]\\;',./ \n\t";
     static const char shifted[] = "~!@#$%^&*()_+{}|:\"<>?";
@@ -113,7 +113,7 @@ static int word_text(const struct parse *p, const char *text)
 
     for (; *text && !r; text++) {
         bool shift;
-        int code = key_of(*text, &shift);
+        int code = far_key_of_char(*text, &shift);
 
         if (code < 0)
             return far_error(p->error, -EINVAL,

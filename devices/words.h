@@ -36,6 +36,9 @@ int far_words_parse_line(struct far_words *state, const char *line,
 /* Closes an open frame of touches. */
 int far_words_end(struct far_words *state, const struct far_words_sink *sink);
 
+/* Of a US keyboard: the key with that character, and whether it needs shift;
+ * -1: it is on none. */
+int far_key_of_char(char c, bool *shift);
 /* "KEY_A", "a", "btn_left", "0x2fe": its code, or -1. */
 int far_key_code(const char *name);
 /* "KEY_A", or NULL if it has none. */

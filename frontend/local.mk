@@ -7,6 +7,7 @@ frontend_libfront_la_SOURCES = \
 	core/loop.c core/loop.h \
 	frontend/blk.c frontend/blk.h \
 	frontend/client.c frontend/farside-client.h \
+	frontend/displ.c frontend/displ.h \
 	frontend/event-check.c \
 	frontend/farside-frontend.h \
 	frontend/frontend.c \

@@ -13,6 +13,7 @@
 #include "core/uuid.h"
 #include "devices/feed-json.h"
 #include "devices/outside.h"
+#include "devices/screen.h"
 #include "netproxy/netproxy.h"
 #include "netproxy/remote.h"
 
@@ -452,6 +453,22 @@ static json_t *link_command(struct far_netproxy *n, const json_t *request,
     return json_pack("{s:b}", "ok", 1);
 }
 
+/* Of a guest of another platform, whose screen is here. */
+static json_t *screenshot(struct far_netproxy *n, const json_t *request)
+{
+    const char *guest = json_string_value(json_object_get(request, "guest"));
+    unsigned nth =
+        (unsigned)json_integer_value(json_object_get(request, "connector"));
+    int fd = far_control_take_fd(n->control);
+    const uint8_t *pixels = NULL;
+    uint32_t width = 0, height = 0;
+
+    for (const struct far_device *d = n->devices.first; guest && d && !pixels;
+         d = d->next)
+        pixels = far_screen_pixels(d, guest, nth, &width, &height);
+    return far_screen_answer(fd, guest, pixels, width, height);
+}
+
 json_t *far_netproxy_request(json_t *request, void *arg)
 {
     struct far_netproxy *n = arg;
@@ -466,6 +483,8 @@ json_t *far_netproxy_request(json_t *request, void *arg)
         return send_events(n, request);
     if (!strcmp(what, "notified"))
         return notified(n, request);
+    if (!strcmp(what, "screenshot"))
+        return screenshot(n, request);
     if (!strcmp(what, "reload")) {
         if (far_netproxy_reload(n, &error))
             return far_control_error(error.code, "%s", error.text);

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "core/clock.h"
+#include "core/display.h"
 #include "core/op.h"
 #include "tools/tool.h"
 #include "tools/vbd.h"
@@ -307,17 +308,18 @@ static int check_class(const char *command, const char *class)
 {
     enum far_class c = far_class_from_name(class);
 
-    if (c == FAR_CLASS_INPUT || c == FAR_CLASS_BLOCK || is_own(class))
+    if (c == FAR_CLASS_INPUT || c == FAR_CLASS_DISPLAY ||
+        c == FAR_CLASS_BLOCK || is_own(class))
         return 0;
     if (c == FAR_CLASS_NONE)
         return far_usage(command,
                          "'%s' is no class of devices; this version serves: "
-                         "input, block, timer, doorbell, intc, stream",
+                         "input, display, block, timer, doorbell, intc, stream",
                          class);
     return far_fail(command, FAR_EXIT_FAILED,
                     "devices of class %s are not served by this version of "
-                    "Farside, only: input, block, timer, doorbell, intc, "
-                    "stream",
+                    "Farside, only: input, display, block, timer, doorbell, "
+                    "intc, stream",
                     class);
 }
 
@@ -350,6 +352,19 @@ static int check_word(const char *word, bool *vdev)
         return far_usage("attach", "%s", text);
     *vdev |= !strcmp(name, "vdev");
     return 0;
+}
+
+/* A screen's only word. 0 or an exit status. */
+static int check_size(const char *word)
+{
+    unsigned width, height;
+    char rest;
+
+    if (sscanf(word, "size=%ux%u%c", &width, &height, &rest) == 2 &&
+        far_display_size_valid(width, height))
+        return 0;
+    return far_usage("attach", "'%s' is no size of a screen, as size=1280x800",
+                     word);
 }
 
 /* "KEY=VALUE" of a person to an argument of xl. 0 or an exit status. */
@@ -385,15 +400,16 @@ static int check_pair(const char *pair)
 
 int far_attach_command(struct far_tool *tool, int argc, char **argv)
 {
-    char xl[PATH_MAX], unique_id[512], target[512], said[1024];
+    char xl[PATH_MAX], unique_id[512], target[512], connector[512], said[1024];
     char type[] = "backend-type=linux", script[] = "script=" FAR_VBD_SCRIPT;
     char keyboard[] = "vkb-attach", disk[] = "block-attach";
+    char screen[] = "vdispl-attach";
     char *args[ARGUMENTS_MAX + 1];
     const char *domain, *class, *address;
     struct far_address parsed;
     struct far_error error;
     double seconds = 10;
-    bool is_disk, vdev = false;
+    bool is_disk, is_screen, vdev = false;
     json_t *before;
     int option, r, n = 0;
 
@@ -423,8 +439,14 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
     if (is_own(class) && argc > 3)
         return far_usage("attach", "devices of class %s have no keys", class);
     is_disk = !strcmp(class, "block");
+    is_screen = !strcmp(class, "display");
+    if (is_screen && argc != 4)
+        return far_usage("attach", "a screen needs its size, and nothing "
+                                   "else, as size=1280x800");
     for (int i = 3; i < argc; i++) {
-        r = is_disk ? check_word(argv[i], &vdev) : check_pair(argv[i]);
+        r = is_disk     ? check_word(argv[i], &vdev)
+            : is_screen ? check_size(argv[i])
+                        : check_pair(argv[i]);
         if (r)
             return r;
     }
@@ -453,13 +475,19 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
     snprintf(unique_id, sizeof(unique_id), "unique-id=%s", address);
     snprintf(target, sizeof(target), "target=%s", address);
     args[n++] = xl;
-    args[n++] = is_disk ? disk : keyboard;
+    args[n++] = is_disk ? disk : is_screen ? screen : keyboard;
     args[n++] = argv[0];
-    args[n++] = is_disk ? script : type;
-    if (!is_disk)
-        args[n++] = unique_id;
-    for (int i = 3; i < argc; i++)
-        args[n++] = argv[i];
+    if (is_screen) {
+        snprintf(connector, sizeof(connector), "connectors=%s:%s", address,
+                 strchr(argv[3], '=') + 1);
+        args[n++] = connector;
+    } else {
+        args[n++] = is_disk ? script : type;
+        if (!is_disk)
+            args[n++] = unique_id;
+        for (int i = 3; i < argc; i++)
+            args[n++] = argv[i];
+    }
     if (is_disk) /* takes the rest of the line */
         args[n++] = target;
     args[n] = NULL;
@@ -481,7 +509,8 @@ int far_attach_command(struct far_tool *tool, int argc, char **argv)
 int far_detach_command(struct far_tool *tool, int argc, char **argv)
 {
     char xl[PATH_MAX], number[32], said[1024];
-    char keyboard[] = "vkb-detach", disk[] = "block-detach", *verb;
+    char keyboard[] = "vkb-detach", disk[] = "block-detach";
+    char screen[] = "vdispl-detach", *verb;
     const char *domain, *class, *which;
     struct far_error error;
     uint64_t begin = far_now_us();
@@ -524,7 +553,9 @@ int far_detach_command(struct far_tool *tool, int argc, char **argv)
         json_decref(status);
     }
     snprintf(number, sizeof(number), "%lld", (long long)devid);
-    verb = strcmp(class, "block") ? keyboard : disk;
+    verb = !strcmp(class, "block")     ? disk
+           : !strcmp(class, "display") ? screen
+                                       : keyboard;
     if (is_own(class)) {
         r = ask_own(tool, "detach",
                     json_pack("{s:s s:s s:s s:I}", "request", "detach",

@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 //
-// Judges the vkb lines of a guest's xl config, and its disk lines that are
-// Farside's. xl itself says little: it
-// splits lines at commas, takes what is no number for 0, and gives a line of
-// the wrong shape no device. The reader here knows xl's syntax just as far as
-// is needed to find strings in lists, with their lines and columns.
+// Judges the vkb and vdispl lines of a guest's xl config, and its disk lines
+// that are Farside's. xl itself says little: it splits lines at commas, takes
+// what is no number for 0, and gives a line of the wrong shape no device. The
+// reader here knows xl's syntax just as far as is needed to find strings in
+// lists, with their lines and columns.
 
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include "core/display.h"
 #include "tools/check.h"
 #include "tools/vbd.h"
 #include "tools/vkb.h"
@@ -264,6 +265,76 @@ static void judge_line(struct reader *r, struct place p, const char *text,
         problem(r, p,
                 "multi-touch wants all of multi-touch-width, "
                 "multi-touch-height and multi-touch-num-contacts");
+}
+
+/* ID:WIDTHxHEIGHT of a vdispl line's connectors. */
+static void judge_connector(struct reader *r, struct place p, const char *text,
+                            size_t bytes)
+{
+    char one[256], rest;
+    unsigned width = 0, height = 0;
+    struct far_address address;
+    struct far_error why;
+    char *colon;
+
+    snprintf(one, sizeof(one), "%.*s", (int)(bytes < 255 ? bytes : 255), text);
+    colon = strchr(one, ':');
+    if (!colon || sscanf(colon, ":%ux%u%c", &width, &height, &rest) != 2 ||
+        !far_display_size_valid(width, height)) {
+        problem(r, p,
+                "a connector is DEVICE:WIDTHxHEIGHT, as screen0:1280x800; "
+                "'%.60s' is none that a screen can be",
+                one);
+        return;
+    }
+    *colon = '\0';
+    if (far_address_parse(&address, one, &why))
+        problem(r, p, "%s", why.text);
+    else
+        judge_address(r, p, one);
+}
+
+static void judge_vdispl(struct reader *r, struct place p, const char *text,
+                         size_t bytes)
+{
+    static const char key[] = "connectors=";
+    const char *end = text + bytes;
+    unsigned connectors = 0;
+    struct place at = p;
+
+    while (text < end) {
+        const char *comma = memchr(text, ',', (size_t)(end - text));
+        const char *word = text, *stop = comma ? comma : end;
+
+        while (word < stop && *word == ' ')
+            word++;
+        at.column = p.column + (unsigned)(word - (end - bytes));
+        if ((size_t)(stop - word) > sizeof(key) - 1 &&
+            !memcmp(word, key, sizeof(key) - 1)) {
+            word += sizeof(key) - 1;
+            while (word < stop) {
+                const char *semicolon =
+                    memchr(word, ';', (size_t)(stop - word));
+                size_t n = (size_t)((semicolon ? semicolon : stop) - word);
+
+                at.column = p.column + (unsigned)(word - (end - bytes));
+                judge_connector(r, at, word, n);
+                connectors++;
+                word += n + (semicolon != NULL);
+            }
+        } else if (word < stop && strncmp(word, "backend=", 8) &&
+                   strncmp(word, "be-alloc=", 9)) {
+            problem(r, at,
+                    "vdispl lines have no '%.*s'; they know backend, be-alloc "
+                    "and connectors",
+                    (int)(stop - word < 40 ? stop - word : 40), word);
+        }
+        text = comma ? comma + 1 : end;
+    }
+    if (!connectors)
+        problem(r, p,
+                "connectors is missing: which screens the guest has, as "
+                "connectors=DEVICE:WIDTHxHEIGHT");
 }
 
 /* One disk line. Those of others are not Farside's to judge. */
@@ -575,6 +646,8 @@ unsigned far_check_xl(const char *file, const char *text, size_t bytes,
             list(&r, "vkb", judge_line);
         } else if (n == 4 && !memcmp(name, "disk", 4)) {
             list(&r, "disk", judge_disk);
+        } else if (n == 6 && !memcmp(name, "vdispl", 6)) {
+            list(&r, "vdispl", judge_vdispl);
         } else {
             if (n == 4 && !memcmp(name, "type", 4))
                 guest_type(&r);

@@ -3,6 +3,8 @@
 // The commands of farside, and how each is used. What they do is in their
 // files.
 
+#include "config.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,6 +32,12 @@ const struct far_command far_commands[] = {
       far_decode_command },
     { "trust", "[list|init|export|install|renew|psk|revoke] [...]",
       "keys and certificates of platforms", far_trust_command },
+    { "console", "GUEST", "how to look at a guest's screens",
+      far_console_command },
+#ifdef HAVE_LIBPNG
+    { "screenshot", "GUEST[/CONNECTOR] FILE", "what a guest's screen shows",
+      far_screenshot_command },
+#endif
     { "reload", "", "makes the daemons read farside.conf again",
       far_reload_command },
     { NULL, NULL, NULL, NULL },

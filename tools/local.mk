@@ -11,6 +11,7 @@ tools_libtools_a_SOURCES = \
 	tools/check-disks.c \
 	tools/check-xl.c \
 	tools/commands.c \
+	tools/console.c \
 	tools/decode.c \
 	tools/decode.h \
 	tools/link.c \
@@ -35,12 +36,16 @@ if HAVE_LIBMICROHTTPD
 tools_libtools_a_SOURCES += tools/metrics-listen.c
 endif
 EXTRA_DIST += tools/metrics-listen.c
+if HAVE_LIBPNG
+tools_libtools_a_SOURCES += tools/screenshot.c
+endif
+EXTRA_DIST += tools/screenshot.c
 
 # Of the netproxy's library: what frames are (wire.c, describe.c), and the folder
 # of trust (trust.c, certs.c, keys.c).
 TOOLS_LIBS = tools/libtools.a netproxy/libnetproxy.a devices/libdevices.a \
 	core/libcore.a $(JANSSON_LIBS) $(GNUTLS_LIBS) $(DEVICES_LIBS) \
-	$(MICROHTTPD_LIBS)
+	$(MICROHTTPD_LIBS) $(PNG_LIBS)
 
 farside_SOURCES = tools/main.c
 farside_LDADD = $(TOOLS_LIBS)

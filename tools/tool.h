@@ -52,6 +52,8 @@ int far_metrics_command(struct far_tool *tool, int argc, char **argv);
 int far_devices_command(struct far_tool *tool, int argc, char **argv);
 int far_link_command(struct far_tool *tool, int argc, char **argv);
 int far_trust_command(struct far_tool *tool, int argc, char **argv);
+int far_console_command(struct far_tool *tool, int argc, char **argv);
+int far_screenshot_command(struct far_tool *tool, int argc, char **argv);
 int far_reload_command(struct far_tool *tool, int argc, char **argv);
 
 /* "farside: COMMAND: …" on stderr; returns status. */

@@ -6,40 +6,7 @@
  * a reason, and the witness, another guest, goes on getting its keys.
  */
 #include <dirent.h>
-#include "tests/backend/simhost.h"
-
-static const char *back(const struct guest *g, unsigned devid)
-{
-    static char path[8][128];
-    static unsigned next;
-    char *p = path[next++ % 8];
-
-    snprintf(p, 128, "/local/domain/0/backend/vinput/%u/%u", g->domid, devid);
-    return p;
-}
-
-/* As xen-kbdfront does it: nodes, 3, and 4 when the backend is at 2 or 4. */
-static void offer(struct guest *g, unsigned devid)
-{
-    g->gref[devid] = (unsigned)strtoul(say(g, "share %u", devid) + 3, NULL, 10);
-    g->port[devid] = (unsigned)strtoul(say(g, "offer %u", devid) + 3, NULL, 10);
-    OK(g, "write device/vkbd/%u/page-gref %u", devid, g->gref[devid]);
-    OK(g, "write device/vkbd/%u/event-channel %u", devid, g->port[devid]);
-}
-
-static void join(struct guest *g, unsigned devid)
-{
-    OK(g, "write device/vkbd/%u/state 3", devid);
-    OK(g, "wait %s/state 24 5000", back(g, devid));
-    OK(g, "write device/vkbd/%u/state 4", devid);
-    OK(g, "wait %s/state 4 5000", back(g, devid));
-}
-
-static void connect_front(struct guest *g, unsigned devid)
-{
-    offer(g, devid);
-    join(g, devid);
-}
+#include "tests/backend/keyboard.h"
 
 static void press(const char *device, unsigned code, int value)
 {

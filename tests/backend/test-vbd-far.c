@@ -8,29 +8,11 @@
 #include <stdint.h>
 #include <xen/io/blkif.h>
 #include "tests/backend/disk.h"
+#include "tests/backend/farhost.h"
 
-static char far_dir[160]; /* of the machine that has the disks */
-static unsigned port;
-static pid_t near_proxy, far_proxy;
 /* Another machine that reaches the same medium, and who says which of the two
  * may write to it. */
 static pid_t other_proxy, etcd;
-
-__attribute__((format(printf, 3, 4))) static void
-put(const char *folder, const char *name, const char *format, ...)
-{
-    char path[300];
-    va_list args;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    f = fopen(path, "w");
-    ck_assert_ptr_nonnull(f);
-    va_start(args, format);
-    vfprintf(f, format, args);
-    va_end(args);
-    fclose(f);
-}
 
 static void configure_far(const char *more)
 {
@@ -48,36 +30,6 @@ static void configure_far(const char *more)
         port + 20000, port, far_dir, far_dir, more);
 }
 
-/* name: of its files. */
-static pid_t start_platform(const char *name)
-{
-    char program[600], log[200], conf[200], run[200];
-    pid_t pid;
-    int fd;
-
-    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
-    snprintf(log, sizeof(log), "%s/far.log", far_dir);
-    snprintf(conf, sizeof(conf), "%s/%s.conf", far_dir, name);
-    snprintf(run, sizeof(run), "%s/%s", far_dir, name);
-    mkdir(run, 0755);
-    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    pid = fork();
-    if (!pid) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(fd, 2);
-        setenv("FARSIDE_SANDBOX_KILLS", "1", 1);
-        execl(program, program, "-c", conf, "-r", run, (char *)NULL);
-        _exit(127);
-    }
-    close(fd);
-    return pid;
-}
-
-static pid_t start_far(void)
-{
-    return start_platform("farside");
-}
-
 static void make_image(const char *name)
 {
     char path[300];
@@ -91,11 +43,7 @@ static void make_image(const char *name)
 
 static void set_up(void)
 {
-    fresh_host();
-    snprintf(far_dir, sizeof(far_dir), "%s/far", host);
-    mkdir(far_dir, 0755);
-    port = 20000 +
-           (unsigned)getpid() % 12000; /* below those that connect() gives */
+    fresh_two_hosts();
     make_image("plain");
     make_image("media");
     configure_far("");

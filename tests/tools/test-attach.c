@@ -45,7 +45,7 @@ static void write_file(const char *name, const char *text, mode_t mode)
 
 static const char *read_text(const char *name)
 {
-    static char text[2048];
+    static char text[8192];
     FILE *file = fopen(in_dir(name), "re");
     size_t n = 0;
 
@@ -207,6 +207,25 @@ START_TEST(a_disk_is_attached_and_detached_by_xl_with_the_script)
 }
 END_TEST
 
+START_TEST(a_screen_is_attached_and_detached_by_xl_with_its_size)
+{
+    start_backend();
+    fake_xl("echo '{\"devid\":1,\"class\":\"display\",\"address\":"
+            "\"borealis/wall\",\"state\":\"connected\",\"reason\":null}' "
+            ">device.new; mv device.new device");
+    ck_assert_int_eq(
+        RUN(attach, "web1", "display", "borealis/wall", "size=1280x800"),
+        FAR_EXIT_OK);
+    ck_assert_str_eq(read_text("args"), "vdispl-attach\nweb1\n"
+                                        "connectors=borealis/wall:1280x800\n");
+    fake_xl("rm -f device");
+    ck_assert_int_eq(RUN(detach, "web1", "display", "borealis/wall"),
+                     FAR_EXIT_OK);
+    ck_assert_str_eq(read_text("args"), "vdispl-detach\nweb1\n1\n");
+    ck_assert_str_eq(read_text("errors"), "");
+}
+END_TEST
+
 START_TEST(attach_tells_why_xl_failed)
 {
     start_backend();
@@ -280,6 +299,10 @@ START_TEST(attach_refuses_what_it_can_see_is_wrong)
         { "input", "a b", NULL, "names are of letters", FAR_EXIT_USAGE },
         { "inpt", "kbd0", NULL, "'inpt' is no class", FAR_EXIT_USAGE },
         { "sound", "d0", NULL, "class sound are not served", FAR_EXIT_FAILED },
+        { "display", "s0", NULL, "as size=1280x800", FAR_EXIT_USAGE },
+        { "display", "s0", "size=0x1", "is no size", FAR_EXIT_USAGE },
+        { "display", "s0", "size=64x64x2", "is no size", FAR_EXIT_USAGE },
+        { "display", "s0", "mode=64x64", "is no size", FAR_EXIT_USAGE },
         { "block", "d0", NULL, "as vdev=xvdb", FAR_EXIT_USAGE },
         { "block", "d0", "vdve=xvdb", "did you mean \"vdev\"?",
           FAR_EXIT_USAGE },
@@ -360,6 +383,7 @@ int main(void)
     tcase_set_timeout(all, 20);
     tcase_add_test(all, attach_runs_xl_and_waits_until_the_device_is_connected);
     tcase_add_test(all, a_disk_is_attached_and_detached_by_xl_with_the_script);
+    tcase_add_test(all, a_screen_is_attached_and_detached_by_xl_with_its_size);
     tcase_add_test(all, attach_tells_why_xl_failed);
     tcase_add_test(
         all, attach_tells_why_a_device_was_refused_and_how_to_be_rid_of_it);

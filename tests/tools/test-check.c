@@ -144,6 +144,30 @@ START_TEST(a_disk_line_of_farsides_is_judged_and_others_are_not)
 }
 END_TEST
 
+START_TEST(a_vdispl_line_is_judged)
+{
+    static const char *const wrong[] = {
+        "vdispl=['be-alloc=0']",
+        "vdispl=['connectors=screen0']",
+        "vdispl=['connectors=screen0:1280']",
+        "vdispl=['connectors=screen0:0x800']",
+        "vdispl=['connectors=screen0:1280x800x2']",
+        "vdispl=['connectors=screen0:99999x800']",
+        "vdispl=['connectors=a b:1280x800']",
+        "vdispl=['connectors=a/b/c:1280x800']",
+        "vdispl=['connectors=:1280x800']",
+        "vdispl=['connectors=s:64x64,size=3']",
+    };
+
+    ck_assert_uint_eq(judge("vdispl=['connectors=screen0:1280x800;b/s:64x64']"),
+                      0);
+    ck_assert_uint_eq(
+        judge("vdispl=['backend=0,be-alloc=1,connectors=s:1024x768']"), 0);
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        ck_assert_msg(judge(wrong[i]) == 1, "%s", wrong[i]);
+}
+END_TEST
+
 START_TEST(every_cut_of_a_good_file_is_read_to_its_end)
 {
     static const char whole[] =
@@ -390,6 +414,7 @@ int main(void)
     tcase_add_test(lines, features_that_crash_guests_are_told);
     tcase_add_test(lines, blanks_round_a_value_are_told);
     tcase_add_test(lines, a_disk_line_of_farsides_is_judged_and_others_are_not);
+    tcase_add_test(lines, a_vdispl_line_is_judged);
     tcase_add_test(lines, every_cut_of_a_good_file_is_read_to_its_end);
     tcase_add_test(lines, the_nearest_word_is_found_and_a_far_one_is_not);
     tcase_add_test(lines, a_section_first_means_farside_conf);

@@ -57,6 +57,7 @@ lab_images() {
     cache=${FARSIDE_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/farside}
     busybox=$(command -v busybox)
     key=$(cat "$here/lib/build.sh" "$here/dom0/init" "$here"/guest/* \
+        "$here/lib/pngsame.c" "$here/../backend/picture.h" \
         "$busybox" "$LAB_PARTS/boot/xen-4.17-amd64.gz" \
         "$LAB_PARTS/boot/vmlinuz-$version" | sha256sum | cut -c 1-16)
     LAB_IMAGES=$cache/lab-$key
@@ -91,11 +92,16 @@ lab_images() {
     lab_modules "$LAB_PARTS" "virtio_pci 9pnet_virtio 9p overlay virtio_net
         virtio_console xen-evtchn xen-gntdev xen-gntalloc xenfs xen-privcmd
         uinput evdev xen-blkback" "$version" "$tmp/d0"
+    gcc -std=gnu17 -D_GNU_SOURCE -O2 -static -s -I"$here/../.." \
+        -o "$tmp/drmdraw" "$here/guest/drmdraw.c" &&
+        gcc -std=gnu17 -D_GNU_SOURCE -O2 -I"$here/../.." \
+            -o "$tmp/pngsame" "$here/lib/pngsame.c" -lpng || return 1
     lab_modules "$LAB_PARTS" "evdev ext4 xen-blkfront" "$version" "$tmp/gu"
     # loaded by those that want it: it takes its time
     lab_modules "$LAB_PARTS" snd_xen_front "$version" "$tmp/gu" sound
+    lab_modules "$LAB_PARTS" drm_xen_front "$version" "$tmp/gu" screen
     cp "$busybox" "$tmp/d0/bin/busybox"
-    cp "$busybox" "$tmp/evread" "$tmp/gu/bin/"
+    cp "$busybox" "$tmp/evread" "$tmp/drmdraw" "$tmp/gu/bin/"
     cp "$here/dom0/init" "$tmp/d0/init"
     cp "$here/guest/init" "$tmp/gu/init"
     chmod 755 "$tmp/d0/init" "$tmp/gu/init"
