@@ -38,7 +38,7 @@ struct far_sound_state {
 /* attachment: of the device behind. NULL: memory is out. */
 struct far_layer *far_fast_sound_new(struct far_loop *loop, uint64_t attachment,
                                      struct far_sound_state *state);
-/* Of whoever adopts: the guest's buffer as it is now, from `from` on. */
+/* So many bytes have been played or recorded by now; 0: no stream is open. */
 uint64_t far_fast_sound_position(struct far_layer *fast);
 /* Why there is silence, or NULL. */
 const char *far_fast_sound_reason(const struct far_layer *fast);

@@ -14,7 +14,6 @@ struct far_sound_user;
 
 /* Each returns 0 or a negative errno, which is the op's answer. */
 struct far_sound_calls {
-    const char *name; /* of the layer */
     /* A stream begins, at user->params.offset_bytes. */
     int (*open)(struct far_sound_user *user);
     int (*play)(struct far_sound_user *user, uint64_t offset_bytes,

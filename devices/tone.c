@@ -59,7 +59,6 @@ static int tone_record(struct far_sound_user *user, uint64_t offset_bytes,
 }
 
 static const struct far_sound_calls tone_calls = {
-    .name = "tone",
     .open = tone_begin,
     .play = tone_play,
     .record = tone_record,

@@ -394,7 +394,6 @@ static void wav_end(struct far_sound_user *user)
 }
 
 static const struct far_sound_calls wav_calls = {
-    .name = "wav",
     .open = wav_begin,
     .play = wav_play,
     .record = wav_record,
