@@ -254,6 +254,9 @@ static void on_gone(rfbClientRec *client)
 {
     struct viewer *v = client->clientData;
 
+    /* libvncserver 0.9.14 forgets it: 45 KB for each websocket */
+    free(client->wsctx);
+    client->wsctx = NULL;
     if (!v)
         return;
     for (int code = 0; code <= FAR_INPUT_KEY_MAX; code++)
@@ -270,6 +273,7 @@ static enum rfbNewClientAction on_viewer(rfbClientRec *client)
     struct viewer *v;
     bool tls = false;
 
+    client->clientGoneHook = on_gone;
     for (unsigned i = 0; i < 2; i++)
         if (p->doors[i].screen == client->screen)
             tls = p->doors[i].tls;
@@ -282,7 +286,6 @@ static enum rfbNewClientAction on_viewer(rfbClientRec *client)
     v->program = p;
     p->viewers++;
     client->clientData = v;
-    client->clientGoneHook = on_gone;
     return RFB_CLIENT_ACCEPT;
 }
 

@@ -114,16 +114,19 @@ static void show(int fd, struct screen *s, unsigned number, unsigned first,
 
 static void begin(int fd, struct screen *s, unsigned number)
 {
-    struct drm_mode_modeinfo modes[4];
-    struct drm_mode_get_connector c = { .connector_id = s->connector,
-                                        .modes_ptr = (uintptr_t)modes,
-                                        .count_modes = 1 };
+    struct drm_mode_modeinfo modes[4] = { 0 };
+    struct drm_mode_get_connector c = { .connector_id = s->connector };
     struct drm_mode_crtc crtc = { .crtc_id = s->crtc,
                                   .mode_valid = 1,
                                   .count_connectors = 1,
                                   .set_connectors_ptr =
                                       (uintptr_t)&s->connector };
 
+    /* without room for modes the driver looks which there are */
+    CALL(fd, DRM_IOCTL_MODE_GETCONNECTOR, &c);
+    c.modes_ptr = (uintptr_t)modes;
+    c.count_modes = c.count_modes < 4 ? c.count_modes : 4;
+    c.count_encoders = c.count_props = 0;
     CALL(fd, DRM_IOCTL_MODE_GETCONNECTOR, &c);
     s->mode = modes[0];
     s->width = s->mode.hdisplay;
