@@ -136,25 +136,6 @@ void far_session_limit(struct far_session *s, bool read_only)
         s->user->ops->state(s->user);
 }
 
-/* A device that another server owned meanwhile is not the same: what was
- * answered here and not flushed may be gone, and what was meant for it then
- * comes too late. */
-static void take_incarnation(struct far_session *s, uint64_t below)
-{
-    s->below_incarnation = below;
-    s->device_incarnation = s->lease ? below ^ s->lease->term : below;
-}
-
-void far_session_own(struct far_session *s, struct far_lease *lease)
-{
-    uint64_t was = s->device_incarnation;
-
-    s->lease = lease;
-    take_incarnation(s, s->below_incarnation);
-    if (s->device_incarnation != was && s->user && s->activated)
-        s->user->ops->state(s->user);
-}
-
 static void session_state(struct far_layer *layer, enum far_device_state state,
                           const struct far_layer_news *news)
 {
@@ -162,7 +143,7 @@ static void session_state(struct far_layer *layer, enum far_device_state state,
 
     s->state = state;
     if (news) {
-        take_incarnation(s, far_news_device(news));
+        s->device_incarnation = far_news_device(news);
         take_props(s, news->props);
         snprintf(s->reason, sizeof(s->reason), "%s",
                  news->reason ? news->reason : "");
@@ -667,7 +648,7 @@ far_session_new(struct far_loop *loop, struct far_device *device,
     s->incarnation = far_random_u64();
     s->next = 1;
     s->state = device->state;
-    take_incarnation(s, device->incarnation);
+    s->device_incarnation = device->incarnation;
     take_props(s, device->props);
     snprintf(s->reason, sizeof(s->reason), "%s", device->reason);
     far_timer_init(&s->expiry, loop, on_expiry);
