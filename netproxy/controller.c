@@ -105,7 +105,7 @@ static void limit(const struct far_controller *c, struct far_session *s)
 
     far_session_limit(s, far_permission_read_only(export));
     s->exclusive = far_choice_exclusive(export);
-    s->lease = lease_of(c, export);
+    far_session_own(s, lease_of(c, export));
 }
 
 static struct far_session *find(const struct far_controller *c,

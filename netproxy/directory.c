@@ -10,6 +10,7 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 #include "core/clock.h"
+#include "core/uuid.h"
 #include "netproxy/directory.h"
 
 #define SETTLE_US 20000
@@ -201,6 +202,8 @@ static void judge_leases(struct far_directory *d)
             continue;
         l->told = held;
         news = true;
+        if (held)
+            l->term = far_random_u64();
         far_log(d->log, held ? FAR_LOG_INFO : FAR_LOG_WARNING,
                 held ? "%s: the directory's lease is ours: it is served"
                      : "%s: the directory's lease is not ours any more: it is "

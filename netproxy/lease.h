@@ -19,6 +19,7 @@ struct far_lease {
     uint64_t until_us; /* far_boot_us(): ours until then; 0: it is not */
     uint64_t from_us; /* 0, or ours from then on, if it still is: a former owner
                          may act until then */
+    uint64_t term;    /* random each time that it becomes ours */
     bool wanted;      /* an [export] has it */
     bool told;        /* that it is held; its loss is news then */
     /* What the helper says by this setup and later ones counts: by those before

@@ -136,6 +136,25 @@ void far_session_limit(struct far_session *s, bool read_only)
         s->user->ops->state(s->user);
 }
 
+/* A device that another server owned meanwhile is not the same: what was
+ * answered here and not flushed may be gone, and what was meant for it then
+ * comes too late. */
+static void take_incarnation(struct far_session *s, uint64_t below)
+{
+    s->below_incarnation = below;
+    s->device_incarnation = s->lease ? below ^ s->lease->term : below;
+}
+
+void far_session_own(struct far_session *s, struct far_lease *lease)
+{
+    uint64_t was = s->device_incarnation;
+
+    s->lease = lease;
+    take_incarnation(s, s->below_incarnation);
+    if (s->device_incarnation != was && s->user && s->activated)
+        s->user->ops->state(s->user);
+}
+
 static void session_state(struct far_layer *layer, enum far_device_state state,
                           const struct far_layer_news *news)
 {
@@ -143,7 +162,7 @@ static void session_state(struct far_layer *layer, enum far_device_state state,
 
     s->state = state;
     if (news) {
-        s->device_incarnation = far_news_device(news);
+        take_incarnation(s, far_news_device(news));
         take_props(s, news->props);
         snprintf(s->reason, sizeof(s->reason), "%s",
                  news->reason ? news->reason : "");
@@ -294,6 +313,19 @@ static void session_complete(struct far_layer *layer, const struct far_op *op)
     finish(s, &s->slots[op->slot], op);
 }
 
+/* What names our device as its user sees it names it as it calls itself. */
+static void rename_device(const struct far_session *s, struct far_op *op)
+{
+    struct far_block_args args;
+
+    if (FAR_OPCODE_CLASS(op->opcode) != FAR_CLASS_BLOCK)
+        return;
+    memcpy(&args, op->args, sizeof(args));
+    if (args.incarnation)
+        args.incarnation = far_block_incarnation(s->below_incarnation);
+    memcpy(op->args, &args, sizeof(args));
+}
+
 static void execute(struct far_session *s, struct far_session_slot *slot)
 {
     struct far_op op = slot->op;
@@ -305,6 +337,8 @@ static void execute(struct far_session *s, struct far_session_slot *slot)
         finish(s, slot, &op);
         return;
     }
+    if (s->lease)
+        rename_device(s, &op);
     if (op.flags & FAR_OP_TIMED)
         slot->times.submitted_ns = far_now_ns();
     slot->state = FAR_SLOT_EXECUTING;
@@ -648,7 +682,7 @@ far_session_new(struct far_loop *loop, struct far_device *device,
     s->incarnation = far_random_u64();
     s->next = 1;
     s->state = device->state;
-    s->device_incarnation = device->incarnation;
+    take_incarnation(s, device->incarnation);
     take_props(s, device->props);
     snprintf(s->reason, sizeof(s->reason), "%s", device->reason);
     far_timer_init(&s->expiry, loop, on_expiry);

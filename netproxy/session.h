@@ -106,11 +106,12 @@ struct far_session {
     bool activated, below_waits, pumping;
 
     enum far_device_state state;
-    uint64_t device_incarnation;
-    uint8_t props[32];        /* as its user sees them */
-    uint8_t device_props[32]; /* as the device tells them */
-    bool read_only;           /* its [export] says so */
-    bool exclusive;           /* that too; the controller's */
+    uint64_t device_incarnation; /* as its user sees it */
+    uint64_t below_incarnation;  /* as the device tells it */
+    uint8_t props[32];           /* as its user sees them */
+    uint8_t device_props[32];    /* as the device tells them */
+    bool read_only;              /* its [export] says so */
+    bool exclusive;              /* that too; the controller's */
     /* NULL, or nothing is executed unless it is held, at that moment. */
     struct far_lease *lease;
     uint64_t refused_writes;
@@ -146,6 +147,9 @@ far_session_new(struct far_loop *loop, struct far_device *device,
                 struct far_error *error);
 /* Tells its user, closes its device. */
 void far_session_free(struct far_session *session, const char *reason);
+/* Its device is served under that lease (NULL: under none). Its user hears of a
+ * change. */
+void far_session_own(struct far_session *session, struct far_lease *lease);
 /* May it write? Its user hears of a change. */
 void far_session_limit(struct far_session *session, bool read_only);
 bool far_session_is(const struct far_session *session, const char *platform,

@@ -10,6 +10,10 @@
 #include "tests/backend/disk.h"
 #include "tests/backend/farhost.h"
 
+/* Another machine that reaches the same medium, and who says which of the two
+ * may write to it. */
+static pid_t other_proxy, etcd;
+
 static void configure_far(const char *more)
 {
     put(far_dir, "farside.conf",
@@ -59,6 +63,10 @@ static void tear_down(void)
         kill_backend(SIGTERM);
     end_with(&near_proxy, SIGKILL);
     end_with(&far_proxy, SIGKILL);
+    if (other_proxy)
+        end_with(&other_proxy, SIGKILL);
+    if (etcd)
+        end_with(&etcd, SIGKILL);
 }
 
 static struct guest connected(const char *device, const char *how)
@@ -395,6 +403,92 @@ START_TEST(memory_that_began_anew_fails_rather_than_lies)
 }
 END_TEST
 
+/* ---- two machines with one medium ---- */
+
+static pid_t start_etcd(unsigned client)
+{
+    char clients[64], peers[64], cluster[80], data[200];
+    pid_t pid;
+
+    snprintf(data, sizeof(data), "%s/etcd", far_dir);
+    snprintf(clients, sizeof(clients), "http://127.0.0.1:%u", client);
+    snprintf(peers, sizeof(peers), "http://127.0.0.1:%u", client + 1);
+    snprintf(cluster, sizeof(cluster), "default=%s", peers);
+    pid = fork();
+    if (!pid) {
+        int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        dup2(null, 1);
+        dup2(null, 2);
+        execlp("etcd", "etcd", "--data-dir", data, "--listen-client-urls",
+               clients, "--advertise-client-urls", clients,
+               "--listen-peer-urls", peers, "--initial-advertise-peer-urls",
+               peers, "--initial-cluster", cluster, (char *)NULL);
+        _exit(127);
+    }
+    return pid;
+}
+
+static void configure_owner(const char *name, unsigned at,
+                            const char *directory)
+{
+    char file[64];
+
+    snprintf(file, sizeof(file), "%s.conf", name);
+    put(far_dir, file,
+        "[platform]\nname = %s\n"
+        "[listen]\naddress = 127.0.0.1:%u\nclear-text = on\n"
+        "clear-address = 127.0.0.1:%u\nclear-text-allow = atlas\n"
+        "[device media]\ntype = file\npath = %s/media.img\n"
+        "[device disk0]\ntype = volatile\nbehind = media\n"
+        "[export disk0]\nallow = atlas\ndirectory = accounts\nlease = on\n%s",
+        name, at + 20000, at, far_dir, directory);
+}
+
+/* The medium is one; each machine has a write cache of its own, which goes with
+ * it, or is of no more use when it is owner no more. */
+START_TEST(a_disk_whose_owner_changes_loses_no_answered_write)
+{
+    char directory[160];
+    struct guest g;
+
+    snprintf(directory, sizeof(directory),
+             "[directory]\netcd = 127.0.0.1:%u\nclear-text = on\nttl = 2s\n",
+             port + 2);
+    etcd = start_etcd(port + 2);
+    configure_owner("borealis", port, directory);
+    configure_owner("cygnus", port + 1, directory);
+    put(host, "farside.conf",
+        "[platform]\nname = atlas\nstandby-after = 200ms\n"
+        "[server borealis]\naddress = 127.0.0.1:%u\nclear-text = on\n"
+        "[server cygnus]\naddress = 127.0.0.1:%u\nclear-text = on\n%s",
+        port, port + 1, directory);
+    end_with(&near_proxy, SIGKILL);
+    end_with(&far_proxy, SIGKILL);
+    far_proxy = start_platform("borealis");
+    other_proxy = start_platform("cygnus");
+    near_proxy = start_netproxy();
+    g = connected_to(".directory/accounts", _i ? "4 2 50 32 1 0" : PLAIN);
+    load(&g, (unsigned)_i + 11, 14000);
+    nap_ms(500);
+    kill(far_proxy, SIGSTOP); /* whichever it is that owns it … */
+    nap_ms(5500);
+    kill(far_proxy, SIGCONT);
+    nap_ms(500);
+    end_with(&other_proxy, _i ? SIGKILL : SIGTERM);
+    if (_i)
+        kill_backend(SIGKILL);
+    nap_ms(100);
+    other_proxy = start_platform("cygnus");
+    if (_i)
+        start_backend();
+    ended_well(&g, (unsigned)_i + 11);
+    ck_assert_ptr_nonnull(strstr(say(&g, "info"), "connects 1 wrong 0"));
+    destroy(&g);
+}
+END_TEST
+
 #define LAG(delay) \
     "[device lag]\ntype = delay\nbehind = media\ndelay = " delay "\n"
 
@@ -457,6 +551,7 @@ END_TEST
 
 int main(int argc, char **argv)
 {
+    const bool has_etcd = !system("command -v etcd >/dev/null");
     const struct host_test tests[] = {
         { a_disk_of_another_machine_is_read_and_written, 3 },
         { processes_that_are_killed_cost_no_write, 4 },
@@ -471,6 +566,8 @@ int main(int argc, char **argv)
         { memory_that_began_anew_fails_rather_than_lies, 1 },
         { a_filter_of_the_owner_changes_fifty_times_under_load, 1 },
         { killed_at_random_no_answered_write_is_lost_or_torn, 1 },
+        { a_disk_whose_owner_changes_loses_no_answered_write,
+          has_etcd ? 2 : 0 },
     };
 
     return host_main("vbd-far", tests, sizeof(tests) / sizeof(tests[0]), set_up,
