@@ -14,6 +14,9 @@
  * more than to copy. */
 #define BUSY_US 1000000u
 
+/* Of all caches of a guest. */
+#define CACHED_PAGES_MAX 4096u
+
 struct page {
     struct far_grant_map map;
     uint64_t used_us;
@@ -110,6 +113,7 @@ static void drop_oldest(struct far_grant_cache *c)
     c->spare = at;
     c->counters.unmaps++;
     c->counters.pages--;
+    c->quota->cached--;
 }
 
 void far_grant_cache_free(struct far_grant_cache *c)
@@ -122,11 +126,11 @@ void far_grant_cache_free(struct far_grant_cache *c)
     free(c);
 }
 
-/* All caches of a guest together leave half of its quota to all else that is
- * its: rings, other devices. */
+/* Half of a guest's quota is for all else that is its: rings, pictures. */
 static bool has_room(const struct far_grant_cache *c)
 {
-    return c->spare != NONE && c->quota->pages < c->quota->pages_max / 2;
+    return c->spare != NONE && c->quota->cached < CACHED_PAGES_MAX &&
+           c->quota->pages < c->quota->pages_max / 2;
 }
 
 static bool make_room(struct far_grant_cache *c, uint64_t now_us)
@@ -175,6 +179,7 @@ void *far_grant_cache_get(struct far_grant_cache *c, uint32_t gref,
     link_newest(c, p);
     c->counters.maps++;
     c->counters.pages++;
+    c->quota->cached++;
     return p->map.memory;
 }
 

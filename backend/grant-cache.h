@@ -2,9 +2,10 @@
  *
  * Pages that a guest's frontend uses again and again (blkif's persistent
  * grants), kept mapped: as many as the cache was made for, and with all caches
- * of the guest half of its quota. The least lately used one goes for a new one
- * unless it was in use within the last second (then the new one is not kept),
- * and all that was not used for a while. One guest's, one thread's.
+ * of the guest 16 MiB, and not of the last half of its quota. The least lately
+ * used one goes for a new one unless it was in use within the last second (then
+ * the new one is not kept), and all that was not used for a while. One guest's,
+ * one thread's.
  */
 #ifndef FARSIDE_BACKEND_GRANT_CACHE_H
 #define FARSIDE_BACKEND_GRANT_CACHE_H

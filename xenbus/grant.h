@@ -21,6 +21,7 @@ void far_grants_close(struct far_grants *grants);
 /* What one guest may have mapped at once. */
 struct far_grant_quota {
     uint32_t pages, pages_max;
+    uint32_t cached; /* of pages: backend/grant-cache.h */
 };
 
 struct far_grant_map {

@@ -21,7 +21,7 @@ static struct guest guest;
 
 #define PUPPETS      2
 #define ASKED        16
-#define AT_MOST_ONCE FAR_OPCODE(FAR_CLASS_SOUND, 1)
+#define AT_MOST_ONCE FAR_OPCODE(FAR_CLASS_DOORBELL, 1)
 static struct puppet {
     struct far_layer layer;
     bool open, left, refuses, answers, full;
