@@ -52,7 +52,7 @@ farside_LDADD = $(TOOLS_LIBS)
 
 dist_man_MANS += man/farside.1
 
-EXTRA_DIST += tests/memcheck/run tests/memcheck/skip \
+EXTRA_DIST += tests/memcheck/run tests/memcheck/skip tests/memcheck/long \
 	tests/tools/check-golden tests/tools/man-pages \
 	tests/tools/on-simulator tests/tools/probes tests/tools/trust \
 	tests/tools/units \

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv pvh
-# core: pvh
+# core:
 # Keyboards come to and leave a running guest, by xl and by farside, one and
 # many; each types while it is there.
 many=8

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pvh
-# core: pvh
+# core:
 # limit: 700
 # A guest goes from atlas to cygnus and back while a trace plays on borealis'
 # keyboard: every key comes at most once and in order, none stays down, and

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv pvh
-# core: pv
+# core:
 # limit: 500
 # A keyboard of cygnus types into a stock guest on atlas, which knows only
 # borealis: that passes all on, and is killed and comes back meanwhile.

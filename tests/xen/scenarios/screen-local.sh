@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv pvh
-# core: pvh
+# core:
 # A DRM client in a stock guest draws known pictures with page flips; what
 # farside screenshot shows is equal to them, pixel by pixel.
 # shellcheck source=tests/xen/lib/screen.sh

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # kinds: pv pvh
-# core: pvh
+# core:
 # The same, with the screen at another platform: the PNG is made there.
 # shellcheck source=tests/xen/lib/screen.sh
 . "$LAB_HERE/lib/screen.sh"
