@@ -48,37 +48,27 @@ static int set_mode(struct user *u, const struct far_op *op)
     return 0;
 }
 
-static int take_tiles(struct user *u, const struct far_op *op,
-                      const void *payload)
+static void draw(void *arg, const struct far_display_rect *rect,
+                 const uint8_t *pixels)
 {
-    struct far_display_tiles tiles;
-    struct far_display_walk walk;
-    struct far_display_rect rect;
-    const uint8_t *pixels, *raw;
-    int r;
+    struct user *u = arg;
 
-    memcpy(&tiles, op->args, sizeof(tiles));
-    if (tiles.width != u->width || tiles.height != u->height)
-        return 0;
-    r = far_unpack(u->screen->packer, op, payload, &raw);
-    if (r)
-        return r;
-    far_display_walk_begin(&walk, &tiles, raw);
-    while ((r = far_display_walk_next(&walk, &rect, &pixels)) > 0)
-        for (uint32_t y = 0; y < rect.height; y++)
-            memcpy(u->pixels + ((size_t)(rect.y + y) * u->width + rect.x) * 4,
-                   pixels + (size_t)y * rect.width * 4, rect.width * 4);
-    return r;
+    for (uint32_t y = 0; y < rect->height; y++)
+        memcpy(u->pixels + ((size_t)(rect->y + y) * u->width + rect->x) * 4,
+               pixels + (size_t)y * rect->width * 4, rect->width * 4);
 }
 
 static enum far_verdict screen_submit(struct far_layer *layer,
                                       struct far_op *op, void *payload)
 {
+    struct user *u = of_layer(layer);
+
     op->status = far_display_check(op);
     if (!op->status && op->opcode == FAR_DISPLAY_MODE)
-        op->status = set_mode(of_layer(layer), op);
+        op->status = set_mode(u, op);
     else if (!op->status && op->opcode == FAR_DISPLAY_TILES)
-        op->status = take_tiles(of_layer(layer), op, payload);
+        op->status = far_draw_tiles(u->screen->packer, op, payload, u->width,
+                                    u->height, draw, u);
     return FAR_DONE;
 }
 

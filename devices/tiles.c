@@ -94,8 +94,10 @@ uint32_t far_pack(struct far_packer *p, enum far_display_encoding encoding,
     return 0;
 }
 
-int far_unpack(struct far_packer *p, const struct far_op *op,
-               const void *payload, const uint8_t **raw)
+/* *raw: the payload itself if it is raw, else the packer's until its next
+ * call. */
+static int unpack(struct far_packer *p, const struct far_op *op,
+                  const void *payload, const uint8_t **raw)
 {
     struct far_display_tiles a;
 
@@ -121,4 +123,28 @@ int far_unpack(struct far_packer *p, const struct far_op *op,
                    : -EINVAL;
 #endif
     return -EOPNOTSUPP;
+}
+
+int far_draw_tiles(struct far_packer *packer, const struct far_op *op,
+                   const void *payload, uint32_t width, uint32_t height,
+                   void (*draw)(void *arg, const struct far_display_rect *rect,
+                                const uint8_t *pixels),
+                   void *arg)
+{
+    struct far_display_tiles tiles;
+    struct far_display_walk walk;
+    struct far_display_rect rect;
+    const uint8_t *pixels, *raw;
+    int r;
+
+    memcpy(&tiles, op->args, sizeof(tiles));
+    if (tiles.width != width || tiles.height != height)
+        return 0;
+    r = unpack(packer, op, payload, &raw);
+    if (r)
+        return r;
+    far_display_walk_begin(&walk, &tiles, raw);
+    while ((r = far_display_walk_next(&walk, &rect, &pixels)) > 0)
+        draw(arg, &rect, pixels);
+    return r;
 }

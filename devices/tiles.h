@@ -18,10 +18,14 @@ void far_packer_free(struct far_packer *packer);
 uint32_t far_pack(struct far_packer *packer, enum far_display_encoding encoding,
                   uint8_t *to, uint32_t room, const uint8_t *raw,
                   uint32_t bytes);
-/* The payload of an op that far_display_check() has passed, unpacked: *raw is
- * the payload itself if it is raw, else the packer's until its next call.
- * -EINVAL: it is not what it says; -EOPNOTSUPP. */
-int far_unpack(struct far_packer *packer, const struct far_op *op,
-               const void *payload, const uint8_t **raw);
+/* For who shows a picture of that size: each rectangle of TILES, an op that
+ * far_display_check() has passed, is given to draw(). Those for a picture of
+ * another size are passed over. -EINVAL: it is not what it says; -EOPNOTSUPP.
+ */
+int far_draw_tiles(struct far_packer *packer, const struct far_op *op,
+                   const void *payload, uint32_t width, uint32_t height,
+                   void (*draw)(void *arg, const struct far_display_rect *rect,
+                                const uint8_t *pixels),
+                   void *arg);
 
 #endif

@@ -133,9 +133,11 @@ static int set_mode(struct program *p, struct far_outside_user *user,
     return set_size(p, mode->width, mode->height);
 }
 
-static void draw(struct program *p, const struct far_display_rect *r,
+static void draw(void *arg, const struct far_display_rect *r,
                  const uint8_t *pixels)
 {
+    struct program *p = arg;
+
     for (uint32_t y = 0; y < r->height; y++) {
         uint32_t *to = p->pixels + (size_t)(r->y + y) * p->width + r->x;
 
@@ -148,27 +150,6 @@ static void draw(struct program *p, const struct far_display_rect *r,
             rfbMarkRectAsModified(p->doors[i].screen, (int)r->x, (int)r->y,
                                   (int)(r->x + r->width),
                                   (int)(r->y + r->height));
-}
-
-static int take_tiles(struct program *p, const struct far_op *op,
-                      const void *payload)
-{
-    struct far_display_tiles tiles;
-    struct far_display_walk walk;
-    struct far_display_rect rect;
-    const uint8_t *pixels, *raw;
-    int r;
-
-    memcpy(&tiles, op->args, sizeof(tiles));
-    if (tiles.width != p->width || tiles.height != p->height)
-        return 0;
-    r = far_unpack(p->packer, op, payload, &raw);
-    if (r)
-        return r;
-    far_display_walk_begin(&walk, &tiles, raw);
-    while ((r = far_display_walk_next(&walk, &rect, &pixels)) > 0)
-        draw(p, &rect, pixels);
-    return r;
 }
 
 static bool on_op(void *arg, struct far_outside_user *user,
@@ -189,7 +170,8 @@ static bool on_op(void *arg, struct far_outside_user *user,
     if (op.opcode == FAR_DISPLAY_MODE)
         outside->status = set_mode(p, user, &mode);
     else if (op.opcode == FAR_DISPLAY_TILES && user == p->shown)
-        outside->status = take_tiles(p, &op, payload);
+        outside->status = far_draw_tiles(p->packer, &op, payload, p->width,
+                                         p->height, draw, p);
     return true;
 }
 
