@@ -6,61 +6,25 @@
  * and comes back in step.
  */
 #include "tests/backend/card.h"
+#include "tests/backend/farhost.h"
 
-static char far_dir[160], played[200]; /* of the machine that has the file */
-static pid_t near_proxy, far_proxy;
-
-static pid_t start_far(void)
-{
-    char program[600], log[200], conf[200], run[200];
-    pid_t pid;
-    int fd;
-
-    snprintf(program, sizeof(program), "%s/farside-netproxy", build);
-    snprintf(log, sizeof(log), "%s/far.log", far_dir);
-    snprintf(conf, sizeof(conf), "%s/farside.conf", far_dir);
-    snprintf(run, sizeof(run), "%s/run", far_dir);
-    mkdir(run, 0755);
-    fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-    pid = fork();
-    if (!pid) {
-        prctl(PR_SET_PDEATHSIG, SIGKILL);
-        dup2(fd, 2);
-        setenv("FARSIDE_SANDBOX_KILLS", "1", 1);
-        execl(program, program, "-c", conf, "-r", run, (char *)NULL);
-        _exit(127);
-    }
-    close(fd);
-    return pid;
-}
+static char played[200]; /* at the far machine */
 
 static void set_up(void)
 {
-    unsigned port = 20000 + (unsigned)getpid() % 12000;
-    char path[200];
-    FILE *f;
-
-    fresh_host();
-    snprintf(far_dir, sizeof(far_dir), "%s/far", host);
+    fresh_two_hosts();
     snprintf(played, sizeof(played), "%s/wav0.wav", far_dir);
-    mkdir(far_dir, 0755);
-    snprintf(path, sizeof(path), "%s/farside.conf", far_dir);
-    f = fopen(path, "w");
-    fprintf(f,
-            "[platform]\nname = borealis\n"
-            "[listen]\naddress = 127.0.0.1:%u\nclear-text = on\n"
-            "clear-address = 127.0.0.1:%u\nclear-text-allow = atlas\n"
-            "[device wav0]\ntype = wav\npath = %s\n"
-            "[export wav0]\nallow = atlas\n",
-            port + 20000, port, played);
-    fclose(f);
-    snprintf(path, sizeof(path), "%s/farside.conf", host);
-    f = fopen(path, "w");
-    fprintf(f,
-            "[platform]\nname = atlas\n"
-            "[server borealis]\naddress = 127.0.0.1:%u\nclear-text = on\n",
-            port);
-    fclose(f);
+    put(far_dir, "farside.conf",
+        "[platform]\nname = borealis\n"
+        "[listen]\naddress = 127.0.0.1:%u\nclear-text = on\n"
+        "clear-address = 127.0.0.1:%u\nclear-text-allow = atlas\n"
+        "[device wav0]\ntype = wav\npath = %s\n"
+        "[export wav0]\nallow = atlas\n",
+        port + 20000, port, played);
+    put(host, "farside.conf",
+        "[platform]\nname = atlas\n"
+        "[server borealis]\naddress = 127.0.0.1:%u\nclear-text = on\n",
+        port);
     far_proxy = start_far();
     near_proxy = start_netproxy();
     start_backend();

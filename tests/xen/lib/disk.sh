@@ -10,10 +10,10 @@ libraries_of() {
     LD_LIBRARY_PATH=${2:-} ldd "$1" | sed -n 's/^[^/]*\(\/[^ ]*\) (.*/\1/p'
 }
 
-# fio_stubs FOLDER: fio is linked to the libraries of engines that nobody uses
+# fio_names FOLDER: fio is linked to the libraries of engines that nobody uses
 # here (Ceph's, Gluster's …: 80 MB, which an emulated guest takes a minute to
 # load). In their place: their names, with nothing behind.
-fio_stubs() (
+fio_names() (
     local fio use='(^|/)(ld-linux[^/]*|lib(c|m|z|aio|numa)\.so[^/]*)$'
     fio=$(command -v fio)
     cd "$1" || return
@@ -21,15 +21,15 @@ fio_stubs() (
         sed -n 's/.* [A-Za-z] \([^@]*\).*/\1/p' | sort -u >have
     nm -D --undefined-only "$fio" | sed -n 's/.* U //p' | tr -s @ ' ' |
         sort -u | awk 'NR == FNR { have[$1]; next } !($1 in have)' have - >lack
-    awk '{ print ".globl " $1; print $1 ":" } END { print "hlt" }' lack >stub.s
+    awk '{ print ".globl " $1; print $1 ":" } END { print "hlt" }' lack >names.s
     awk 'NF == 2 { of[$2] = of[$2] " " $1 ";" }
         END { for (v in of) print v " {" of[v] " };" }' lack >versions
     readelf -d "$fio" | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' |
         grep -Ev "$use" | while read -r path; do
         gcc -shared -nostdlib -o "$path" \
-            -Wl,-soname,"$path",--version-script=versions stub.s || exit
+            -Wl,-soname,"$path",--version-script=versions names.s || exit
     done
-    rm -f have lack stub.s versions
+    rm -f have lack names.s versions
 )
 
 # The image of that disk, made once: this machine's fio and e2fsprogs (or what
@@ -56,7 +56,7 @@ disk_tools() {
         tmp=$(mktemp -d "$LAB_IMAGES/tools.XXXXXX")
         mkdir -p "$tmp"/{bin,sbin,dev,proc,sys,tmp,root,mnt,lib64,usr/bin,$libs}
         ln -s usr/lib "$tmp/lib"
-        [ "${LAB_PROGRAMS%% *}" != fio ] || fio_stubs "$tmp/$libs"
+        [ "${LAB_PROGRAMS%% *}" != fio ] || fio_names "$tmp/$libs"
         [ "${LAB_PROGRAMS%% *}" != aplay ] || {
             mkdir -p "$tmp/usr/share"
             cp -rL /usr/share/alsa "$tmp/usr/share/"
