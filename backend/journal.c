@@ -444,6 +444,23 @@ void far_journal_seal(struct far_journal_record *record)
                           memory_order_release);
 }
 
+void far_journal_connected(struct far_journal_record *record)
+{
+    far_journal_edit(record);
+    record->connected = 1;
+    far_journal_seal(record);
+}
+
+void far_journal_disconnected(struct far_journal_record *record)
+{
+    if (!record || !record->connected)
+        return;
+    far_journal_edit(record);
+    record->connected = 0;
+    record->refs_count = record->ports_count = 0;
+    far_journal_seal(record);
+}
+
 static bool state_sound(const struct far_journal_state *state)
 {
     return state->stamp && state->check == state_sum(state);

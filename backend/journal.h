@@ -147,6 +147,11 @@ unsigned far_journal_sweep(struct far_journal *journal,
 /* Around every change of the fixed part. */
 void far_journal_edit(struct far_journal_record *record);
 void far_journal_seal(struct far_journal_record *record);
+/* A change of that alone: the guest's port is connected; and is not any more,
+ * nor holds anything of the guest's. The second one does nothing if there is no
+ * record, or it says so already. */
+void far_journal_connected(struct far_journal_record *record);
+void far_journal_disconnected(struct far_journal_record *record);
 
 /* Step 2 above. state->stamp and check are ignored. */
 void far_journal_note(struct far_journal_record *record,

@@ -245,6 +245,15 @@ void far_own_looks(struct far_own *own, bool looks)
     __atomic_thread_fence(__ATOMIC_SEQ_CST);
 }
 
+void far_own_broken(struct far_attachment *a, struct far_own *own,
+                    const char *what)
+{
+    if (own->broken)
+        return;
+    own->broken = true;
+    far_attachment_fail(a, "the guest has written nonsense: %s", what);
+}
+
 bool far_own_guest_looks(const struct far_own *own)
 {
     if (!own->front_cpu)

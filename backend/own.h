@@ -16,6 +16,7 @@ struct far_own {
     struct far_grant_map control, ring, slots;
     struct far_evtchn evtchn;
     bool ringless; /* there is no page for a ring, and nobody polls */
+    bool broken;   /* the guest has written nonsense into its pages */
     struct far_schema_own_back back;
     struct far_schema_own_front front;
     struct far_poller poller;
@@ -61,6 +62,10 @@ void far_own_look(struct far_attachment *a, struct far_own *own,
                   bool (*arm)(struct far_poller *),
                   void (*disarm)(struct far_poller *));
 void far_own_looks(struct far_own *own, bool looks);
+/* The guest has written nonsense: it loses this device, and what is wrong is
+ * said once. Nothing in its pages is looked at any more. */
+void far_own_broken(struct far_attachment *a, struct far_own *own,
+                    const char *what);
 /* The guest looks, and need not be told of anything in its pages. */
 bool far_own_guest_looks(const struct far_own *own);
 

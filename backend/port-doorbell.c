@@ -44,7 +44,7 @@ struct port {
     uint32_t produced, consumed; /* of the page: ours, and the guest's as last
                                     found sound */
     uint32_t number;
-    bool served, notify, full, blocked, broken;
+    bool served, notify, full, blocked;
 
     uint64_t incarnation, received, sequence;
     struct ring_out out[FAR_OP_SLOTS_MAX];
@@ -69,14 +69,6 @@ static void settle_soon(struct port *port)
     far_defer(port->a->backend->loop, &port->settle, settle);
 }
 
-static void broken(struct port *port, const char *what)
-{
-    if (port->broken)
-        return;
-    port->broken = true;
-    far_attachment_fail(port->a, "the guest has written nonsense: %s", what);
-}
-
 /* --- rung -------------------------------------------------------------------
  */
 
@@ -89,7 +81,8 @@ static uint32_t room(struct port *port, bool *moved)
 
     if (port->produced - consumed > FARDOORBELL_EVENTS ||
         consumed - port->consumed > port->produced - port->consumed) {
-        broken(port, "it has taken more than it was given");
+        far_own_broken(port->a, &port->own,
+                       "it has taken more than it was given");
         return 0;
     }
     if (moved)
@@ -102,7 +95,7 @@ static uint32_t room(struct port *port, bool *moved)
  * that the page was full when it took something. */
 static bool has_room(struct port *port)
 {
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return false;
     if (room(port, NULL))
         return true;
@@ -231,7 +224,8 @@ static bool take_requests(struct port *port)
         far_ring_took(&port->ring);
     }
     if (r < 0)
-        broken(port, "more requests than its ring holds");
+        far_own_broken(port->a, &port->own,
+                       "more requests than its ring holds");
     return r > 0;
 }
 
@@ -328,7 +322,7 @@ static void settle(struct far_defer *defer)
     struct port *port = CONTAINER(struct port, settle, defer);
     bool more, push;
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return;
     more = take_requests(port);
     if (!more && !port->own.front_cpu && !far_ring_back_arm(&port->ring) &&
@@ -355,12 +349,12 @@ static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
     bool moved;
 
     port->wakes++;
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return FAR_EVTCHN_BROKEN;
     (void)take_requests(port);
     moved = look(port);
     settle_soon(port);
-    if (port->broken)
+    if (port->own.broken)
         return FAR_EVTCHN_BROKEN;
     if (moved || requests != port->ring.req)
         return FAR_EVTCHN_WORKED;
@@ -374,7 +368,7 @@ static bool poll_pages(struct far_poller *poller)
     uint32_t requests = port->ring.req;
     bool moved;
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return false;
     (void)take_requests(port);
     moved = look(port);
@@ -388,7 +382,7 @@ static bool poll_arm(struct far_poller *poller)
 {
     struct port *port = CONTAINER(struct port, own.poller, poller);
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return true;
     far_own_looks(&port->own, false);
     return far_ring_back_arm(&port->ring) || waits(port);
@@ -480,7 +474,7 @@ static int doorbell_connect(struct far_attachment *a, struct far_error *error)
     if (r)
         return r;
     port->page = port->own.control.memory;
-    port->broken = port->full = port->notify = port->blocked = false;
+    port->own.broken = port->full = port->notify = port->blocked = false;
     port->produced = port->consumed = port->number = 0;
     __atomic_store_n(&port->page->produced, 0, __ATOMIC_RELAXED);
     far_ring_attach(&port->ring, port->own.ring.memory, FAR_PAGE_BYTES,

@@ -860,12 +860,7 @@ static void input_disconnect(struct far_attachment *a)
     if (port->served)
         publish_now(port);
     unserve(port);
-    if (a->record && a->record->connected) {
-        far_journal_edit(a->record);
-        a->record->connected = 0;
-        a->record->refs_count = a->record->ports_count = 0;
-        far_journal_seal(a->record);
-    }
+    far_journal_disconnected(a->record);
 }
 
 static void input_detach(struct far_attachment *a)

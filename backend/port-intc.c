@@ -139,7 +139,7 @@ struct port {
     uint64_t ends[WORDS]; /* those whose end is to be told to the source */
     uint32_t vectors_used, channels; /* of this connection */
     uint32_t tell;                   /* channels, a bit each */
-    bool served, broken;
+    bool served;
     struct vector vectors[VECTORS];
     struct farintc_request sets[VECTORS]; /* of this connection; NOP: none */
 
@@ -161,14 +161,6 @@ static struct port *port_of(const struct far_attachment *a)
 static void settle_soon(struct port *port)
 {
     far_defer(port->a->backend->loop, &port->settle, settle);
-}
-
-static void broken(struct port *port, const char *what)
-{
-    if (port->broken)
-        return;
-    port->broken = true;
-    far_attachment_fail(port->a, "the guest has written nonsense: %s", what);
 }
 
 /* --- vectors -----------------------------------------------------------------
@@ -404,7 +396,7 @@ static bool leg_interrupt(struct far_layer *layer, const struct far_op *op)
     struct port *port = leg->port;
     struct far_intc_args args;
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return false; /* it says it again when there is a guest to hear it */
     if (op->opcode == FAR_INTC_LINE && leg->who.class == FAR_CLASS_INTC) {
         memcpy(&args, op->args, sizeof(args));
@@ -683,7 +675,8 @@ static bool take_requests(struct port *port)
         far_ring_took(&port->ring);
     }
     if (r < 0)
-        broken(port, "more requests than its ring holds");
+        far_own_broken(port->a, &port->own,
+                       "more requests than its ring holds");
     return r > 0;
 }
 
@@ -699,7 +692,7 @@ static void settle(struct far_defer *defer)
     uint32_t tell;
     bool more;
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return;
     more = take_requests(port);
     if (take_ends(port))
@@ -728,12 +721,9 @@ static void settle(struct far_defer *defer)
 static bool look(struct port *port)
 {
     uint64_t requests = port->requests;
-    bool any;
 
     (void)take_requests(port);
-    any = take_ends(port) || requests != port->requests;
-    settle_soon(port);
-    return any;
+    return take_ends(port) || requests != port->requests;
 }
 
 static enum far_evtchn_verdict woken(struct port *port)
@@ -741,10 +731,11 @@ static enum far_evtchn_verdict woken(struct port *port)
     bool any;
 
     port->wakes++;
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return FAR_EVTCHN_BROKEN;
     any = look(port);
-    if (port->broken)
+    settle_soon(port);
+    if (port->own.broken)
         return FAR_EVTCHN_BROKEN;
     if (any)
         return FAR_EVTCHN_WORKED;
@@ -765,12 +756,8 @@ static enum far_evtchn_verdict extra_fired(struct far_evtchn *evtchn)
 static bool poll_pages(struct far_poller *poller)
 {
     struct port *port = CONTAINER(struct port, own.poller, poller);
-    uint64_t requests = port->requests;
 
-    if (!port->served || port->broken)
-        return false;
-    (void)take_requests(port);
-    if (!take_ends(port) && requests == port->requests)
+    if (!port->served || port->own.broken || !look(port))
         return false;
     settle_soon(port);
     return true;
@@ -780,7 +767,7 @@ static bool poll_arm(struct far_poller *poller)
 {
     struct port *port = CONTAINER(struct port, own.poller, poller);
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return true;
     far_own_looks(&port->own, false);
     return !__atomic_load_n(&port->page->eoi_words, __ATOMIC_ACQUIRE) &&
@@ -1087,7 +1074,7 @@ static int intc_notify(struct far_attachment *a,
                          "line (source = VECTOR notices %s/%s)",
                          a->guest->name, notice->platform, notice->device,
                          notice->platform, notice->device);
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return port->annex->served
                    ? -EAGAIN
                    : far_error(error, -ENXIO,
@@ -1260,7 +1247,7 @@ static int intc_connect(struct far_attachment *a, struct far_error *error)
     }
     port->page = own->control.memory;
     port->slots = own->slots.memory;
-    port->broken = false;
+    port->own.broken = false;
     port->tell = 0;
     memset(port->sets, 0, sizeof(port->sets));
     far_ring_attach(&port->ring, own->ring.memory, FAR_PAGE_BYTES,
@@ -1337,7 +1324,7 @@ static void intc_reload(struct far_attachment *a)
     a->record->who.attachment = far_journal_attachment(a->backend->journal);
     far_journal_seal(a->record);
     if (open_legs(port, &error)) {
-        port->broken = true; /* nothing is looked at any more */
+        port->own.broken = true; /* nothing is looked at any more */
         far_attachment_fail(a, "%s", error.text);
         return;
     }

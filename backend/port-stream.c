@@ -80,7 +80,7 @@ struct port {
     uint8_t *front_asks, *back_asks; /* for events: VCHAN_NOTIFY_* */
     struct ring in, out;             /* that the guest reads, that it writes */
     struct far_defer settle;
-    bool served, server, notify, broken, full;
+    bool served, server, notify, full;
     bool later; /* this one begins when what the one before wrote is there */
 
     enum phase phase;
@@ -122,14 +122,6 @@ static void settle_soon(struct port *port)
     far_defer(port->a->backend->loop, &port->settle, settle);
 }
 
-static void broken(struct port *port, const char *what)
-{
-    if (port->broken)
-        return;
-    port->broken = true;
-    far_attachment_fail(port->a, "the guest has written nonsense: %s", what);
-}
-
 /* --- the guest's rings -----------------------------------------------------
  */
 
@@ -159,7 +151,8 @@ static bool written(struct port *port, uint32_t *prod)
     *prod = __atomic_load_n(&port->out.shared->prod, __ATOMIC_ACQUIRE);
     if (far_stream_between(port->acked, *prod, port->out.bytes) == UINT32_MAX ||
         (int32_t)(*prod - port->sent) < 0) {
-        broken(port, "it has written more than its ring holds");
+        far_own_broken(port->a, &port->own,
+                       "it has written more than its ring holds");
         return false;
     }
     return true;
@@ -172,7 +165,8 @@ static uint32_t room(struct port *port)
     uint32_t held = far_stream_between(cons, port->got, port->in.bytes);
 
     if (held == UINT32_MAX) {
-        broken(port, "it has read more than it was given");
+        far_own_broken(port->a, &port->own,
+                       "it has read more than it was given");
         return 0;
     }
     return port->in.bytes - held;
@@ -282,7 +276,8 @@ static void received(struct port *port, const struct given *g, uint32_t bytes)
     if (!port->served || port->closing || g->offset != port->got)
         return;
     if (bytes > room(port)) {
-        broken(port, "it has taken back what it had read");
+        far_own_broken(port->a, &port->own,
+                       "it has taken back what it had read");
         return;
     }
     copy_in(port, g->payload, bytes);
@@ -515,7 +510,7 @@ static void go_on(struct port *port)
         begin(port);
     else if (!port->served && port->close_done && is_finished(port))
         forget(port);
-    if (!port->bottom || port->full || port->stalled || port->broken)
+    if (!port->bottom || port->full || port->stalled || port->own.broken)
         return;
     if (port->phase == OPEN && port->refused)
         discard(port);
@@ -644,7 +639,7 @@ static bool arm(struct port *port)
 {
     uint32_t prod;
 
-    if (!port->served || port->broken || port->later || port->closing)
+    if (!port->served || port->own.broken || port->later || port->closing)
         return false;
     ask(port, VCHAN_NOTIFY_WRITE);
     if (port->phase == OPEN && !room(port)) {
@@ -652,8 +647,8 @@ static bool arm(struct port *port)
         if (room(port))
             return true;
     }
-    if (port->phase != OPEN || port->full || port->stalled || port->broken ||
-        !written(port, &prod) || prod == port->sent)
+    if (port->phase != OPEN || port->full || port->stalled ||
+        port->own.broken || !written(port, &prod) || prod == port->sent)
         return false;
     for (unsigned i = WRITE; i < SLOTS; i++)
         if (port->given[i].state == FREE)
@@ -676,7 +671,7 @@ static void settle(struct far_defer *defer)
     if (!port->notify)
         return;
     port->notify = false;
-    if (port->served && !port->broken) {
+    if (port->served && !port->own.broken) {
         port->notifies++;
         (void)far_line_raise(&port->a->line);
     }
@@ -689,7 +684,7 @@ static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
     bool moved;
 
     port->wakes++;
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return FAR_EVTCHN_BROKEN;
     prod = __atomic_load_n(&port->out.shared->prod, __ATOMIC_RELAXED);
     cons = __atomic_load_n(&port->in.shared->cons, __ATOMIC_RELAXED);
@@ -801,7 +796,7 @@ static void keep_tail(struct port *port)
     uint32_t prod = port->final, bytes;
     uint8_t *tail;
 
-    if (port->phase != OPEN || port->broken ||
+    if (port->phase != OPEN || port->own.broken ||
         (!port->closing && !written(port, &prod)))
         prod = port->acked;
     bytes = prod - port->acked;
@@ -821,7 +816,7 @@ static void unserve(struct port *port)
 {
     if (port->served && !port->later)
         keep_tail(port);
-    port->later = port->broken = false;
+    port->later = port->own.broken = false;
     unmap(port);
 }
 
@@ -891,7 +886,7 @@ static int map_all(struct port *port, struct far_error *error)
 
 static void serve(struct port *port)
 {
-    port->broken = port->notify = false;
+    port->own.broken = port->notify = false;
     port->served = true;
     port->seen_prod = port->out.shared->prod;
     port->seen_cons = port->in.shared->cons;
@@ -989,12 +984,7 @@ static void stream_disconnect(struct far_attachment *a)
         return;
     unserve(port);
     settle_soon(port);
-    if (a->record && a->record->connected) {
-        far_journal_edit(a->record);
-        a->record->connected = 0;
-        a->record->refs_count = a->record->ports_count = 0;
-        far_journal_seal(a->record);
-    }
+    far_journal_disconnected(a->record);
 }
 
 static void stream_detach(struct far_attachment *a)

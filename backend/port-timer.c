@@ -56,7 +56,7 @@ struct port {
                          doesn't count */
     uint64_t dirty[WORDS]; /* taken from the page, not looked at yet */
     unsigned dirty_left;   /* bits in it */
-    bool served, notify, full, broken;
+    bool served, notify, full;
 
     uint64_t incarnation, received;
     struct outside outside[FAR_OP_SLOTS_MAX];
@@ -263,14 +263,6 @@ static bool take_slots(struct port *port)
 /* --- the ring ----------------------------------------------------------------
  */
 
-static void broken(struct port *port, const char *what)
-{
-    if (port->broken)
-        return;
-    port->broken = true;
-    far_attachment_fail(port->a, "the guest has written nonsense: %s", what);
-}
-
 static void answer(struct port *port, uint16_t id, uint16_t operation,
                    int32_t status, uint64_t value)
 {
@@ -385,7 +377,8 @@ static bool take_requests(struct port *port)
         far_ring_took(&port->ring);
     }
     if (r < 0)
-        broken(port, "more requests than its ring holds");
+        far_own_broken(port->a, &port->own,
+                       "more requests than its ring holds");
     return r > 0;
 }
 
@@ -484,7 +477,7 @@ static void settle(struct far_defer *defer)
     struct port *port = CONTAINER(struct port, settle, defer);
     bool more = false, push;
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return;
     more = take_requests(port);
     if (take_marks(port) && !take_slots(port))
@@ -511,21 +504,30 @@ static void settle(struct far_defer *defer)
         settle_soon(port);
 }
 
-static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
+/* Has the guest asked for anything? */
+static bool look(struct port *port)
 {
-    struct port *port = CONTAINER(struct port, own.evtchn, evtchn);
     uint64_t stores = port->stores, requests = port->requests;
 
-    port->wakes++;
-    if (!port->served || port->broken)
-        return FAR_EVTCHN_BROKEN;
     (void)take_requests(port);
     if (take_marks(port))
         (void)take_slots(port);
-    settle_soon(port);
-    if (port->broken)
+    return stores != port->stores || requests != port->requests;
+}
+
+static enum far_evtchn_verdict fired(struct far_evtchn *evtchn)
+{
+    struct port *port = CONTAINER(struct port, own.evtchn, evtchn);
+    bool any;
+
+    port->wakes++;
+    if (!port->served || port->own.broken)
         return FAR_EVTCHN_BROKEN;
-    if (stores != port->stores || requests != port->requests)
+    any = look(port);
+    settle_soon(port);
+    if (port->own.broken)
+        return FAR_EVTCHN_BROKEN;
+    if (any)
         return FAR_EVTCHN_WORKED;
     port->spurious++;
     return FAR_EVTCHN_SPURIOUS;
@@ -536,7 +538,7 @@ static void before_look(struct far_layer *above)
 {
     struct port *port = (struct port *)(void *)above;
 
-    if (port->served && !port->broken && take_marks(port)) {
+    if (port->served && !port->own.broken && take_marks(port)) {
         (void)take_slots(port);
         settle_soon(port);
     }
@@ -545,14 +547,8 @@ static void before_look(struct far_layer *above)
 static bool poll_pages(struct far_poller *poller)
 {
     struct port *port = CONTAINER(struct port, own.poller, poller);
-    uint64_t stores = port->stores, requests = port->requests;
 
-    if (!port->served || port->broken)
-        return false;
-    (void)take_requests(port);
-    if (take_marks(port))
-        (void)take_slots(port);
-    if (stores == port->stores && requests == port->requests)
+    if (!port->served || port->own.broken || !look(port))
         return false;
     settle_soon(port);
     return true;
@@ -562,7 +558,7 @@ static bool poll_arm(struct far_poller *poller)
 {
     struct port *port = CONTAINER(struct port, own.poller, poller);
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return true;
     far_own_looks(&port->own, false);
     looks_at(port, far_fast_timer_next(port->fast));
@@ -576,7 +572,7 @@ static void poll_disarm(struct far_poller *poller)
 {
     struct port *port = CONTAINER(struct port, own.poller, poller);
 
-    if (!port->served || port->broken)
+    if (!port->served || port->own.broken)
         return;
     __atomic_store_n(&port->page->looks_ns, 0, __ATOMIC_RELAXED);
     far_own_looks(&port->own, true);
@@ -709,7 +705,7 @@ static int timer_connect(struct far_attachment *a, struct far_error *error)
     }
     port->page = own->control.memory;
     port->slots = own->slots.memory;
-    port->broken = port->full = port->notify = false;
+    port->own.broken = port->full = port->notify = false;
     far_ring_attach(&port->ring, own->ring.memory, FAR_PAGE_BYTES,
                     sizeof(struct fartimer_request));
     if (a->backend->clock)
@@ -759,7 +755,7 @@ static void timer_reload(struct far_attachment *a)
         return;
     close_chain(port);
     if (open_chain(port, &error)) {
-        port->broken = true; /* nothing is looked at any more */
+        port->own.broken = true; /* nothing is looked at any more */
         far_attachment_fail(a, "%s", error.text);
         return;
     }

@@ -879,13 +879,6 @@ static int serve(struct port *port, struct far_error *error)
     return 0;
 }
 
-static void record_connected(struct far_attachment *a, bool connected)
-{
-    far_journal_edit(a->record);
-    a->record->connected = connected;
-    far_journal_seal(a->record);
-}
-
 static void begin(struct port *port)
 {
     struct far_loop *loop = port->a->backend->loop;
@@ -1003,7 +996,7 @@ static int vbd_connect(struct far_attachment *a, struct far_error *error)
         unserve(port);
         return r;
     }
-    record_connected(a, true);
+    far_journal_connected(a->record);
     begin(port);
     return 0;
 }
@@ -1095,8 +1088,7 @@ static void stop_serving(struct port *port)
     if (port->journal)
         port->sequence = far_vbd_journal_sequence(port->journal);
     unserve(port);
-    if (a->record && a->record->connected)
-        record_connected(a, false);
+    far_journal_disconnected(a->record);
 }
 
 /* What was answered and not flushed is on the disk before its copies go: the

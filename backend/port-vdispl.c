@@ -340,13 +340,6 @@ static int serve(struct port *port, const struct far_vdispl_front *front,
     return 0;
 }
 
-static void record_connected(struct far_attachment *a, bool connected)
-{
-    far_journal_edit(a->record);
-    a->record->connected = connected;
-    far_journal_seal(a->record);
-}
-
 static void begin(struct port *port)
 {
     port->served = true;
@@ -442,7 +435,7 @@ static int vdispl_connect(struct far_attachment *a, struct far_error *error)
         unserve(port);
         return r;
     }
-    record_connected(a, true);
+    far_journal_connected(a->record);
     begin(port);
     return 0;
 }
@@ -552,8 +545,7 @@ static void vdispl_disconnect(struct far_attachment *a)
     if (!port)
         return;
     unserve(port);
-    if (a->record && a->record->connected)
-        record_connected(a, false);
+    far_journal_disconnected(a->record);
 }
 
 static void vdispl_detach(struct far_attachment *a)

@@ -642,13 +642,6 @@ static uint64_t check_of(const struct far_vsnd_journal *j)
     return h;
 }
 
-static void record_connected(struct far_attachment *a, bool connected)
-{
-    far_journal_edit(a->record);
-    a->record->connected = connected;
-    far_journal_seal(a->record);
-}
-
 static void begin(struct port *port)
 {
     port->served = true;
@@ -749,7 +742,7 @@ static int vsnd_connect(struct far_attachment *a, struct far_error *error)
         unserve(port);
         return r;
     }
-    record_connected(a, true);
+    far_journal_connected(a->record);
     begin(port);
     return 0;
 }
@@ -844,8 +837,7 @@ static void vsnd_disconnect(struct far_attachment *a)
     if (!port)
         return;
     unserve(port);
-    if (a->record && a->record->connected)
-        record_connected(a, false);
+    far_journal_disconnected(a->record);
 }
 
 static void vsnd_detach(struct far_attachment *a)
