@@ -12,22 +12,6 @@ static char far_dir[160]; /* of the machine that has the devices */
 static unsigned port;
 static pid_t near_proxy, far_proxy;
 
-__attribute__((format(printf, 3, 4))) static inline void
-put(const char *folder, const char *name, const char *format, ...)
-{
-    char path[300];
-    va_list args;
-    FILE *f;
-
-    snprintf(path, sizeof(path), "%s/%s", folder, name);
-    f = fopen(path, "w");
-    ck_assert_ptr_nonnull(f);
-    va_start(args, format);
-    vfprintf(f, format, args);
-    va_end(args);
-    fclose(f);
-}
-
 /* name: of its files. */
 static inline pid_t start_platform(const char *name)
 {
@@ -56,6 +40,26 @@ static inline pid_t start_platform(const char *name)
 static inline pid_t start_far(void)
 {
     return start_platform("farside");
+}
+
+/* It takes signals as it should, and does not die of them. */
+static inline void far_listens(void)
+{
+    struct sockaddr_in at = { .sin_family = AF_INET,
+                              .sin_port = htons((uint16_t)port),
+                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    uint64_t until = far_now_us() + 20000000;
+
+    for (;;) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool up = !connect(fd, (struct sockaddr *)&at, sizeof(at));
+
+        close(fd);
+        if (up)
+            return;
+        ck_assert_uint_lt(far_now_us(), until);
+        nap_ms(10);
+    }
 }
 
 static inline void fresh_two_hosts(void)

@@ -6,13 +6,16 @@
 #ifndef FARSIDE_TESTS_BACKEND_SIMHOST_H
 #define FARSIDE_TESTS_BACKEND_SIMHOST_H
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -36,6 +39,39 @@ static inline void nap_ms(unsigned ms)
     struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000L };
 
     nanosleep(&t, NULL);
+}
+
+/* A new file in that folder, its owner's alone. */
+__attribute__((format(printf, 3, 4))) static inline void
+put(const char *folder, const char *name, const char *format, ...)
+{
+    char path[300];
+    va_list args;
+    FILE *f;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", folder, name);
+    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    f = fdopen(fd, "w");
+    ck_assert_ptr_nonnull(f);
+    va_start(args, format);
+    vfprintf(f, format, args);
+    va_end(args);
+    fclose(f);
+}
+
+/* For TCP on loopback. */
+static inline unsigned free_port(void)
+{
+    struct sockaddr_in a = { .sin_family = AF_INET,
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t bytes = sizeof(a);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &bytes), 0);
+    close(fd);
+    return ntohs(a.sin_port);
 }
 
 /* Runs farside-sim with these words; exit status, output in out. */

@@ -5,10 +5,7 @@
  * real daemons. What cygnus and borealis allow too freely, as if both had been
  * broken into, must not reach a guest that atlas' farside.conf does not name.
  */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include "tests/backend/simhost.h"
+#include "tests/backend/keyboard.h"
 
 enum { ATLAS, BOREALIS, CYGNUS, HOSTS };
 static const char *const names[HOSTS] = { "atlas", "borealis", "cygnus" };
@@ -17,41 +14,10 @@ static unsigned ports[HOSTS];
 static pid_t proxies[HOSTS];
 static struct guest called, other;
 
-static unsigned free_port(void)
-{
-    struct sockaddr_in a = { .sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t bytes = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &bytes), 0);
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
-__attribute__((format(printf, 3, 4))) static void
-put(unsigned i, const char *name, const char *format, ...)
-{
-    char path[300];
-    va_list args;
-    FILE *f;
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    f = fdopen(fd, "w");
-    ck_assert_ptr_nonnull(f);
-    va_start(args, format);
-    vfprintf(f, format, args);
-    va_end(args);
-    fclose(f);
-}
-
 /* What atlas says of interrupts that borealis brings, and of its carrying. */
 static void configure_atlas(const char *may, const char *carry)
 {
-    put(ATLAS, "farside.conf",
+    put(dirs[ATLAS], "farside.conf",
         "[platform]\nname = atlas\n"
         "[server borealis]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
         "%s%s"
@@ -64,8 +30,8 @@ static void configure_atlas(const char *may, const char *carry)
 static void write_confs(void)
 {
     for (unsigned i = 0; i < HOSTS; i++)
-        put(i, "psk.keys", "atlas:%064d\nborealis:%064d\n", 12345, 54321);
-    put(CYGNUS, "farside.conf",
+        put(dirs[i], "psk.keys", "atlas:%064d\nborealis:%064d\n", 12345, 54321);
+    put(dirs[CYGNUS], "farside.conf",
         "[platform]\nname = cygnus\n"
         "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
         "[device kbd0]\ntype = virtual\n"
@@ -73,7 +39,7 @@ static void write_confs(void)
         "may-interrupt = atlas/called atlas/other atlas/renamed\n"
         "[relay borealis]\nmay-carry = atlas\n",
         ports[CYGNUS], dirs[CYGNUS]);
-    put(BOREALIS, "farside.conf",
+    put(dirs[BOREALIS], "farside.conf",
         "[platform]\nname = borealis\n"
         "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
         "[server cygnus]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
@@ -92,27 +58,6 @@ static void start_proxy(unsigned i)
     fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     proxies[i] = spawn(names[i], program, -1, -1, fd);
     close(fd);
-}
-
-static const char *back(const struct guest *g)
-{
-    static char path[128];
-
-    snprintf(path, sizeof(path), "/local/domain/0/backend/vinput/%u/0",
-             g->domid);
-    return path;
-}
-
-static void connect_front(struct guest *g)
-{
-    OK(g, "write device/vkbd/0/page-gref %lu",
-       strtoul(say(g, "share 0") + 3, NULL, 10));
-    OK(g, "write device/vkbd/0/event-channel %lu",
-       strtoul(say(g, "offer 0") + 3, NULL, 10));
-    OK(g, "write device/vkbd/0/state 3");
-    OK(g, "wait %s/state 24 5000", back(g));
-    OK(g, "write device/vkbd/0/state 4");
-    OK(g, "wait %s/state 4 5000", back(g));
 }
 
 static void set_up(void)
@@ -135,8 +80,8 @@ static void set_up(void)
     start_backend();
     called = guest_at_front("called", "vkb=backend-type=linux,unique-id=own");
     other = guest_at_front("other", "vkb=backend-type=linux,unique-id=own");
-    connect_front(&called);
-    connect_front(&other);
+    connect_front(&called, 0);
+    connect_front(&other, 0);
 }
 
 static void tear_down(void)

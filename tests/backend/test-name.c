@@ -4,43 +4,22 @@
  * migrates is prepared as NAME--incoming, and what it is called when it runs
  * decides. On a simulated host with both daemons; the fronts are front.c's.
  */
-#include "tests/backend/simhost.h"
+#include "tests/backend/keyboard.h"
 
 #define LINE(address) "vkb=backend-type=linux,unique-id=" address
 
 static pid_t netproxy;
 
-static const char *back(const struct guest *g)
-{
-    static char path[128];
-
-    snprintf(path, sizeof(path), "/local/domain/0/backend/vinput/%u/0",
-             g->domid);
-    return path;
-}
-
-static void connect_front(struct guest *g)
-{
-    OK(g, "write device/vkbd/0/page-gref %lu",
-       strtoul(say(g, "share 0") + 3, NULL, 10));
-    OK(g, "write device/vkbd/0/event-channel %lu",
-       strtoul(say(g, "offer 0") + 3, NULL, 10));
-    OK(g, "write device/vkbd/0/state 3");
-    OK(g, "wait %s/state 24 5000", back(g));
-    OK(g, "write device/vkbd/0/state 4");
-    OK(g, "wait %s/state 4 5000", back(g));
-}
-
 /* As a driver that is unbound and bound again. */
 static void disconnect_front(struct guest *g)
 {
     OK(g, "write device/vkbd/0/state 5");
-    OK(g, "wait %s/state 56 5000", back(g));
+    OK(g, "wait %s/state 56 5000", back(g, 0));
     OK(g, "write device/vkbd/0/state 6");
     OK(g, "unbind 0");
     OK(g, "unshare 0");
     OK(g, "write device/vkbd/0/state 1");
-    OK(g, "wait %s/state 2 5000", back(g));
+    OK(g, "wait %s/state 2 5000", back(g, 0));
 }
 
 /* What libxl does at the end of a migration, and `xl rename` at any time. */
@@ -141,7 +120,7 @@ START_TEST(one_that_arrives_under_its_name_has_what_it_prepared)
     struct guest g = guest_at_front("web--incoming", LINE("kbd0"));
 
     rename_to(&g, "web");
-    connect_front(&g);
+    connect_front(&g, 0);
     wait_reason(&g, "");
     type(30);
     ck_assert_str_eq(say(&g, "drain 0 5000 2"), "ok k30+ k30-");
@@ -154,10 +133,10 @@ START_TEST(one_that_only_called_itself_so_while_it_arrived_gets_nothing)
     struct guest db = guest_at_front("web--incoming", LINE("kbd0"));
     struct guest web = guest_at_front("web", LINE("kbd0"));
 
-    connect_front(&web);
+    connect_front(&web, 0);
     wait_reason(&web, "");
     rename_to(&db, "db");
-    connect_front(&db);
+    connect_front(&db, 0);
     wait_reason(&db, "does not allow the guest db");
     type(30);
     ck_assert_str_eq(say(&web, "drain 0 5000 2"), "ok k30+ k30-");
@@ -171,7 +150,7 @@ START_TEST(one_that_is_called_incoming_for_good_is_not_who_it_seems_to_become)
 {
     struct guest g = guest_at_front("web--incoming", LINE("kbd0"));
 
-    connect_front(&g);
+    connect_front(&g, 0);
     wait_reason(&g, "does not allow the guest web--incoming");
     type(30);
     ck_assert_str_eq(say(&g, "drain 0 300 1"), "ok");
@@ -190,8 +169,8 @@ START_TEST(two_that_swap_their_names_swap_what_they_may_when_they_connect)
     struct guest a = guest_at_front("web", LINE("kbd0"));
     struct guest b = guest_at_front("db", LINE("kbd0"));
 
-    connect_front(&a);
-    connect_front(&b);
+    connect_front(&a, 0);
+    connect_front(&b, 0);
     wait_reason(&a, "");
     wait_reason(&b, "does not allow the guest db");
     rename_to(&a, "old");
@@ -199,8 +178,8 @@ START_TEST(two_that_swap_their_names_swap_what_they_may_when_they_connect)
     rename_to(&a, "db");
     disconnect_front(&a);
     disconnect_front(&b);
-    connect_front(&a);
-    connect_front(&b);
+    connect_front(&a, 0);
+    connect_front(&b, 0);
     wait_reason(&a, "does not allow the guest db");
     wait_reason(&b, "");
     type(30);
@@ -215,7 +194,7 @@ START_TEST(a_backend_that_starts_anew_asks_by_the_names_of_now)
 {
     struct guest g = guest_at_front("web", LINE("kbd0"));
 
-    connect_front(&g);
+    connect_front(&g, 0);
     wait_reason(&g, "");
     kill_backend(SIGKILL);
     rename_to(&g, "db");

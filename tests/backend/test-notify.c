@@ -9,33 +9,11 @@
 #include <sys/un.h>
 #include "core/intc.h"
 #include "core/local.h"
-#include "tests/backend/simhost.h"
+#include "tests/backend/keyboard.h"
 
 #define LINE(address) "vkb=backend-type=linux,unique-id=" address
 
 static struct guest witness;
-
-static const char *back(const struct guest *g, unsigned devid)
-{
-    static char path[128];
-
-    snprintf(path, sizeof(path), "/local/domain/0/backend/vinput/%u/%u",
-             g->domid, devid);
-    return path;
-}
-
-/* As xen-kbdfront does it: nodes, 3, and 4 when the backend is at 2 or 4. */
-static void connect_front(struct guest *g, unsigned devid)
-{
-    OK(g, "write device/vkbd/%u/page-gref %lu", devid,
-       strtoul(say(g, "share %u", devid) + 3, NULL, 10));
-    OK(g, "write device/vkbd/%u/event-channel %lu", devid,
-       strtoul(say(g, "offer %u", devid) + 3, NULL, 10));
-    OK(g, "write device/vkbd/%u/state 3", devid);
-    OK(g, "wait %s/state 24 5000", back(g, devid));
-    OK(g, "write device/vkbd/%u/state 4", devid);
-    OK(g, "wait %s/state 4 5000", back(g, devid));
-}
 
 static void press(const char *device, unsigned code, int value)
 {

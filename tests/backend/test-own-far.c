@@ -5,9 +5,6 @@
  * their daemons. What is raised is counted once, whichever of the daemons is
  * killed on the way.
  */
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <sys/socket.h>
 #include "tests/backend/simhost.h"
 
 static char far_host[128], fifo[200];
@@ -15,67 +12,32 @@ static unsigned tcp_port;
 static pid_t proxies[2], programs[2]; /* of atlas, borealis; board, tick */
 static const char *const names[] = { "atlas", "borealis" };
 
-static unsigned free_port(void)
-{
-    struct sockaddr_in a = { .sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    socklen_t bytes = sizeof(a);
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-    ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&a, &bytes), 0);
-    close(fd);
-    return ntohs(a.sin_port);
-}
-
-static FILE *file_of(const char *dir_, const char *name)
-{
-    char path[300];
-    FILE *f;
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/%s", dir_, name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    f = fdopen(fd, "w");
-    ck_assert_ptr_nonnull(f);
-    return f;
-}
-
 static void write_confs(void)
 {
-    FILE *f;
-
-    for (unsigned i = 0; i < 2; i++) {
-        f = file_of(i ? far_host : host, "psk.keys");
-        fprintf(f, "atlas:%064d\n", 12345);
-        fclose(f);
-    }
-    f = file_of(far_host, "farside.conf");
-    fprintf(f,
-            "[platform]\nname = borealis\n"
-            "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
-            "[device board]\ntype = outside\nclass = intc\n"
-            "socket = %s/board.sock\n"
-            "[device tick]\ntype = outside\nclass = timer\n"
-            "socket = %s/tick.sock\n"
-            "[device alarm]\ntype = interrupts\n"
-            "[export alarm]\nmay-interrupt = atlas/g\n"
-            "[export board]\nallow = atlas\n"
-            "[export tick]\nallow = atlas\n",
-            tcp_port, far_host, far_host, far_host);
-    fclose(f);
-    f = file_of(host, "farside.conf");
-    fprintf(f,
-            "[platform]\nname = atlas\n"
-            "[server borealis]\naddress = 127.0.0.1:%u\n"
-            "psk-file = %s/psk.keys\nmay-interrupt = g\n"
-            "[device irqs]\ntype = vectors\n"
-            "source = 0-7 intc borealis/board\n"
-            "source = 8-15 notices borealis/alarm\n"
-            "[guest g]\nattach = intc irqs\n"
-            "[guest t]\nattach = timer borealis/tick\n",
-            tcp_port, host);
-    fclose(f);
+    for (unsigned i = 0; i < 2; i++)
+        put(i ? far_host : host, "psk.keys", "atlas:%064d\n", 12345);
+    put(far_host, "farside.conf",
+        "[platform]\nname = borealis\n"
+        "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
+        "[device board]\ntype = outside\nclass = intc\n"
+        "socket = %s/board.sock\n"
+        "[device tick]\ntype = outside\nclass = timer\n"
+        "socket = %s/tick.sock\n"
+        "[device alarm]\ntype = interrupts\n"
+        "[export alarm]\nmay-interrupt = atlas/g\n"
+        "[export board]\nallow = atlas\n"
+        "[export tick]\nallow = atlas\n",
+        tcp_port, far_host, far_host, far_host);
+    put(host, "farside.conf",
+        "[platform]\nname = atlas\n"
+        "[server borealis]\naddress = 127.0.0.1:%u\n"
+        "psk-file = %s/psk.keys\nmay-interrupt = g\n"
+        "[device irqs]\ntype = vectors\n"
+        "source = 0-7 intc borealis/board\n"
+        "source = 8-15 notices borealis/alarm\n"
+        "[guest g]\nattach = intc irqs\n"
+        "[guest t]\nattach = timer borealis/tick\n",
+        tcp_port, host);
 }
 
 static void start_proxy(unsigned i)

@@ -4,8 +4,6 @@
  * and a netproxy, and between them a wire that can be cut. Every byte comes
  * once and in order, whatever is cut or killed meanwhile.
  */
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include "tests/backend/streams.h"
@@ -27,17 +25,6 @@ static int listening(unsigned port)
     ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
     ck_assert_int_eq(listen(fd, 8), 0);
     return fd;
-}
-
-static unsigned free_port(void)
-{
-    struct sockaddr_in at;
-    socklen_t bytes = sizeof(at);
-    int fd = listening(0);
-
-    ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&at, &bytes), 0);
-    close(fd);
-    return ntohs(at.sin_port);
 }
 
 /* --- the wire: a process, so that cutting it is a kill ---------------------
@@ -117,47 +104,25 @@ static void lay_wire(void)
 /* --- the machines ----------------------------------------------------------
  */
 
-static FILE *file_of(unsigned i, const char *name)
-{
-    char path[300];
-    FILE *f;
-    int fd;
-
-    snprintf(path, sizeof(path), "%s/%s", dirs[i], name);
-    fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    f = fdopen(fd, "w");
-    ck_assert_ptr_nonnull(f);
-    return f;
-}
-
 static void configure(void)
 {
-    FILE *f;
-
-    for (unsigned i = 0; i < HOSTS; i++) {
-        f = file_of(i, "psk.keys");
-        fprintf(f, "atlas:%064d\n", 12345);
-        fclose(f);
-    }
-    f = file_of(BOREALIS, "farside.conf");
-    fprintf(f,
-            "[platform]\nname = borealis\n"
-            "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
-            "[device wire]\ntype = stream\npeer-timeout = 4s\n"
-            "[device secret]\ntype = stream\n"
-            "[export wire]\nallow = atlas\n[export secret]\n"
-            "[guest b]\nattach = stream wire path=/test/wire\n",
-            ports[1], dirs[BOREALIS]);
-    fclose(f);
-    f = file_of(ATLAS, "farside.conf");
-    fprintf(f,
-            "[platform]\nname = atlas\n"
-            "[server borealis]\naddress = 127.0.0.1:%u\n"
-            "psk-file = %s/psk.keys\n"
-            "[guest a]\nattach = stream borealis/wire path=/test/wire\n"
-            "[guest thief]\nattach = stream borealis/secret path=/test/wire\n",
-            ports[0], dirs[ATLAS]);
-    fclose(f);
+    for (unsigned i = 0; i < HOSTS; i++)
+        put(dirs[i], "psk.keys", "atlas:%064d\n", 12345);
+    put(dirs[BOREALIS], "farside.conf",
+        "[platform]\nname = borealis\n"
+        "[listen]\naddress = 127.0.0.1:%u\npsk-file = %s/psk.keys\n"
+        "[device wire]\ntype = stream\npeer-timeout = 4s\n"
+        "[device secret]\ntype = stream\n"
+        "[export wire]\nallow = atlas\n[export secret]\n"
+        "[guest b]\nattach = stream wire path=/test/wire\n",
+        ports[1], dirs[BOREALIS]);
+    put(dirs[ATLAS], "farside.conf",
+        "[platform]\nname = atlas\n"
+        "[server borealis]\naddress = 127.0.0.1:%u\n"
+        "psk-file = %s/psk.keys\n"
+        "[guest a]\nattach = stream borealis/wire path=/test/wire\n"
+        "[guest thief]\nattach = stream borealis/secret path=/test/wire\n",
+        ports[0], dirs[ATLAS]);
 }
 
 static pid_t start_at(unsigned i, const char *name)

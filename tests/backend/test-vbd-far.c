@@ -496,6 +496,7 @@ START_TEST(a_filter_of_the_owner_changes_fifty_times_under_load)
 {
     struct guest g;
 
+    far_listens();
     configure_far(LAG("1ms"));
     kill(far_proxy, SIGHUP);
     nap_ms(300);
